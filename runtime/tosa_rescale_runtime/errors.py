@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Exceptions of the integer side. Every message is one line that names what was wrong and, where known, the remedy."""
+
+from __future__ import annotations
+
+
+class TosaRescaleError(Exception):
+    """Base of everything this package raises on bad input or a failing tool."""
+
+
+class ModuleError(TosaRescaleError, ValueError):
+    """A module cannot be read, or does not have the form that an operation asks for."""
+
+
+class CompileError(TosaRescaleError):
+    """iree-compile failed.
+
+    Attributes:
+        stderr: everything the compiler wrote to its standard error.
+        command: the argument vector that was run.
+        saved: folder with the compiler's input, or None when `TOSA_RESCALE_SAVE_TEMPS` is not set.
+
+    """
+
+    def __init__(
+        self, message: str, *, stderr: str = "", command: tuple[str, ...] = (), saved: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.stderr = stderr
+        self.command = command
+        self.saved = saved
+
+
+class ExecutionError(TosaRescaleError, ValueError):
+    """An executable was given arrays or parameters that do not fit, or failed while running."""
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Returns the first non-empty line of `text`, cut to `limit` characters."""
+    for line in text.splitlines():
+        line = line.strip()
+        if line:
+            return line if len(line) <= limit else line[: limit - 3] + "..."
+    return ""
