@@ -1,0 +1,187 @@
+//===- Passes.td - pass declarations -----------------------*- tablegen -*-===//
+//
+// Names, options and documentation of the passes. docs/passes.md is generated from this file.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TOSA_RESCALE_PASSES
+#define TOSA_RESCALE_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+class ScopeOption<string help> : Option<"scope", "scope", "::tosa_rescale::Scope",
+    "::tosa_rescale::Scope::Accumulator", help, [{::llvm::cl::values(
+      clEnumValN(::tosa_rescale::Scope::Accumulator, "accumulator",
+                 "rescales of convolutions and matrix products"),
+      clEnumValN(::tosa_rescale::Scope::All, "all", "every rescale"))}]>;
+
+def TosaRescaleNarrowPass : Pass<"tosa-rescale-narrow", "::mlir::func::FuncOp"> {
+  let summary = "Narrow the multipliers of tosa.rescale to a few bits";
+  let description = [{
+    Rounds every multiplier in scope to `bits` significant bits, the leading one included, and adjusts its shift. One bit is
+    a pure shift.
+
+    The pass emits only what the TOSA specification allows. A 32-bit multiplier (`scale32 = true`) is defined for
+    `-(1 << (shift-1)) <= value < 1 << (shift-1)` alone, so the compact pair `168, 17` would be unpredictable from the value
+    65536 on. The `encoding` says which exact form is written instead:
+
+    - `aligned` keeps the multiplier at the top of its type, `168 << 23, 40`, and so the shift and the value range;
+    - `scale16` writes `168, 17` as a 16-bit multiplier (`scale32 = false`), which has no limit on the value. It holds at most 15
+      bits and has no double rounding.
+
+    In scope `accumulator` are the rescales whose input comes from `conv2d`, `conv3d`, `depthwise_conv2d`, `transpose_conv2d` or `matmul`,
+    directly or through `reshape`, `transpose`, `slice`, `identity` and `concat`. The attribute `tosa_rescale.bits` on a rescale
+    puts it in scope and overrides `bits` and `elementwise-bits`; `hidden-bit` applies to it too.
+
+    A rescale with a 16-bit multiplier keeps it, so more than 15 bits leave its value as it is. Rescales of i48 are always of this kind.
+
+    New constants are created beside the old ones, which are erased when nothing else uses them. Running the pass again with the same
+    options changes nothing. A rescale in scope that cannot be narrowed yields a remark that says why.
+
+    Before:
+
+    ```mlir
+    %m = "tosa.const"() <{values = dense<1409286145> : tensor<1xi32>}> : () -> tensor<1xi32>
+    %s = "tosa.const"() <{values = dense<40> : tensor<1xi8>}> : () -> tensor<1xi8>
+    %y = tosa.rescale %acc, %m, %s, %izp, %ozp {rounding_mode = DOUBLE_ROUND, scale32 = true, ...}
+    ```
+
+    After `--tosa-rescale-narrow="bits=5"`, 0b10101 at the top of the type:
+
+    ```mlir
+    %m = "tosa.const"() <{values = dense<1409286144> : tensor<1xi32>}> : () -> tensor<1xi32>
+    %s = "tosa.const"() <{values = dense<40> : tensor<1xi8>}> : () -> tensor<1xi8>
+    %y = tosa.rescale %acc, %m, %s, %izp, %ozp {rounding_mode = SINGLE_ROUND, scale32 = true, ...}
+    ```
+
+    After `--tosa-rescale-narrow="bits=5 encoding=scale16"`:
+
+    ```mlir
+    %m = "tosa.const"() <{values = dense<21> : tensor<1xi16>}> : () -> tensor<1xi16>
+    %s = "tosa.const"() <{values = dense<14> : tensor<1xi8>}> : () -> tensor<1xi8>
+    %y = tosa.rescale %acc, %m, %s, %izp, %ozp {rounding_mode = SINGLE_ROUND, scale32 = false, ...}
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let options = [
+    Option<"bits", "bits", "int64_t", /*default=*/"0",
+           "Significant bits of a narrowed multiplier, 1 to 31 (required)">,
+    Option<"elementwiseBits", "elementwise-bits", "int64_t", /*default=*/"0",
+           "With scope=all: bits of the rescales that are not in scope accumulator; 0 means the same as bits">,
+    Option<"multiplierRounding", "multiplier-rounding", "::tosa_rescale::MultiplierRounding",
+           "::tosa_rescale::MultiplierRounding::Nearest", "How a multiplier loses bits",
+           [{::llvm::cl::values(
+             clEnumValN(::tosa_rescale::MultiplierRounding::Nearest, "nearest", "to the nearest, ties up"),
+             clEnumValN(::tosa_rescale::MultiplierRounding::Up, "up", "never below the original"),
+             clEnumValN(::tosa_rescale::MultiplierRounding::Truncate, "truncate", "cut off"))}]>,
+    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
+           "Do not count the leading one: bits + 1 significant bits">,
+    Option<"encoding", "encoding", "::tosa_rescale::Encoding", "::tosa_rescale::Encoding::Aligned",
+           "Form of a narrowed multiplier",
+           [{::llvm::cl::values(
+             clEnumValN(::tosa_rescale::Encoding::Aligned, "aligned", "at the top of its type"),
+             clEnumValN(::tosa_rescale::Encoding::Scale16, "scale16", "compact, in i16"))}]>,
+    ScopeOption<"Which rescales are narrowed">,
+    Option<"roundingMode", "rounding-mode", "::tosa_rescale::ResultRounding",
+           "::tosa_rescale::ResultRounding::Single", "rounding_mode of a narrowed rescale",
+           [{::llvm::cl::values(
+             clEnumValN(::tosa_rescale::ResultRounding::Single, "single", "SINGLE_ROUND"),
+             clEnumValN(::tosa_rescale::ResultRounding::Double, "double", "DOUBLE_ROUND"),
+             clEnumValN(::tosa_rescale::ResultRounding::Keep, "keep", "as it is"))}]>,
+    Option<"preset", "preset", "::tosa_rescale::Preset", "::tosa_rescale::Preset::None",
+           "A set of options that overrides the single ones",
+           [{::llvm::cl::values(
+             clEnumValN(::tosa_rescale::Preset::None, "none", "no preset"),
+             clEnumValN(::tosa_rescale::Preset::Paper, "paper",
+                        "multiplier-rounding=truncate hidden-bit rounding-mode=single"))}]>,
+  ];
+  let statistics = [
+    Statistic<"numNarrowed", "num-narrowed", "Number of rescales changed">,
+    Statistic<"numLeftAlone", "num-left-alone", "Number of rescales in scope that could not be narrowed">,
+  ];
+}
+
+def TosaRescaleVerifyPass : Pass<"tosa-rescale-verify", "::mlir::func::FuncOp"> {
+  let summary = "Check every tosa.rescale against the specification and a bit width";
+  let description = [{
+    Reports every rescale that
+
+    - is in scope and has a multiplier of more than `bits` significant bits (0: not checked);
+    - has a shift outside 2 to 62 or a negative multiplier;
+    - may, for some input of the function, receive a value outside the range that `scale32` allows, or a result outside i32;
+    - reads an accumulator that may overflow its type;
+    - combines types, zero points, unsignedness and rounding mode in a way that the specification forbids;
+    - has multipliers or shifts that are not constants, so that nothing can be said.
+
+    The ranges follow from an interval analysis: weights, bias and zero points for each output channel of a convolution, the type of a function
+    argument, and interval arithmetic in between. An operation it does not know yields the full range of its type. So the check
+    is sound, and an error means "not proven", with the range that was found.
+
+    ```mlir
+    // error: 'tosa.rescale' op requires a value from -65536 to 65535 for scale32 with shift 17, got -128000 to 127000
+    %y = tosa.rescale %acc, %m, %s, %izp, %ozp {scale32 = true, ...}
+    ```
+  }];
+  let options = [
+    Option<"bits", "bits", "int64_t", /*default=*/"0",
+           "Most significant bits that a multiplier in scope may have, 1 to 31; 0 does not check">,
+    Option<"elementwiseBits", "elementwise-bits", "int64_t", /*default=*/"0",
+           "With scope=all: bits of the rescales that are not in scope accumulator; 0 means the same as bits">,
+    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
+           "Do not count the leading one: bits + 1 significant bits">,
+    ScopeOption<"Which rescales are held to the bit width">,
+  ];
+}
+
+def TosaRescaleAnnotatePass : Pass<"tosa-rescale-annotate", "::mlir::func::FuncOp"> {
+  let summary = "Write what is known about each tosa.rescale into an attribute";
+  let description = [{
+    The analysis of `tosa-rescale-verify` without its verdict. Each rescale gets the attribute `tosa_rescale.info`, a dictionary of
+
+    - `producer`: name of the operation, without its dialect, that its input comes from (`argument` for a function or block argument);
+    - `scope`: `accumulator` or `elementwise`;
+    - `value_min`, `value_max`: the range of its input minus the zero point;
+    - `violations`: what `tosa-rescale-verify` would report.
+
+    ```mlir
+    %y = tosa.rescale ... {tosa_rescale.info = {producer = "conv2d", scope = "accumulator",
+        value_max = 127000 : i64, value_min = -128000 : i64, violations = []}}
+    ```
+  }];
+}
+
+def TosaRescaleStaticBatchPass : Pass<"tosa-rescale-static-batch", "::mlir::ModuleOp"> {
+  let summary = "Make the batch dimension static";
+  let description = [{
+    Gives dimension 0 of every function argument the size `batch` where it is dynamic, infers the shape of every TOSA operation from there, and replaces
+    the -1 in the shape operands of `reshape` and `slice` by what they stand for. Afterwards no tensor type is dynamic; what cannot be
+    made static is an error.
+
+    Before:
+
+    ```mlir
+    func.func @f(%x: tensor<?x2x5xi8>) -> tensor<?x10xi8> {
+      %shape = tosa.const_shape {values = dense<[-1, 10]> : tensor<2xindex>} : () -> !tosa.shape<2>
+      %y = tosa.reshape %x, %shape : (tensor<?x2x5xi8>, !tosa.shape<2>) -> tensor<?x10xi8>
+      return %y : tensor<?x10xi8>
+    }
+    ```
+
+    After `--tosa-rescale-static-batch`:
+
+    ```mlir
+    func.func @f(%x: tensor<1x2x5xi8>) -> tensor<1x10xi8> {
+      %shape = tosa.const_shape {values = dense<[1, 10]> : tensor<2xindex>} : () -> !tosa.shape<2>
+      %y = tosa.reshape %x, %shape : (tensor<1x2x5xi8>, !tosa.shape<2>) -> tensor<1x10xi8>
+      return %y : tensor<1x10xi8>
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let options = [
+    Option<"batch", "batch", "int64_t", /*default=*/"1", "Size of the batch, at least 1">,
+  ];
+}
+
+#endif // TOSA_RESCALE_PASSES

@@ -1,0 +1,206 @@
+//===- RescaleOps.cpp - reading and building tosa.rescale -----------------===//
+//
+// Implements RescaleOps.h.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RescaleOps.h"
+
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+
+namespace tosa_rescale {
+
+/// Appends the elements of `bytes`, which hold integers of type T.
+template <typename T>
+static void appendRaw(ArrayRef<char> bytes, SmallVectorImpl<int64_t> &out) {
+  for (size_t i = 0, e = bytes.size() / sizeof(T); i < e; ++i) {
+    T element;
+    std::memcpy(&element, bytes.data() + i * sizeof(T), sizeof(T));
+    out.push_back(element);
+  }
+}
+
+/// Reads densely stored integers of 8, 16, 32 or 64 bits without an APInt for
+/// each: weights have millions.
+static bool readRaw(ArrayRef<char> bytes, IntegerType type,
+                    SmallVectorImpl<int64_t> &out) {
+  switch (type.getWidth()) {
+  case 8:
+    type.isUnsigned() ? appendRaw<uint8_t>(bytes, out)
+                      : appendRaw<int8_t>(bytes, out);
+    return true;
+  case 16:
+    type.isUnsigned() ? appendRaw<uint16_t>(bytes, out)
+                      : appendRaw<int16_t>(bytes, out);
+    return true;
+  case 32:
+    type.isUnsigned() ? appendRaw<uint32_t>(bytes, out)
+                      : appendRaw<int32_t>(bytes, out);
+    return true;
+  case 64:
+    appendRaw<int64_t>(bytes, out);
+    return true;
+  default:
+    return false;
+  }
+}
+
+std::optional<SmallVector<int64_t>> getConstantIntegers(Value value) {
+  while (auto reshape = value.getDefiningOp<tosa::ReshapeOp>())
+    value = reshape.getInput1();
+  ElementsAttr elements;
+  if (!matchPattern(value, m_Constant(&elements)))
+    return std::nullopt;
+  auto type = dyn_cast<IntegerType>(elements.getElementType());
+  if (!type || type.getWidth() > 64)
+    return std::nullopt;
+
+  SmallVector<int64_t> result;
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {
+    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
+    if (!blob || !readRaw(blob->getData(), type, result) ||
+        static_cast<int64_t>(result.size()) != elements.getNumElements())
+      return std::nullopt;
+    return result;
+  }
+  auto dense = dyn_cast<DenseIntElementsAttr>(elements);
+  if (!dense)
+    return std::nullopt;
+  result.reserve(dense.getNumElements());
+  if (!dense.isSplat() && readRaw(dense.getRawData(), type, result))
+    return result;
+  for (const APInt &element : dense.getValues<APInt>())
+    result.push_back(type.isUnsigned() || type.getWidth() == 1
+                         ? static_cast<int64_t>(element.getZExtValue())
+                         : element.getSExtValue());
+  return result;
+}
+
+std::optional<SmallVector<Scale>> getScales(tosa::RescaleOp op) {
+  std::optional<SmallVector<int64_t>> multipliers =
+      getConstantIntegers(op.getMultiplier());
+  std::optional<SmallVector<int64_t>> shifts =
+      getConstantIntegers(op.getShift());
+  if (!multipliers || !shifts || multipliers->size() != shifts->size())
+    return std::nullopt;
+  SmallVector<Scale> scales;
+  for (auto [multiplier, shift] : llvm::zip_equal(*multipliers, *shifts))
+    scales.push_back({multiplier, shift});
+  return scales;
+}
+
+/// Makes `operand` read a new constant with `elements`, and erases the old one
+/// if nothing else reads it.
+static void replaceConstant(OpBuilder &builder, OpOperand &operand,
+                            DenseElementsAttr elements) {
+  Operation *old = operand.get().getDefiningOp();
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(old);
+  operand.set(tosa::ConstOp::create(builder, old->getLoc(), elements.getType(),
+                                    elements));
+  // A multiplier may have come through a reshape.
+  while (old && isOpTriviallyDead(old)) {
+    Operation *source =
+        old->getNumOperands() ? old->getOperand(0).getDefiningOp() : nullptr;
+    old->erase();
+    old = source;
+  }
+}
+
+bool setScales(OpBuilder &builder, tosa::RescaleOp op, ArrayRef<Scale> scales,
+               bool scale32, tosa::RoundingMode roundingMode) {
+  const bool sameType = op.getScale32() == scale32;
+  std::optional<SmallVector<Scale>> old = getScales(op);
+  const bool sameScales = sameType && old && ArrayRef<Scale>(*old) == scales;
+  if (sameScales && op.getRoundingMode() == roundingMode)
+    return false;
+  if (!sameScales) {
+    // Both operands at once even if only one changed: a pair that is read
+    // together is easier to follow side by side.
+    SmallVector<APInt> multipliers, shifts;
+    const unsigned width = scale32 ? 32 : 16;
+    for (const Scale &scale : scales) {
+      multipliers.emplace_back(width, scale.multiplier);
+      shifts.emplace_back(8, scale.shift);
+    }
+    const int64_t count = scales.size();
+    auto multiplierType =
+        RankedTensorType::get({count}, builder.getIntegerType(width));
+    auto shiftType = RankedTensorType::get({count}, builder.getIntegerType(8));
+    replaceConstant(builder, op.getMultiplierMutable(),
+                    DenseElementsAttr::get(multiplierType, multipliers));
+    replaceConstant(builder, op.getShiftMutable(),
+                    DenseElementsAttr::get(shiftType, shifts));
+  }
+  op.setScale32(scale32);
+  op.setRoundingMode(roundingMode);
+  return true;
+}
+
+bool isAccumulatorOp(Operation *op) {
+  return isa_and_nonnull<tosa::Conv2DOp, tosa::Conv3DOp,
+                         tosa::DepthwiseConv2DOp, tosa::TransposeConv2DOp,
+                         tosa::MatMulOp>(op);
+}
+
+Value getDataSource(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (isa<tosa::ReshapeOp, tosa::TransposeOp, tosa::SliceOp,
+            tosa::IdentityOp>(op)) {
+      value = op->getOperand(0);
+      continue;
+    }
+    if (isa<tosa::ConcatOp>(op) &&
+        llvm::all_of(op->getOperands(), [](Value operand) {
+          return isAccumulatorOp(getDataSource(operand).getDefiningOp());
+        })) {
+      value = op->getOperand(0);
+      continue;
+    }
+    break;
+  }
+  return value;
+}
+
+bool isAccumulatorRescale(tosa::RescaleOp op) {
+  return isAccumulatorOp(getDataSource(op.getInput()).getDefiningOp());
+}
+
+LogicalResult checkBitsRequest(Location location, const BitsRequest &request) {
+  if (request.elementwiseBits < 0 || request.elementwiseBits > kMaxBits)
+    return emitError(location)
+           << "requires option 'elementwise-bits' from 0 to " << kMaxBits
+           << ", got " << request.elementwiseBits;
+  if (request.elementwiseBits != 0 && request.scope != Scope::All)
+    return emitError(location) << "requires option 'scope=all' with "
+                                  "'elementwise-bits', got scope=accumulator";
+  return success();
+}
+
+FailureOr<std::optional<int64_t>>
+getSignificantBits(tosa::RescaleOp op, const BitsRequest &request) {
+  int64_t bits = request.bits;
+  if (Attribute attribute = op->getAttr(kBitsAttrName)) {
+    auto integer = dyn_cast<IntegerAttr>(attribute);
+    if (!integer || !integer.getValue().isSignedIntN(32) ||
+        integer.getValue().getSExtValue() < kMinBits ||
+        integer.getValue().getSExtValue() > kMaxBits)
+      return op.emitOpError("requires '")
+             << kBitsAttrName << "' to be an integer from " << kMinBits
+             << " to " << kMaxBits << ", got " << attribute;
+    bits = integer.getValue().getSExtValue();
+  } else if (!isAccumulatorRescale(op)) {
+    if (request.scope != Scope::All)
+      return std::optional<int64_t>();
+    if (request.elementwiseBits != 0)
+      bits = request.elementwiseBits;
+  }
+  return std::optional<int64_t>(
+      std::min(bits + (request.hiddenBit ? 1 : 0), kMaxBits));
+}
+
+} // namespace tosa_rescale

@@ -1,0 +1,79 @@
+//===- RescaleOps.h - reading and building tosa.rescale -------------------===//
+//
+// The operands of a tosa.rescale as numbers, and where its input comes from.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TOSA_RESCALE_RESCALEOPS_H
+#define TOSA_RESCALE_RESCALEOPS_H
+
+#include "RescaleMath.h"
+
+#include "mlir/Dialect/Tosa/IR/TosaOps.h"
+
+namespace tosa_rescale {
+
+/// Overrides the width of one rescale. Written by the user.
+constexpr llvm::StringLiteral kBitsAttrName = "tosa_rescale.bits";
+/// What `tosa-rescale-annotate` found out about one rescale.
+constexpr llvm::StringLiteral kInfoAttrName = "tosa_rescale.info";
+
+constexpr int64_t kMinBits = 1;
+constexpr int64_t kMaxBits = kMultiplierBits32;
+
+/// Which rescales a pass is about: those of accumulators, or every one.
+enum class Scope { Accumulator, All };
+
+/// The elements of an integer tensor constant in memory order, extended
+/// according to their type (signless ones by sign). No result if `value` is not
+/// a constant or not of integers. Looks through `tosa.reshape`, which keeps the
+/// memory order.
+std::optional<llvm::SmallVector<int64_t>>
+getConstantIntegers(mlir::Value value);
+
+/// The scales of `op`, one for each channel or one for all. No result if one of
+/// the two operands is not a constant.
+std::optional<llvm::SmallVector<Scale>> getScales(mlir::tosa::RescaleOp op);
+
+/// Gives `op` the scales, as new constants of the type that `scale32` asks for,
+/// and erases those that became dead. Changes nothing where `op` already is
+/// what is asked for, and returns false.
+bool setScales(mlir::OpBuilder &builder, mlir::tosa::RescaleOp op,
+               llvm::ArrayRef<Scale> scales, bool scale32,
+               mlir::tosa::RoundingMode roundingMode);
+
+/// The value that `value` holds in another shape or order: looks through
+/// reshape, transpose, slice and identity, and through concat when all of its
+/// operands come from accumulators.
+mlir::Value getDataSource(mlir::Value value);
+
+/// A convolution or matrix product, whose output is an accumulator.
+bool isAccumulatorOp(mlir::Operation *op);
+
+/// Whether the input of `op` is an accumulator, directly or in another shape.
+bool isAccumulatorRescale(mlir::tosa::RescaleOp op);
+
+/// The width that the options and `tosa_rescale.bits` ask of one rescale.
+struct BitsRequest {
+  int64_t bits = 0;
+  /// 0: the same as `bits`.
+  int64_t elementwiseBits = 0;
+  bool hiddenBit = false;
+  Scope scope = Scope::Accumulator;
+};
+
+/// Emits an error at `location` if the options of `request` contradict each
+/// other or are out of range.
+llvm::LogicalResult checkBitsRequest(mlir::Location location,
+                                     const BitsRequest &request);
+
+/// The significant bits that `request` and the attribute of `op` allow its
+/// multipliers; nothing if `op` is out of scope. Emits an error if the
+/// attribute makes no sense.
+llvm::FailureOr<std::optional<int64_t>>
+getSignificantBits(mlir::tosa::RescaleOp op, const BitsRequest &request);
+
+} // namespace tosa_rescale
+
+#endif // TOSA_RESCALE_RESCALEOPS_H
