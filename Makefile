@@ -1,0 +1,56 @@
+# Everything runs in .venv, which the first target makes. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES := $(shell nproc 2>/dev/null || echo 2)
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-passes test-python test-slow docs format lint bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+# Not editable: what is tested is what a user installs.
+$(STAMP): $(VENV)/bin/python $(SOURCES)
+	$(BIN)/pip install --quiet '.[report,test]'
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet '.[report,test,dev]'
+	@touch $@
+
+install: $(STAMP) ## install the package with its tests' requirements into .venv
+
+demo: $(STAMP) ## install, then run the demo; the report goes to demo-report/
+	$(BIN)/tosa-rescale demo -o demo-report
+
+test: $(STAMP) ## everything that is fast: lit, C++ unit tests, pytest
+	$(BIN)/lit -sv -j $(CORES) test/passes
+	$(BIN)/pytest -q -n $(CORES) -m 'not slow'
+
+test-passes: $(STAMP) ## lit and C++ unit tests only
+	$(BIN)/lit -sv -j $(CORES) test/passes
+
+test-python: $(STAMP) ## pytest only
+	$(BIN)/pytest -q -n $(CORES) -m 'not slow'
+
+test-slow: $(STAMP) ## the slow tier: whole models over many widths
+	$(BIN)/pytest -q -m slow
+
+format: $(DEV_STAMP) ## reformat Python and C++
+	$(BIN)/ruff format python runtime test bench
+	$(BIN)/ruff check --fix python runtime test bench
+	$(BIN)/clang-format -i $$(git ls-files 'passes/*.h' 'passes/*.cpp' 'test/unit/*.cpp')
+
+lint: $(DEV_STAMP) ## what pre-commit checks, on all files
+	$(BIN)/pre-commit run --all-files
+
+clean: ## remove what builds and tests leave behind, the virtual environment included
+	rm -rf $(VENV) build demo-report .pytest_cache .ruff_cache .hypothesis

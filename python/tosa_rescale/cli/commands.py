@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The commands of `tosa-rescale`."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tosa_rescale.options import Encoding, MultiplierRounding, NarrowOptions, Preset, RoundingMode, Scope, parse_bits
+from tosa_rescale.version import versions
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_ENGINES_HELP = "iree (multipliers and weights as parameters), iree-constant, litert, reference"
+
+
+def _choice(kind: Any) -> click.Choice:
+    return click.Choice([member.value for member in kind])
+
+
+def _narrow_options(function: _F) -> _F:
+    """The options that every narrowing command takes."""
+    for option in reversed(
+        (
+            click.option(
+                "--multiplier-rounding",
+                type=_choice(MultiplierRounding),
+                default="nearest",
+                show_default=True,
+                help="How a 31-bit multiplier becomes a k-bit one.",
+            ),
+            click.option(
+                "--hidden-bit", is_flag=True, help="The leading one is implicit in the hardware and not counted in --bits."
+            ),
+            click.option(
+                "--encoding",
+                type=_choice(Encoding),
+                default="aligned",
+                show_default=True,
+                help="How the multiplier stands in the op: at the top of an i32, or compact in an i16 (k <= 15).",
+            ),
+            click.option(
+                "--scope",
+                type=_choice(Scope),
+                default="accumulator",
+                show_default=True,
+                help="Rescales of MAC layers only, or all.",
+            ),
+            click.option(
+                "--elementwise-bits", metavar="K2", help="Width for the rescales outside MAC layers, with --scope all."
+            ),
+            click.option(
+                "--rounding-mode",
+                type=_choice(RoundingMode),
+                default="single",
+                show_default=True,
+                help="Rounding of the narrowed rescale.",
+            ),
+            click.option(
+                "--preset",
+                type=_choice(Preset),
+                default="none",
+                show_default=True,
+                help="paper: truncate, hidden bit and single rounding.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _data_options(function: _F) -> _F:
+    """The options that every command that reads data takes."""
+    for option in reversed(
+        (
+            click.option(
+                "--input-mean",
+                type=float,
+                help="Real input = (pixel - mean) / std. Default: pixels 0..255 onto the input's 256 levels.",
+            ),
+            click.option("--input-std", type=float, help="See --input-mean."),
+            click.option(
+                "--crop-fraction",
+                type=float,
+                default=0.875,
+                show_default=True,
+                help="Side of the centre crop over the image's short side.",
+            ),
+            click.option(
+                "--label-offset",
+                type=int,
+                default=0,
+                show_default=True,
+                help="Added to every label; 1 where class 0 is background.",
+            ),
+            click.option(
+                "--allow-unreadable", is_flag=True, help="Leave unreadable images out instead of refusing the folder."
+            ),
+            click.option("--samples", type=int, help="Use this many samples, spread evenly over the data."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+_workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
+_json = click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file as well.")
+_force = click.option("--force", is_flag=True, help="Overwrite what exists.")
+_quiet = click.option("--quiet", is_flag=True, help="No progress.")
+_model = click.argument("model", type=click.Path())
+_output = click.option("-o", "--output", required=True, type=click.Path(), help="Output; its kind goes by suffix.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(versions()["tosa-rescale"], prog_name="tosa-rescale")
+def group() -> None:
+    """Narrow the rescale multipliers of integer neural networks to k bits, down to a pure shift, and prove it bit for bit.
+
+    File kinds go by suffix: .tflite, .mlirbc, .mlir, .tosa, .vmfb. DATA is a folder of images (with labels.csv, or one
+    sub-folder a class) or an .npz with x and optional y. Exit status: 0 done; 1 the answer is no; 2 bad input or usage.
+    """
+
+
+@group.command()
+@click.option(
+    "-o", "--output", default="demo-report", show_default=True, type=click.Path(file_okay=False), help="Report folder."
+)
+@_quiet
+def demo(output: str, quiet: bool) -> int:
+    """Tell the whole story on an embedded model: import, sweep the width, run on IREE, one table, one report folder."""
+    from tosa_rescale.demo import run_demo
+
+    return run_demo(pathlib.Path(output), _console(), _progress(quiet))
+
+
+@group.command()
+@_model
+@_json
+def info(model: str, json_file: str | None) -> int:
+    """Show every rescale of MODEL: op, channels, significant bits, shift range, violations of the specification."""
+    from tosa_rescale.cli.tables import print_info
+
+    loaded = _load(model)
+    loaded.require_rescales()
+    rescales = loaded.info()
+    print_info(rescales, _console())
+    _write_json(json_file, [each.as_dict() for each in rescales])
+    return 0
+
+
+@group.command()
+@_model
+@_output
+@click.option("--bits", required=True, metavar="K", help="Significant bits of the multiplier, 1..31.")
+@_narrow_options
+@_force
+def narrow(model: str, output: str, bits: str, force: bool, **options: Any) -> int:
+    """Narrow the rescale multipliers of MODEL to K bits."""
+    from tosa_rescale.files import require_writable
+
+    asked = _options(bits, options)
+    require_writable(output, force)
+    narrowed = _load(model).narrow(**asked.as_dict())
+    _print_remarks(narrowed)
+    narrowed.save(output, force=force)
+    return 0
+
+
+@group.command()
+@_model
+@click.option("--data", required=True, type=click.Path(), help="Images or .npz.")
+@click.option("--engine", default="iree", show_default=True, help=_ENGINES_HELP)
+@click.option("--reference", type=click.Path(), help="Model to compare with.")
+@_data_options
+@_workers
+@_json
+@_quiet
+def evaluate(
+    model: str,
+    data: str,
+    engine: str,
+    reference: str | None,
+    workers: int | None,
+    json_file: str | None,
+    quiet: bool,
+    **data_options: Any,
+) -> int:
+    """Measure MODEL's accuracy on DATA and, with --reference, its difference from another model."""
+    from tosa_rescale.cli.tables import print_evaluation
+
+    loaded = _load(model)
+    other = _load(reference) if reference else None
+    samples = _load_data(data, data_options)
+    found = loaded.evaluate(samples, engine=engine, reference=other, workers=workers, progress=_progress(quiet))
+    print_evaluation(found, _console())
+    _write_json(json_file, found.as_dict())
+    return 0
+
+
+@group.command()
+@_model
+@click.option("--data", required=True, type=click.Path(), help="Images or .npz.")
+@click.option("--bits", default="32,8,6,5,4,3,2,1", show_default=True, help="Widths by comma; 32 stands for the original.")
+@click.option("--methods", default="narrow", show_default=True, help="Methods by comma.")
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
+@_narrow_options
+@_data_options
+@_workers
+@_json
+@_force
+@_quiet
+def sweep(
+    model: str,
+    data: str,
+    bits: str,
+    methods: str,
+    output: str,
+    workers: int | None,
+    json_file: str | None,
+    force: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Measure accuracy over multiplier width. An interrupted sweep goes on where it stopped."""
+    from tosa_rescale.report import print_sweep, write_report
+    from tosa_rescale.sweep import sweep as run_sweep
+
+    widths = [b for b in (part.strip() for part in bits.split(",")) if b]
+    parsed = [32 if b == "32" else parse_bits(b) for b in widths]
+    data_options = {key: options.pop(key) for key in list(options) if key in _DATA_OPTIONS}
+    asked = _options(min(parsed, default=31), options) if parsed != [32] else _options(31, options)
+    loaded = _load(model)
+    samples = _load_data(data, data_options)
+    result = run_sweep(
+        loaded,
+        samples,
+        output,
+        bits=parsed,
+        methods=[m.strip() for m in methods.split(",")],
+        options=asked,
+        force=force,
+        workers=workers,
+        progress=_progress(quiet),
+    )
+    print_sweep(result, _console())
+    for written in write_report(output, result):
+        click.echo(written)
+    _write_json(json_file, [point.as_dict() for point in result.points])
+    return 0
+
+
+@group.command()
+@_model
+@click.option("--engines", help=f"At least two, by comma ({_ENGINES_HELP}). Default: all at hand that must agree.")
+@click.option("--inputs", type=click.IntRange(min=1), default=8, show_default=True, help="Number of random samples.")
+@click.option("--data", type=click.Path(), help="Images or .npz instead of random samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
+@_data_options
+@_workers
+@_json
+@_quiet
+def check(
+    model: str,
+    engines: str | None,
+    inputs: int,
+    data: str | None,
+    seed: int,
+    workers: int | None,
+    json_file: str | None,
+    quiet: bool,
+    **data_options: Any,
+) -> int:
+    """Compare engines on MODEL. Exit status 0 only if they agree bit for bit."""
+    from tosa_rescale.cli.tables import print_check
+
+    loaded = _load(model)
+    what = _load_data(data, data_options) if data else inputs
+    names = [name.strip() for name in engines.split(",")] if engines else None
+    result = loaded.check(what, engines=names, seed=seed, workers=workers, progress=_progress(quiet))
+    print_check(result, _console())
+    _write_json(json_file, result.as_dict())
+    return 0 if result.bit_exact else 1
+
+
+@group.command()
+@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("target", metavar="OUT", type=click.Path())
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Extent of a dynamic batch dimension.")
+@_force
+def convert(source: str, target: str, batch: int, force: bool) -> int:
+    """Convert a model from one file kind to another."""
+    from tosa_rescale.files import require_writable
+    from tosa_rescale.model import load
+
+    require_writable(target, force)
+    load(source, batch).save(target, force=force)
+    return 0
+
+
+_DATA_OPTIONS = ("input_mean", "input_std", "crop_fraction", "label_offset", "allow_unreadable", "samples")
+
+
+def _options(bits: int | str, options: dict[str, Any]) -> NarrowOptions:
+    return NarrowOptions(parse_bits(bits), **options)
+
+
+def _load(path: str) -> Any:
+    from tosa_rescale.model import load
+
+    return load(path)
+
+
+def _load_data(path: str, options: dict[str, Any]) -> Any:
+    from tosa_rescale.data import Preprocessing, load_data
+
+    options = dict(options)
+    mean, std, samples = options.pop("input_mean"), options.pop("input_std"), options.pop("samples")
+    data = load_data(path, Preprocessing(mean, std, **options))
+    return data.take(samples) if samples is not None else data
+
+
+def _print_remarks(model: Any) -> None:
+    for remark in model.remarks:
+        click.echo(f"left alone: {remark.where}: {remark.text}", err=True)
+
+
+def _write_json(path: str | None, value: Any) -> None:
+    if path:
+        from tosa_rescale.report import write_json
+
+        write_json(path, value)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # Wide enough for every table where the output is a file or a pipe, which has no width of its own.
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+def _progress(quiet: bool) -> Any:
+    from tosa_rescale.progress import Bars, Silent
+
+    return Silent() if quiet else Bars()

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import rich.table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tosa_rescale.check import CheckResult
+    from tosa_rescale.evaluate import Evaluation
+    from tosa_rescale.inspection import RescaleInfo
+
+
+def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:
+    """One row a rescale, then a summary."""
+    table = rich.table.Table()
+    for column, justify in (("name", "left"), ("op", "left"), ("scope", "left"), ("channels", "right"), ("type", "left")):
+        table.add_column(column, justify=justify, overflow="ellipsis", no_wrap=True)
+    for column, justify in (("rounding", "left"), ("bits", "right"), ("shift", "right"), ("violations", "left")):
+        table.add_column(column, justify=justify)
+    for each in rescales:
+        bits = "not constant" if each.bits is None else str(each.bits)
+        shift = "-" if each.shift_min is None else f"{each.shift_min}..{each.shift_max}"
+        kind, rounding = "scale32" if each.scale32 else "scale16", each.rounding_mode.removesuffix("_ROUND").lower()
+        table.add_row(
+            each.name, each.op, each.scope, str(each.channels), kind, rounding, bits, shift, "; ".join(each.violations)
+        )
+    console.print(table)
+    broken = sum(1 for each in rescales if each.violations)
+    known = [each.bits for each in rescales if each.bits is not None]
+    shifts = sum(1 for bits in known if bits <= 1)
+    console.print(
+        f"{len(rescales)} rescales, {sum(each.channels for each in rescales)} multipliers;"
+        f" widest {max(known, default=0)} bits; {shifts} pure shifts; {broken} with violations"
+    )
+
+
+def print_evaluation(found: Evaluation, console: Console) -> None:
+    """The figures, one a line; those that do not apply are left out."""
+    rows: list[tuple[str, str]] = [("samples", str(found.samples))]
+    for label, value in (("top-1", found.top1), ("top-5", found.top5), ("agreement", found.agreement)):
+        if value is not None:
+            rows.append((label, f"{value:.2f} %"))
+    if found.max_lsb is not None and found.mean_lsb is not None:
+        rows += [("max difference", f"{found.max_lsb} LSB"), ("mean difference", f"{found.mean_lsb:.4f} LSB")]
+    rows.append(("execution", f"{found.seconds:.1f} s, {found.samples / max(found.seconds, 1e-9):.1f} samples/s"))
+    table = rich.table.Table(show_header=False, box=None)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if found.histogram:
+        _print_histogram(found.histogram, console)
+
+
+def print_check(result: CheckResult, console: Console) -> None:
+    """One row a pair of engines, then the verdict."""
+    table = rich.table.Table()
+    for column in ("engines", "values", "mismatches", "max LSB"):
+        table.add_column(column, justify="left" if column == "engines" else "right")
+    for engines, compared in result.pairs.items():
+        table.add_row(" = ".join(engines), str(compared.values), str(compared.mismatches), str(compared.max_lsb))
+    console.print(table)
+    console.print(f"{result.samples} samples: {'bit-exact' if result.bit_exact else 'NOT bit-exact'}")
+
+
+def _print_histogram(histogram: dict[int, int], console: Console, widest: int = 5) -> None:
+    total = sum(histogram.values())
+    inside = {d: n for d, n in histogram.items() if abs(d) <= widest}
+    table = rich.table.Table(title="difference of outputs, LSB")
+    for difference in sorted(inside):
+        table.add_column(f"{difference:+d}" if difference else "0", justify="right")
+    beyond = total - sum(inside.values())
+    cells = [f"{100 * inside[d] / total:.2f} %" for d in sorted(inside)]
+    if beyond:
+        table.add_column(f"beyond +-{widest}", justify="right")
+        cells.append(f"{100 * beyond / total:.2f} %")
+    table.add_row(*cells)
+    console.print(table)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The demo: the whole story on an embedded int8 model and data set (digits of scikit-learn, 8 x 8 pixels).
+
+`digits_int8.tflite` and `digits.npz` are made by `make_demo.py` beside this file.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import TYPE_CHECKING
+
+from tosa_rescale.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MODEL = pathlib.Path(__file__).parent / "digits_int8.tflite"
+DATA = pathlib.Path(__file__).parent / "digits.npz"
+
+
+def run_demo(folder: pathlib.Path, console: Console, progress: Progress) -> int:
+    """Imports, sweeps, checks and reports.
+
+    Args:
+        folder: where the report goes; made anew.
+        console: for the tables.
+        progress: for the work under way.
+
+    Returns:
+        0, or 1 where engines disagree.
+    """
+    from tosa_rescale.cli.tables import print_check
+    from tosa_rescale.data import load_data
+    from tosa_rescale.model import load
+    from tosa_rescale.report import print_sweep, write_report
+    from tosa_rescale.sweep import sweep
+
+    model, data = load(MODEL), load_data(DATA)
+    rescales = model.info()
+    console.print(
+        f"{MODEL.name}: {len(rescales)} rescales, {sum(r.channels for r in rescales)} multipliers of up to"
+        f" {max(r.bits or 0 for r in rescales)} bits; {len(data)} digits it has not seen in training."
+    )
+    result = sweep(model, data, folder, methods=("narrow",), force=True, progress=progress)
+    print_sweep(result, console)
+
+    console.print("One compiled executable served every width. The same module compiled with constants, at k = 4:")
+    verdict = model.narrow(bits=4).check(data.take(64), progress=progress)
+    print_check(verdict, console)
+    for path in write_report(folder, result):
+        console.print(f"written: {path}")
+    return 0 if verdict.bit_exact else 1

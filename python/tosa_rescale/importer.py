@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Reads a model of any supported file kind into TOSA bytecode."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from tosa_rescale.errors import FileKindError, ModelError
+from tosa_rescale.files import FileKind, PathLike, kind_of
+from tosa_rescale.passes import run_passes
+from tosa_rescale.quantization import GraphQuantization, read_flatbuffer
+from tosa_rescale.tosa_tools import deserialize
+
+CONVERTER = pathlib.Path(__file__).parent / "_converter.py"
+CONVERTER_TIMEOUT = 600  # seconds; a model of 100 MB takes under 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A model as it came from its file.
+
+    Attributes:
+        bytecode: a TOSA module with static shapes.
+        quantization: that of the graph's border; None where the file does not say.
+        flatbuffer: the LiteRT file it came from, for writing back.
+    """
+
+    bytecode: bytes
+    quantization: GraphQuantization | None
+    flatbuffer: bytes | None
+
+
+def import_model(path: PathLike, batch: int = 1) -> Imported:
+    """Reads a model; the kind goes by suffix (.tflite, .mlirbc, .mlir, .tosa).
+
+    Args:
+        path: the file.
+        batch: extent given to a dynamic batch dimension.
+
+    Raises:
+        FileKindError: the suffix is unknown, or names no model.
+        ModelError: the file is missing, corrupt, or cannot be converted.
+        MissingToolError: a .tosa file, and tosa-opt is not installed.
+        PassError: the module cannot be made static.
+    """
+    path = pathlib.Path(path)
+    kind = kind_of(path)
+    data = _read(path)
+    quantization = flatbuffer = None
+    match kind:
+        case FileKind.LITERT:
+            quantization, flatbuffer = read_flatbuffer(data, str(path)), data
+            data = _convert_flatbuffer(data, path)
+        case FileKind.TOSA:
+            data = deserialize(data, str(path))
+        case FileKind.EXECUTABLE:
+            raise FileKindError(f"{path}: is a compiled executable; give the model it was made from (.tflite, .mlirbc, .mlir)")
+        case FileKind.BYTECODE | FileKind.TEXT:
+            pass
+    static = run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=str(path))
+    return Imported(static.bytecode, quantization, flatbuffer)
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    if not data:
+        raise ModelError(f"{path}: is empty")
+    return data
+
+
+def _convert_flatbuffer(data: bytes, path: pathlib.Path) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
+        # A fixed name in the working folder: the converter writes it into every location, and equal models must give
+        # equal bytecode wherever they lie.
+        (pathlib.Path(folder) / "model.tflite").write_bytes(data)
+        argv = [sys.executable, "-P", str(CONVERTER), "model.tflite", "model.mlirbc"]
+        try:
+            done = subprocess.run(argv, cwd=folder, capture_output=True, check=False, timeout=CONVERTER_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise ModelError(f"{path}: the converter did not end within {CONVERTER_TIMEOUT} s") from None
+        converted = pathlib.Path(folder) / "model.mlirbc"
+        if done.returncode != 0 or not converted.is_file():
+            raise ModelError(f"{path}: cannot be converted to TOSA: {_converter_reason(done.stderr.decode(errors='replace'))}")
+        return converted.read_bytes()
+
+
+def _converter_reason(said: str) -> str:
+    errors = [line.split("error: ", 1)[1] for line in said.splitlines() if "error: " in line]
+    return errors[0] if errors else "the converter ended without a message (corrupt file?)"

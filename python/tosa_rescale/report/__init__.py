@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a sweep leaves behind for people and programs: terminal table, CSV, JSON, plot."""
+
+from tosa_rescale.report.plot import write_plot as write_plot
+from tosa_rescale.report.tables import print_sweep as print_sweep
+from tosa_rescale.report.tables import write_csv as write_csv
+from tosa_rescale.report.tables import write_json as write_json
+from tosa_rescale.report.tables import write_report as write_report
