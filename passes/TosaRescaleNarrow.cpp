@@ -9,6 +9,8 @@
 
 #include "llvm/Support/DebugLog.h"
 
+#include <cmath>
+
 #define DEBUG_TYPE "tosa-rescale-narrow"
 
 using namespace mlir;
@@ -50,6 +52,30 @@ private:
 };
 
 } // namespace
+
+/// Narrows every scale, or none.
+static std::optional<SmallVector<Scale>>
+narrowScales(ArrayRef<Scale> scales, const NarrowFormat &format) {
+  SmallVector<Scale> result;
+  for (const Scale &scale : scales) {
+    std::optional<Scale> narrowed = narrowScale(scale, format);
+    if (!narrowed)
+      return std::nullopt;
+    result.push_back(*narrowed);
+  }
+  return result;
+}
+
+/// The largest scale, as text: the one that a legal shift is least likely to
+/// express.
+static std::string getLargest(ArrayRef<Scale> scales) {
+  const Scale largest =
+      *llvm::max_element(scales, [](const Scale &a, const Scale &b) {
+        return std::ldexp(a.multiplier, -a.shift) <
+               std::ldexp(b.multiplier, -b.shift);
+      });
+  return (Twine(largest.multiplier) + " * 2^" + Twine(-largest.shift)).str();
+}
 
 LogicalResult TosaRescaleNarrowPass::initialize(MLIRContext *context) {
   const Location location = UnknownLoc::get(context);
@@ -113,25 +139,35 @@ TosaRescaleNarrowPass::makePlan(tosa::RescaleOp op, int64_t bits) {
   if (!scales)
     return leaveAlone(op, "requires a constant multiplier and shift");
 
+  for (auto [channel, scale] : llvm::enumerate(*scales))
+    if (scale.multiplier < 0)
+      return leaveAlone(op, "requires a multiplier of at least 0, got " +
+                                Twine(scale.multiplier) + " in channel " +
+                                Twine(channel));
+
   NarrowFormat format;
   format.significantBits = bits;
   format.rounding = multiplierRounding;
   format.containerBits = plan.scale32 ? kMultiplierBits32 : kMultiplierBits16;
   format.leftAligned = encoding == Encoding::Aligned;
   format.doubleRound = plan.roundingMode == tosa::RoundingMode::DOUBLE_ROUND;
-  for (auto [channel, scale] : llvm::enumerate(*scales)) {
-    if (scale.multiplier < 0)
-      return leaveAlone(op, "requires a multiplier of at least 0, got " +
-                                Twine(scale.multiplier) + " in channel " +
-                                Twine(channel));
-    std::optional<Scale> narrowed = narrowScale(scale, format);
-    if (!narrowed)
-      return leaveAlone(op, "no legal shift expresses the scale " +
-                                Twine(scale.multiplier) + " * 2^-(" +
-                                Twine(scale.shift) + ") in channel " +
-                                Twine(channel));
-    plan.scales.push_back(*narrowed);
+  std::optional<SmallVector<Scale>> narrowed = narrowScales(*scales, format);
+  if (!narrowed && encoding == Encoding::Scale16 && op.getScale32()) {
+    // 15 bits and a shift of at least 2 end at 2^13. A scale beyond that, as
+    // where an int8 is widened to int32, still fits 31 bits.
+    format.containerBits = kMultiplierBits32;
+    format.leftAligned = true;
+    narrowed = narrowScales(*scales, format);
+    plan.scale32 = true;
+    if (narrowed)
+      op.emitRemark("keeps its 32-bit multiplier: no 16-bit multiplier "
+                    "expresses the scale ")
+          << getLargest(*scales);
   }
+  if (!narrowed)
+    return leaveAlone(op, "no legal shift expresses the scale " +
+                              getLargest(*scales));
+  plan.scales = std::move(*narrowed);
   return std::optional<Plan>(std::move(plan));
 }
 

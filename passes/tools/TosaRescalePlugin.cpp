@@ -14,5 +14,5 @@
 extern "C" LLVM_ATTRIBUTE_VISIBILITY_DEFAULT mlir::PassPluginLibraryInfo
 mlirGetPassPluginInfo() {
   return {MLIR_PLUGIN_API_VERSION, "TosaRescale", LLVM_VERSION_STRING,
-          [] { tosa_rescale::registerTosaRescaleNarrowPass(); }};
+          [] { tosa_rescale::registerTosaRescalePasses(); }};
 }

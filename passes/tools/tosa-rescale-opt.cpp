@@ -56,7 +56,7 @@ static llvm::Error writeOutput(StringRef path, StringRef content) {
 int main(int argc, char **argv) {
   llvm::InitLLVM initLLVM(argc, argv);
 
-  tosa_rescale::registerTosaRescaleNarrowPass();
+  tosa_rescale::registerTosaRescalePasses();
   registerCanonicalizerPass();
   registerCSEPass();
   tosa::registerTosaInferShapesPass();

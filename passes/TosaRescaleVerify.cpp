@@ -1,0 +1,61 @@
+//===- TosaRescaleVerify.cpp - check rescales -----------------------------===//
+//
+// Implements tosa-rescale-verify.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Passes.h"
+#include "RescaleRules.h"
+
+using namespace mlir;
+
+namespace tosa_rescale {
+
+#define GEN_PASS_DEF_TOSARESCALEVERIFYPASS
+#include "Passes.h.inc"
+
+namespace {
+
+struct TosaRescaleVerifyPass final
+    : impl::TosaRescaleVerifyPassBase<TosaRescaleVerifyPass> {
+  using Base::Base;
+
+  LogicalResult initialize(MLIRContext *context) override {
+    request = {bits, elementwiseBits, hiddenBit, scope};
+    if (bits < 0 || bits > kMaxBits)
+      return emitError(UnknownLoc::get(context))
+             << "requires option 'bits' from 0 to " << kMaxBits << ", got "
+             << bits;
+    return checkBitsRequest(UnknownLoc::get(context), request);
+  }
+
+  void runOnOperation() override {
+    ValueRanges ranges(getOperation());
+    bool anyFailed = false;
+    getOperation().walk([&](tosa::RescaleOp op) {
+      std::optional<int64_t> maxBits;
+      if (bits != 0) {
+        FailureOr<std::optional<int64_t>> requested =
+            getSignificantBits(op, request);
+        anyFailed |= failed(requested);
+        if (succeeded(requested))
+          maxBits = *requested;
+      }
+      for (const std::string &violation : findViolations(op, ranges, maxBits)) {
+        op.emitOpError(violation);
+        anyFailed = true;
+      }
+    });
+    markAllAnalysesPreserved();
+    if (anyFailed)
+      signalPassFailure();
+  }
+
+private:
+  BitsRequest request;
+};
+
+} // namespace
+
+} // namespace tosa_rescale
