@@ -10,20 +10,20 @@
 Importing this package loads neither TensorFlow nor IREE.
 """
 
-from tosa_rescale.check import CheckResult as CheckResult
-from tosa_rescale.check import check as check
 from tosa_rescale.data import Dataset as Dataset
 from tosa_rescale.data import Preprocessing as Preprocessing
 from tosa_rescale.data import load_data as load_data
 from tosa_rescale.errors import TosaRescaleError as TosaRescaleError
-from tosa_rescale.evaluate import Evaluation as Evaluation
-from tosa_rescale.evaluate import evaluate as evaluate
+from tosa_rescale.evaluation import Evaluation as Evaluation
+from tosa_rescale.evaluation import evaluate as evaluate
 from tosa_rescale.inspection import RescaleInfo as RescaleInfo
 from tosa_rescale.model import Model as Model
 from tosa_rescale.model import load as load
 from tosa_rescale.options import NarrowOptions as NarrowOptions
-from tosa_rescale.sweep import SweepResult as SweepResult
-from tosa_rescale.sweep import sweep as sweep
+from tosa_rescale.parity import CheckResult as CheckResult
+from tosa_rescale.parity import check as check
+from tosa_rescale.sweeping import SweepResult as SweepResult
+from tosa_rescale.sweeping import sweep as sweep
 from tosa_rescale.version import versions
 
 __version__ = versions()["tosa-rescale"]

@@ -191,10 +191,10 @@ def _read_label_table(table: pathlib.Path) -> tuple[list[pathlib.Path], np.ndarr
 def _load_npz(path: pathlib.Path, preprocessing: Preprocessing) -> Dataset:
     try:
         # Never unpickle: a data file must not be able to run code.
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             if "x" not in archive:
                 raise DataError(f"{path}: has no array `x`; save it with numpy.savez(path, x=samples, y=labels)")
-            x, y = archive["x"], archive["y"] if "y" in archive else None
+            x, y = archive["x"], archive.get("y")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
         raise DataError(f"{path}: not a readable .npz of plain arrays") from error
     if x.ndim < 2:

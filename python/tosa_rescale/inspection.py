@@ -59,18 +59,18 @@ def describe_rescales(bytecode: bytes) -> list[RescaleInfo]:
 
     described = []
     for rescale in Module.parse(bytecode).rescales():
-        constant = rescale.multiplier is not None and rescale.shift is not None
+        multiplier, shift = rescale.multiplier, rescale.shift
         described.append(
             RescaleInfo(
                 name=rescale.name,
                 op=rescale.info.get("producer", "?"),
                 scope=rescale.info.get("scope", "?"),
-                channels=len(rescale.multiplier) if rescale.multiplier is not None else 0,
+                channels=0 if multiplier is None else len(multiplier),
                 scale32=rescale.scale32,
                 rounding_mode=rescale.rounding_mode,
-                bits=int(significant_bits(rescale.multiplier).max()) if constant else None,
-                shift_min=int(rescale.shift.min()) if constant else None,
-                shift_max=int(rescale.shift.max()) if constant else None,
+                bits=None if multiplier is None else int(significant_bits(multiplier).max()),
+                shift_min=None if shift is None else int(shift.min()),
+                shift_max=None if shift is None else int(shift.max()),
                 violations=tuple(rescale.info.get("violations", ())),
             )
         )

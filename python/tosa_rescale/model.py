@@ -25,9 +25,9 @@ from tosa_rescale.state import Step, attach_state, read_state
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Executable, Signature
 
-    from tosa_rescale.check import CheckResult
     from tosa_rescale.data import Dataset
-    from tosa_rescale.evaluate import Evaluation
+    from tosa_rescale.evaluation import Evaluation
+    from tosa_rescale.parity import CheckResult
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,14 +116,14 @@ class Model:
         return hashlib.sha256(self.bytecode).hexdigest()
 
     def evaluate(self, data: Dataset, **options: Any) -> Evaluation:
-        """Accuracy, and difference from a reference model; see tosa_rescale.evaluate.evaluate."""
-        from tosa_rescale.evaluate import evaluate
+        """Accuracy, and difference from a reference model; see tosa_rescale.evaluation.evaluate."""
+        from tosa_rescale.evaluation import evaluate
 
         return evaluate(self, data, **options)
 
     def check(self, inputs: Dataset | int = 8, **options: Any) -> CheckResult:
-        """Whether all engines agree bit for bit; see tosa_rescale.check.check."""
-        from tosa_rescale.check import check
+        """Whether all engines agree bit for bit; see tosa_rescale.parity.check."""
+        from tosa_rescale.parity import check
 
         return check(self, inputs, **options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from tosa_rescale.errors import OptionError
 
@@ -148,7 +148,7 @@ class NarrowOptions:
             options["elementwise-bits"] = self.elementwise_bits
         return " ".join(f"{name}={value}" for name, value in options.items())
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
             key: (value.value if isinstance(value, enum.Enum) else value) for key, value in dataclasses.asdict(self).items()

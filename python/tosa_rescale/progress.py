@@ -35,6 +35,11 @@ class Bars:
     def task(self, label: str, total: int) -> Iterator[Advance]:
         import rich.console
         import rich.progress as bars
+        import rich.text
+
+        class Rate(bars.ProgressColumn):
+            def render(self, task: bars.Task) -> rich.text.Text:
+                return rich.text.Text(f"{task.speed:.1f}/s" if task.speed else "-/s")
 
         console = rich.console.Console(stderr=True)
         if not sys.stderr.isatty():
@@ -45,19 +50,9 @@ class Bars:
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
-            _Rate(),
+            Rate(),
             bars.TimeRemainingColumn(),
         )
         with bars.Progress(*columns, console=console, transient=True) as shown:
             identity = shown.add_task(label, total=total)
             yield lambda count: shown.advance(identity, count)
-
-
-def _Rate() -> object:
-    import rich.progress as bars
-
-    class Rate(bars.ProgressColumn):
-        def render(self, task: bars.Task) -> str:
-            return f"{task.speed:.1f}/s" if task.speed else "-/s"
-
-    return Rate()

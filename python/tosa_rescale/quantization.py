@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def read_flatbuffer(data: bytes, source: str) -> GraphQuantization:
     try:
         if data[4:8] != b"TFL3":
             raise ValueError("no TFL3 identifier")
-        graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data)).subgraphs[0]
+        graph: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data)).subgraphs[0]  # type: ignore[index]
         return GraphQuantization(
             tuple(_tensor(graph.tensors[i]) for i in graph.inputs), tuple(_tensor(graph.tensors[i]) for i in graph.outputs)
         )
@@ -68,10 +68,10 @@ def read_flatbuffer(data: bytes, source: str) -> GraphQuantization:
         raise ModelError(f"{source}: not a readable LiteRT model (truncated or corrupt?)") from error
 
 
-def _tensor(tensor: object) -> TensorQuantization:
-    name = tensor.name.decode(errors="replace")  # type: ignore[attr-defined]
-    quantization = tensor.quantization  # type: ignore[attr-defined]
+def _tensor(tensor: Any) -> TensorQuantization:
+    name = tensor.name.decode(errors="replace")
+    quantization = tensor.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
         return TensorQuantization(name, 0.0, 0)
-    zero_points: Sequence[int] = () if quantization.zeroPoint is None else quantization.zeroPoint
-    return TensorQuantization(name, float(quantization.scale[0]), int(zero_points[0]) if len(zero_points) else 0)
+    zero_points = [] if quantization.zeroPoint is None else list(quantization.zeroPoint)
+    return TensorQuantization(name, float(quantization.scale[0]), int(zero_points[0]) if zero_points else 0)

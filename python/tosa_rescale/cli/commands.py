@@ -226,7 +226,7 @@ def sweep(
 ) -> int:
     """Measure accuracy over multiplier width. An interrupted sweep goes on where it stopped."""
     from tosa_rescale.report import print_sweep, write_report
-    from tosa_rescale.sweep import sweep as run_sweep
+    from tosa_rescale.sweeping import sweep as run_sweep
 
     widths = [b for b in (part.strip() for part in bits.split(",")) if b]
     parsed = [32 if b == "32" else parse_bits(b) for b in widths]

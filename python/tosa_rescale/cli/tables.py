@@ -11,9 +11,9 @@ import rich.table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tosa_rescale.check import CheckResult
-    from tosa_rescale.evaluate import Evaluation
+    from tosa_rescale.evaluation import Evaluation
     from tosa_rescale.inspection import RescaleInfo
+    from tosa_rescale.parity import CheckResult
 
 
 def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:

@@ -33,7 +33,7 @@ def run_demo(folder: pathlib.Path, console: Console, progress: Progress) -> int:
     from tosa_rescale.data import load_data
     from tosa_rescale.model import load
     from tosa_rescale.report import print_sweep, write_report
-    from tosa_rescale.sweep import sweep
+    from tosa_rescale.sweeping import sweep
 
     model, data = load(MODEL), load_data(DATA)
     rescales = model.info()

@@ -9,7 +9,7 @@ from tosa_rescale.errors import MissingToolError
 from tosa_rescale.files import PathLike, atomic_write
 
 if TYPE_CHECKING:
-    from tosa_rescale.sweep import SweepResult
+    from tosa_rescale.sweeping import SweepResult
 
 
 def write_plot(path: PathLike, result: SweepResult) -> None:

@@ -15,7 +15,7 @@ from tosa_rescale.files import PathLike, write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tosa_rescale.sweep import SweepResult
+    from tosa_rescale.sweeping import SweepResult
 
 COLUMNS = ("method", "bits", "top1", "top5", "agreement", "max_lsb", "mean_lsb", "samples", "seconds")
 
@@ -28,7 +28,7 @@ def write_json(path: PathLike, value: Any) -> None:
 def write_csv(path: PathLike, result: SweepResult) -> None:
     """Writes one row a point: COLUMNS; an empty field where a figure does not apply."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(point.as_dict() for point in result.points)
     write_text(path, text.getvalue())

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Accuracy of a model, and its difference from a reference model in the units of its last place (LSB)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tosa_rescale_runtime import Comparison, compare_all
+
+from tosa_rescale.data import Dataset
+from tosa_rescale.engines import make_engine
+from tosa_rescale.errors import DataError, ModelError
+from tosa_rescale.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from tosa_rescale.model import Model
+
+CHUNK = 64  # samples decoded and executed at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        samples: number of samples.
+        top1, top5: per cent of samples whose label is the largest, or among the five largest, values of the first output;
+            None without labels. Of equal values the one of lower index counts as larger, as argmax does.
+        agreement: per cent of positions where the largest value of the first output is at the same index as the
+            reference's; None without a reference.
+        max_lsb, mean_lsb: largest and mean absolute difference of all outputs from the reference's, in LSB.
+        histogram: difference in LSB to number of values.
+        seconds: execution alone, without decoding.
+    """
+
+    samples: int
+    top1: float | None
+    top5: float | None
+    agreement: float | None
+    max_lsb: int | None
+    mean_lsb: float | None
+    histogram: dict[int, int] | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+class OutputStore:
+    """Outputs of a whole dataset on disk, so that memory does not bound the number of samples or their size."""
+
+    def __init__(self, folder: pathlib.Path, samples: int) -> None:
+        self._folder, self._samples, self._filled = folder, samples, 0
+        self._arrays: list[np.memmap] = []
+
+    def append(self, outputs: list[np.ndarray]) -> None:
+        """Adds a chunk, one array [n, ...] for each output."""
+        if not self._arrays:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._arrays = [
+                np.lib.format.open_memmap(self._folder / f"output{i}.npy", "w+", o.dtype, (self._samples, *o.shape[1:]))
+                for i, o in enumerate(outputs)
+            ]
+        count = len(outputs[0])
+        for array, output in zip(self._arrays, outputs, strict=True):
+            array[self._filled : self._filled + count] = output
+        self._filled += count
+
+    def read(self, start: int, stop: int) -> list[np.ndarray]:
+        """Rows start..stop of every output."""
+        return [np.asarray(array[start:stop]) for array in self._arrays]
+
+    @property
+    def complete(self) -> bool:
+        """Every sample is there."""
+        return self._filled == self._samples
+
+
+def evaluate(
+    model: Model,
+    data: Dataset,
+    *,
+    engine: str = "iree",
+    reference: Model | OutputStore | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    keep: OutputStore | None = None,
+    label: str = "evaluate",
+) -> Evaluation:
+    """Runs a model over a dataset.
+
+    Args:
+        model: the model.
+        data: samples, with labels for top-1 and top-5.
+        engine: see tosa_rescale.engines.
+        reference: the model to compare with, executed by IREE, or its outputs.
+        workers: threads; None: one for each core.
+        progress: shows rate and remaining time.
+        keep: where the outputs go, for a later comparison.
+        label: what progress calls this.
+
+    Raises:
+        DataError: samples do not fit the input, or labels not the output.
+        ModelError: the reference has other outputs than the model, or the engine cannot run the model.
+    """
+    progress = progress or Silent()
+    with contextlib.ExitStack() as stack:
+        if reference is not None and not isinstance(reference, OutputStore):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))
+            store = OutputStore(pathlib.Path(folder), len(data))
+            evaluate(reference, data, workers=workers, progress=progress, keep=store, label=f"{label}: reference")
+            reference = store
+        score = _Score(data)
+        seconds = 0.0
+        runner = make_engine(engine, model, workers)
+        advance = stack.enter_context(progress.task(label, len(data)))
+        for start, chunk in _chunks(data, model):
+            began = time.perf_counter()
+            outputs = runner.run_many([chunk], advance)
+            seconds += time.perf_counter() - began
+            score.add(start, outputs, reference.read(start, start + len(chunk)) if reference else None)
+            if keep is not None:
+                keep.append(outputs)
+    return score.result(seconds)
+
+
+def _chunks(data: Dataset, model: Model) -> Iterator[tuple[int, np.ndarray]]:
+    start = 0
+    for chunk in data.quantized(model.input_spec, CHUNK):
+        yield start, chunk
+        start += len(chunk)
+
+
+class _Score:
+    """Adds up an evaluation chunk by chunk."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+        self._samples = self._top1 = self._top5 = 0
+        self._same = self._positions = 0
+        self._difference: Comparison | None = None
+
+    def add(self, start: int, outputs: list[np.ndarray], reference: list[np.ndarray] | None) -> None:
+        first = outputs[0]
+        self._samples += len(first)
+        if self._data.labels is not None:
+            self._add_ranks(first.reshape(len(first), -1), self._data.labels[start : start + len(first)])
+        if reference is not None:
+            self._add_differences(outputs, reference)
+
+    def _add_ranks(self, scores: np.ndarray, labels: np.ndarray) -> None:
+        classes = scores.shape[1]
+        if labels.min() < 0 or labels.max() >= classes:
+            bad = labels.min() if labels.min() < 0 else labels.max()
+            raise DataError(
+                f"{self._data.source}: label {bad} is outside the model's {classes} classes; check labels and --label-offset"
+            )
+        own = np.take_along_axis(scores, labels[:, None], 1)
+        earlier = np.arange(classes) < labels[:, None]
+        rank = ((scores > own) | ((scores == own) & earlier)).sum(1)
+        self._top1 += int((rank < 1).sum())
+        self._top5 += int((rank < 5).sum())
+
+    def _add_differences(self, outputs: list[np.ndarray], reference: list[np.ndarray]) -> None:
+        if [(o.shape, o.dtype) for o in outputs] != [(r.shape, r.dtype) for r in reference]:
+            raise ModelError("the reference has other outputs than the model; give the model it was made from")
+        same = _decision(outputs[0]) == _decision(reference[0])
+        self._same += int(same.sum())
+        self._positions += same.size
+        difference = compare_all(outputs, reference)
+        self._difference = difference if self._difference is None else self._difference + difference
+
+    def result(self, seconds: float) -> Evaluation:
+        labelled = self._data.labels is not None
+        difference = self._difference
+        return Evaluation(
+            samples=self._samples,
+            top1=100 * self._top1 / self._samples if labelled else None,
+            top5=100 * self._top5 / self._samples if labelled else None,
+            agreement=100 * self._same / self._positions if difference else None,
+            max_lsb=difference.max_lsb if difference else None,
+            mean_lsb=difference.mean_lsb if difference else None,
+            histogram=dict(difference.histogram) if difference else None,
+            seconds=seconds,
+        )
+
+
+def _decision(output: np.ndarray) -> np.ndarray:
+    """What the output decides at each position: the class where the last dimension has several, else the value."""
+    return output.argmax(-1) if output.ndim > 1 and output.shape[-1] > 1 else output

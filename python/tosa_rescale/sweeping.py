@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Accuracy over multiplier width: every method at every width, on one compiled executable, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tosa_rescale.data import Dataset
+from tosa_rescale.errors import OptionError, OutputError
+from tosa_rescale.evaluation import Evaluation, OutputStore, evaluate
+from tosa_rescale.files import PathLike, write_text
+from tosa_rescale.options import NarrowOptions, parse_bits
+from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.version import versions
+
+if TYPE_CHECKING:
+    from tosa_rescale.model import Model
+
+BASE_BITS = 32  # the original model, as it came
+DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion
+
+STATE_FILE = "sweep.json"
+
+Method = Callable[["Model", NarrowOptions], "Model"]
+
+METHODS: dict[str, Method] = {
+    "narrow": lambda model, options: model.narrow(**options.as_dict()),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepPoint:
+    """One method at one width.
+
+    Attributes:
+        method: a key of METHODS; "base" for the original model.
+        bits: the width asked for; 32 for the original model.
+        evaluation: accuracy, and agreement with the original model.
+        seconds: all of it: rewriting, loading, executing.
+    """
+
+    method: str
+    bits: int
+    evaluation: Evaluation
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: method, bits, seconds and the evaluation's figures."""
+        figures = self.evaluation.as_dict()
+        figures["execution_seconds"] = figures.pop("seconds")
+        return {"method": self.method, "bits": self.bits, "seconds": self.seconds, **figures}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> SweepPoint:
+        """The inverse of as_dict."""
+        figures: dict[str, Any] = {f.name: values.get(f.name) for f in dataclasses.fields(Evaluation)}
+        figures["seconds"] = values["execution_seconds"]
+        if figures["histogram"] is not None:
+            figures["histogram"] = {int(key): count for key, count in figures["histogram"].items()}
+        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"])
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """A finished sweep.
+
+    Attributes:
+        model, data: what was swept, over what.
+        options: those of the narrowing; its `bits` is the sweep's first.
+        points: the original model first, then every method from wide to narrow.
+    """
+
+    model: str
+    data: str
+    options: dict[str, Any]
+    points: tuple[SweepPoint, ...]
+
+    @property
+    def base(self) -> SweepPoint:
+        """The original model."""
+        return self.points[0]
+
+    def of_method(self, method: str) -> list[SweepPoint]:
+        """The points of one method, wide to narrow."""
+        return [point for point in self.points if point.method == method]
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods swept, in order."""
+        return list(dict.fromkeys(point.method for point in self.points[1:]))
+
+    def degradation_point(self, method: str) -> int | None:
+        """The widest k whose top-1 is more than 0.5 points below base; None: no width is, or there are no labels."""
+        base = self.base.evaluation.top1
+        if base is None:
+            return None
+        fallen = [p.bits for p in self.of_method(method) if base - (p.evaluation.top1 or 0.0) > DEGRADATION]
+        return max(fallen, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "options": self.options,
+            "versions": versions(),
+            "degradation_points": {method: self.degradation_point(method) for method in self.methods},
+            "points": [point.as_dict() for point in self.points],
+        }
+
+
+def sweep(
+    model: Model,
+    data: Dataset,
+    folder: PathLike,
+    *,
+    bits: Sequence[int] = (32, 8, 6, 5, 4, 3, 2, 1),
+    methods: Sequence[str] = ("narrow",),
+    options: NarrowOptions | None = None,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SweepResult:
+    """Evaluates every method at every width. An interrupted sweep goes on where it stopped.
+
+    The original model is always evaluated, as the reference; a width of 32 stands for it.
+
+    Args:
+        model: the original model.
+        data: samples, with labels for accuracy.
+        folder: where results are kept; made if missing.
+        bits: widths.
+        methods: keys of METHODS.
+        options: of the narrowing; its `bits` is not used.
+        force: start anew where the folder holds a sweep of something else.
+        workers: threads; None: one for each core.
+        progress: shows rate and remaining time.
+
+    Raises:
+        OptionError: an unknown method, or a width out of range.
+        OutputError: the folder cannot be written, or holds a sweep of something else.
+    """
+    widths = sorted({parse_bits(b) for b in bits if int(b) != BASE_BITS}, reverse=True)
+    for method in methods:
+        if method not in METHODS:
+            raise OptionError(f"methods: {method!r} is not one of {', '.join(METHODS)}")
+    model.require_rescales()
+    options = options or NarrowOptions(31)
+    progress = progress or Silent()
+    journal = _Journal(pathlib.Path(folder), _identity(model, data, options), force)
+
+    def measure(
+        method: str, k: int, make: Callable[[], Model], reference: OutputStore | None, keep: OutputStore | None
+    ) -> SweepPoint:
+        began = time.perf_counter()
+        label = "original model" if k == BASE_BITS else f"{method} k={k}"
+        found = evaluate(make(), data, reference=reference, keep=keep, workers=workers, progress=progress, label=label)
+        return SweepPoint(method, k, found, time.perf_counter() - began)
+
+    todo = [(method, k) for method in methods for k in widths if (method, k) not in journal.done]
+    outputs = OutputStore(journal.folder / ".original", len(data))
+    if todo or ("base", BASE_BITS) not in journal.done:
+        # The original's outputs are what all others are compared with; a resumed sweep makes them again.
+        base = measure("base", BASE_BITS, lambda: model, None, outputs)
+        itself = dataclasses.replace(base.evaluation, agreement=100.0, max_lsb=0, mean_lsb=0.0)
+        journal.add(dataclasses.replace(base, evaluation=itself))
+    for method, k in todo:
+        journal.add(measure(method, k, lambda m=method, b=k: METHODS[m](model, options.with_bits(b)), outputs, None))
+    shutil.rmtree(journal.folder / ".original", ignore_errors=True)
+    wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
+    return SweepResult(model.source, data.source, options.as_dict(), tuple(journal.done[key] for key in wanted))
+
+
+class _Journal:
+    """The finished points of a sweep, on disk after each one."""
+
+    def __init__(self, folder: pathlib.Path, identity: str, force: bool) -> None:
+        self.folder, self._identity = folder, identity
+        self.done: dict[tuple[str, int], SweepPoint] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        path = folder / STATE_FILE
+        if not path.exists():
+            return
+        try:
+            state = json.loads(path.read_text())
+            points = [SweepPoint.from_dict(each) for each in state["points"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if force:
+                return
+            raise OutputError(f"{path}: is not a sweep's state; pass --force to start anew") from error
+        if state.get("identity") == identity:
+            self.done = {(point.method, point.bits): point for point in points}
+        elif not force:
+            raise OutputError(
+                f"{folder}: holds a sweep of another model, data or options;"
+                " choose another folder or pass --force to start anew"
+            )
+
+    def add(self, point: SweepPoint) -> None:
+        self.done[point.method, point.bits] = point
+        state = {"identity": self._identity, "points": [each.as_dict() for each in self.done.values()]}
+        write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
+
+
+def _identity(model: Model, data: Dataset, options: NarrowOptions) -> str:
+    fixed = {**options.as_dict(), "bits": None}
+    return hashlib.sha256(
+        json.dumps([model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]).encode()
+    ).hexdigest()

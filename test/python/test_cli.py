@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The command line as a user meets it: what it writes, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import Cli
+
+
+def test_narrow_writes_a_model_that_info_reads(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    assert cli("narrow", demo_model, "-o", "x.mlirbc", "--bits", 4).returncode == 0
+    done = cli("info", "x.mlirbc", "--json", "info.json")
+    assert done.returncode == 0 and "pure shifts" in done.stdout
+    rows = json.loads((tmp_path / "info.json").read_text())
+    assert set(rows[0]) == {
+        "name", "op", "scope", "channels", "scale32", "rounding_mode", "bits", "shift_min", "shift_max", "violations",
+    }  # fmt: skip
+    assert max(row["bits"] for row in rows if row["scope"] == "accumulator") == 4
+
+
+def test_evaluate_prints_and_writes_figures(
+    cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    cli("narrow", demo_model, "-o", "x.mlirbc", "--bits", 2)
+    options = ("--data", demo_data, "--samples", 50, "--json", "e.json", "--quiet")
+    done = cli("evaluate", "x.mlirbc", "--reference", demo_model, *options)
+    assert done.returncode == 0 and done.stderr == "" and "agreement" in done.stdout
+    figures = json.loads((tmp_path / "e.json").read_text())
+    assert {"samples", "top1", "top5", "agreement", "max_lsb", "mean_lsb"} <= figures.keys()
+    assert figures["samples"] == 50
+
+
+def test_check_says_bit_exact(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    done = cli("check", demo_model, "--inputs", 3, "--engines", "iree,iree-constant", "--json", "c.json")
+    assert done.returncode == 0 and "bit-exact" in done.stdout
+    assert json.loads((tmp_path / "c.json").read_text())["mismatches"] == 0
+
+
+def test_check_says_no_with_status_1(cli: Cli, demo_model: pathlib.Path) -> None:
+    # LiteRT's kernels round otherwise than TOSA: on enough random inputs some value differs.
+    done = cli("check", demo_model, "--inputs", 50, "--engines", "iree,litert")
+    assert done.returncode == 1 and "NOT bit-exact" in done.stdout
+
+
+def test_sweep_prints_a_table_and_writes_a_folder(
+    cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    done = cli("sweep", demo_model, "--data", demo_data, "--samples", 40, "--bits", "32,4,1", "-o", "out", "--json", "s.json")
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"results.csv", "results.json", "accuracy.png", "sweep.json"}
+    rows = json.loads((tmp_path / "s.json").read_text())
+    assert [(row["method"], row["bits"]) for row in rows] == [("base", 32), ("narrow", 4), ("narrow", 1)]
+    assert {"top1", "top5", "agreement", "seconds"} <= rows[0].keys()
+
+
+def test_demo_tells_the_whole_story(cli: Cli, tmp_path: pathlib.Path) -> None:
+    done = cli("demo", "-o", "report")
+    assert done.returncode == 0, done.stderr
+    assert "bit-exact" in done.stdout
+    assert {"results.csv", "results.json", "accuracy.png"} <= {p.name for p in (tmp_path / "report").iterdir()}
+
+
+def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for target in ("x.mlirbc", "x.mlir", "x.vmfb"):
+        assert cli("convert", demo_model, target).returncode == 0
+        assert (tmp_path / target).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["narrow", "{model}", "-o", "x.mlirbc", "--bits", "0"], "bits: 0 is out of range; give a whole number from 1 to 31"),
+        (["narrow", "{model}", "-o", "x.mlirbc", "--bits", "32"], "bits: 32 is out of range"),
+        (["narrow", "{model}", "-o", "x.mlirbc", "--bits=-1"], "bits: -1 is out of range"),
+        (["narrow", "{model}", "-o", "x.mlirbc", "--bits", "eight"], "bits: 'eight' is not a whole number"),
+        (
+            ["narrow", "{model}", "-o", "x.mlirbc", "--bits", "16", "--encoding", "scale16"],
+            "at most 15 significant bits, got 16",
+        ),
+        (["narrow", "{model}", "-o", "x.onnx", "--bits", "4"], "unknown suffix '.onnx'"),
+        (["narrow", "{model}", "-o", "no/such/x.mlirbc", "--bits", "4"], "folder no/such does not exist"),
+        (["narrow", "nowhere.tflite", "-o", "x.mlirbc", "--bits", "4"], "nowhere.tflite: cannot be read: No such file"),
+        (["narrow", "{model}", "--bits", "4"], "Missing option '-o'"),
+        (["narrow", "{model}", "-o", "x.mlirbc", "--bits", "4", "--colour"], "No such option"),
+        (["evaluate", "{model}", "--data", "nowhere"], "nowhere: does not exist"),
+        (["evaluate", "{model}", "--data", "{data}", "--engine", "gpu"], "engine: 'gpu' is not one of"),
+        (["evaluate", "{model}", "--data", "{data}", "--samples", "501"], "501 samples asked for, has 500"),
+        (["sweep", "{model}", "--data", "{data}", "-o", "out", "--bits", "8,seven"], "bits: 'seven' is not a whole number"),
+        (["sweep", "{model}", "--data", "{data}", "-o", "out", "--methods", "magic"], "methods: 'magic' is not one of"),
+        (["check", "{model}", "--engines", "iree"], "give at least two"),
+        (["nonsense"], "No such command 'nonsense'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, arguments: list[str], message: str
+) -> None:
+    done = cli(*(a.format(model=demo_model, data=demo_data) for a in arguments))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("tosa-rescale: error: ") and done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_no_traceback_reaches_a_user(cli: Cli, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "x.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + b"\xff" * 200)
+    done = cli("info", "x.tflite")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_folder_is_named(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o555)
+    done = cli("narrow", demo_model, "-o", "locked/x.mlirbc", "--bits", "4")
+    assert done.returncode == 2 and "folder locked is not writable" in done.stderr
+
+
+def test_a_full_disk_leaves_the_old_file(demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    target = tmp_path / "x.mlirbc"
+    target.write_bytes(b"old")
+    # A limit on file size fails a write as a full disk does, without a disk to fill.
+    command = f"ulimit -f 8; exec {sys.executable} -m tosa_rescale narrow {demo_model} -o {target} --bits 4 --force"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.mlirbc"]
+
+
+def test_a_killed_sweep_goes_on(cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    arguments = ["sweep", str(demo_model), "--data", str(demo_data), "--bits", "8,4,2", "-o", "out", "--samples", "200"]
+    killed = subprocess.Popen([sys.executable, "-m", "tosa_rescale", *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    state = tmp_path / "out" / "sweep.json"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (state.exists() and len(json.loads(state.read_text())["points"]) >= 2):
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    done_before = json.loads(state.read_text())["points"]
+
+    assert cli(*arguments).returncode == 0
+    points = json.loads((tmp_path / "out" / "results.json").read_text())["points"]
+    assert [p["bits"] for p in points] == [32, 8, 4, 2]
+    assert points[1] == done_before[1]  # not measured again
+
+
+def test_npz_of_the_wrong_shape_is_named(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 9, 9, 1), np.uint8))
+    done = cli("evaluate", demo_model, "--data", "x.npz")
+    assert done.returncode == 2 and "samples have shape (9, 9, 1), the model's input takes (8, 8, 1)" in done.stderr

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Metrics against plain formulas, engines against each other, sweeps that are cut off."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tosa_rescale as tr
+from tosa_rescale import evaluation
+from tosa_rescale.engines import make_engine
+from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError
+from tosa_rescale.evaluation import OutputStore
+from tosa_rescale.report import write_report
+from tosa_rescale.sweeping import STATE_FILE, SweepPoint
+
+
+@pytest.fixture(scope="module")
+def demo(demo_model: pathlib.Path) -> tr.Model:
+    return tr.load(demo_model)
+
+
+@pytest.fixture(scope="module")
+def digits(demo_data: pathlib.Path) -> tr.Dataset:
+    return tr.load_data(demo_data)
+
+
+class FixedEngine:
+    """Gives outputs written in the test."""
+
+    def __init__(self, outputs: np.ndarray) -> None:
+        self.outputs, self.done = outputs, 0
+
+    def run_many(self, inputs: list[np.ndarray], advance: Any = None) -> list[np.ndarray]:
+        count = len(inputs[0])
+        self.done += count
+        return [self.outputs[self.done - count : self.done]]
+
+
+def test_metrics_match_hand_counted_figures(demo: tr.Model, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.zeros((4, 10), np.int8)
+    scores[0, 3] = 9  # label 3: first
+    scores[1, [0, 1]] = 9  # label 1: ties with class 0, which argmax prefers: second
+    scores[2, :6] = [9, 8, 7, 6, 5, 4]  # label 5: sixth
+    scores[3, 2] = -1  # label 2: last
+    reference = scores.copy()
+    reference[0, 3] = 6  # 3 LSB lower, same decision
+    reference[2, 9] = 127  # 127 LSB, another decision
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 8, 8, 1), np.int8), y=np.array([3, 1, 5, 2]))
+    data = tr.load_data(tmp_path / "x.npz")
+    store = OutputStore(tmp_path / "reference", 4)
+    store.append([reference])
+    monkeypatch.setattr(evaluation, "make_engine", lambda *_: FixedEngine(scores))
+
+    found = tr.evaluate(demo, data, reference=store)
+    assert (found.samples, found.top1, found.top5) == (4, 25.0, 50.0)
+    assert found.agreement == 75.0
+    assert found.max_lsb == 127 and found.mean_lsb == pytest.approx((3 + 127) / 40)
+    assert found.histogram == {-127: 1, 0: 38, 3: 1}
+
+
+def test_labels_beyond_the_classes_are_an_error(demo: tr.Model, demo_data: pathlib.Path) -> None:
+    data = tr.load_data(demo_data, tr.Preprocessing(label_offset=1)).take(50)
+    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*--label-offset"):
+        demo.evaluate(data)
+
+
+def test_the_original_is_as_accurate_on_litert_and_on_iree(demo: tr.Model, digits: tr.Dataset) -> None:
+    # Kernels round differently, so values may differ; 5 of 500 digits is more than that can do.
+    iree, litert = (demo.evaluate(digits, engine=engine).top1 for engine in ("iree", "litert"))
+    assert iree is not None and litert is not None
+    assert iree > 97 and abs(iree - litert) <= 1.0
+
+
+def test_litert_runs_no_module_that_was_rewritten(demo: tr.Model) -> None:
+    with pytest.raises(ModelError, match=r"save the model as \.tflite"):
+        make_engine("litert", demo.narrow(4))
+
+
+def test_unknown_engines_are_named(demo: tr.Model) -> None:
+    with pytest.raises(OptionError, match="'gpu' is not one of iree, "):
+        make_engine("gpu", demo)
+
+
+@pytest.mark.parametrize(
+    "options", [{"bits": 31, "rounding_mode": "keep"}, {"bits": 8}, {"bits": 3}, {"bits": 1, "scope": "all"}]
+)
+def test_engines_agree_bit_for_bit(demo: tr.Model, options: dict[str, Any]) -> None:
+    result = demo.narrow(**options).check(4, engines=["iree", "iree-constant"])
+    assert result.as_dict()["values"] == 4 * 10
+    assert result.bit_exact
+
+
+def test_a_difference_is_seen(demo: tr.Model, digits: tr.Dataset) -> None:
+    assert demo.narrow(1).evaluate(digits.take(20), reference=demo).agreement != 100.0
+
+
+def test_check_needs_two_engines(demo: tr.Model) -> None:
+    with pytest.raises(OptionError, match="iree cannot be compared; give at least two"):
+        demo.check(1, engines=["iree"])
+
+
+# -- sweep -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_goes_from_the_original_down(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    result = tr.sweep(demo, digits.take(100), tmp_path, bits=(1, 8, 32))
+    assert [(p.method, p.bits) for p in result.points] == [("base", 32), ("narrow", 8), ("narrow", 1)]
+    assert result.base.evaluation.agreement == 100.0
+    assert result.degradation_point("narrow") == 1
+    written = write_report(tmp_path, result)
+    assert {p.name for p in written} == {"results.csv", "results.json", "accuracy.png"}
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert [row["bits"] for row in rows] == ["32", "8", "1"]
+    assert float(rows[0]["top1"]) == result.base.evaluation.top1
+    assert json.loads((tmp_path / "results.json").read_text())["degradation_points"] == {"narrow": 1}
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_cut_off_sweep_goes_on_where_it_stopped(
+    demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tosa_rescale import sweeping as module
+
+    data, ran = digits.take(20), []
+    real = module.evaluate
+
+    def counted(model: tr.Model, *arguments: Any, **options: Any) -> Any:
+        ran.append(options["label"])
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        return real(model, *arguments, **options)
+
+    monkeypatch.setattr(module, "evaluate", counted)
+    with pytest.raises(KeyboardInterrupt):
+        tr.sweep(demo, data, tmp_path, bits=(8, 4, 2))
+    whole = tr.sweep(demo, data, tmp_path, bits=(8, 4, 2))
+    assert ran == ["original model", "narrow k=8", "narrow k=4", "original model", "narrow k=4", "narrow k=2"]
+
+    fresh = tr.sweep(demo, data, tmp_path / "fresh", bits=(8, 4, 2))
+    figures = [[(p.bits, p.evaluation.top1, p.evaluation.histogram) for p in r.points] for r in (whole, fresh)]
+    assert figures[0] == figures[1]
+
+
+def test_a_finished_sweep_runs_nothing(
+    demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
+    monkeypatch.setattr("tosa_rescale.sweeping.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
+    assert tr.sweep(demo, digits.take(10), tmp_path, bits=(4,)).points == first.points
+
+
+def test_a_folder_with_another_sweep_needs_force(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
+    with pytest.raises(OutputError, match=r"another model, data or options; .*--force"):
+        tr.sweep(demo, digits.take(11), tmp_path, bits=(4,))
+    tr.sweep(demo, digits.take(11), tmp_path, bits=(4,), force=True)
+    (tmp_path / STATE_FILE).write_text("{ half")
+    with pytest.raises(OutputError, match="is not a sweep's state; pass --force"):
+        tr.sweep(demo, digits.take(11), tmp_path, bits=(4,))
+
+
+def test_points_survive_json() -> None:
+    found = evaluation.Evaluation(10, 90.0, None, 99.0, 3, 0.5, {-1: 2, 0: 8}, 1.5)
+    point = SweepPoint("narrow", 4, found, 2.0)
+    assert SweepPoint.from_dict(json.loads(json.dumps(point.as_dict()))) == point
+
+
+def test_unknown_methods_are_named(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(OptionError, match="'magic' is not one of narrow"):
+        tr.sweep(demo, digits, tmp_path, methods=("magic",))

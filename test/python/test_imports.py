@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What an import loads, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("tensorflow", "iree", "keras", "matplotlib", "ai_edge_litert", "tosa_converter_for_tflite", "PIL")
+
+
+def loaded_by(statement: str) -> list[str]:
+    code = f"import sys; {statement}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_importing_the_package_loads_no_heavy_dependency() -> None:
+    assert not set(HEAVY) & set(loaded_by("import tosa_rescale"))
+
+
+def test_the_runtime_knows_nothing_of_the_users_package() -> None:
+    assert "tosa_rescale" not in loaded_by("import tosa_rescale_runtime")
+
+
+def test_running_a_model_loads_no_training_code() -> None:
+    loaded = loaded_by("import tosa_rescale as tr; from tosa_rescale.demo import MODEL; tr.load(MODEL).narrow(4).check(1)")
+    assert "iree" in loaded
+    assert not {"tensorflow", "keras"} & set(loaded)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Models: read, narrowed, described, written; and every file that is no model."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+import tosa_rescale as tr
+from tosa_rescale import files
+from tosa_rescale.errors import FileKindError, ModelError, OutputError, PassError
+from tosa_rescale.inspection import significant_bits
+from tosa_rescale.passes import parse_diagnostics
+from tosa_rescale_runtime import Module
+
+MODELS = ("efficientnet_lite0_int8", "keyword_spotting_int8", "mobilenet_v1_0.25_128_uint8", "resnet8_cifar10_int8")
+
+ADD_FLOAT = """
+module {
+  func.func @main(%a: tensor<1x4xf32>) -> tensor<1x4xf32> {
+    %0 = "tosa.add"(%a, %a) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+    return %0 : tensor<1x4xf32>
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def demo(demo_model: pathlib.Path) -> tr.Model:
+    return tr.load(demo_model)
+
+
+def test_the_border_keeps_its_quantization(demo: tr.Model) -> None:
+    assert demo.quantization is not None
+    (image,) = demo.quantization.inputs
+    # The network is trained on pixels / 255, which int8 holds with scale 1/255 and zero point -128.
+    assert image.scale == pytest.approx(1 / 255, rel=1e-6) and image.zero_point == -128
+    assert demo.input_spec.shape == (8, 8, 1) and demo.input_spec.dtype == np.int8
+
+
+def test_significant_bits_counts_from_leading_to_last_one() -> None:
+    # 0b1011000 -> 1011 -> 4 bits; powers of two -> 1; 0 -> 0; an odd 31-bit number -> 31.
+    assert significant_bits(np.array([0b1011000, 1, 1 << 30, 0, 0x7FFFFFFF])).tolist() == [4, 1, 1, 0, 31]
+
+
+@pytest.mark.parametrize("bits", [31, 8, 4, 1])
+@pytest.mark.parametrize("encoding", ["aligned", "scale16"])
+def test_narrowed_multipliers_have_at_most_k_bits_and_keep_the_specification(demo: tr.Model, bits: int, encoding: str) -> None:
+    if encoding == "scale16" and bits > 15:
+        pytest.skip("scale16 holds at most 15 bits")
+    rescales = demo.narrow(bits, encoding=encoding).info()
+    inside = [each for each in rescales if each.scope == "accumulator"]
+    assert len(inside) == 11  # nine convolutions, two of which feed adds, and the fully connected layer: see make_demo.py
+    assert all(each.bits is not None and each.bits <= bits for each in inside)
+    assert all(each.scale32 == (encoding == "aligned") for each in inside)
+    assert [each.violations for each in rescales] == [()] * len(rescales)
+
+
+def test_scope_all_narrows_the_elementwise_rescales_too(demo: tr.Model) -> None:
+    rescales = demo.narrow(4, scope="all", elementwise_bits=7).info()
+    assert max(r.bits or 0 for r in rescales if r.scope == "accumulator") == 4
+    assert 4 < max(r.bits or 0 for r in rescales if r.scope == "elementwise") <= 7
+
+
+def test_narrowing_twice_is_narrowing_once(demo: tr.Model) -> None:
+    once = demo.narrow(5)
+    assert once.narrow(5).bytecode == once.bytecode
+
+
+def test_multipliers_round_as_asked(demo: tr.Model) -> None:
+    def first_multipliers(model: tr.Model) -> list[tuple[int, int]]:
+        rescale = Module.parse(model.bytecode).rescales()[0]
+        assert rescale.multiplier is not None and rescale.shift is not None
+        return list(zip(rescale.multiplier.tolist(), rescale.shift.tolist(), strict=True))
+
+    def value(pair: tuple[int, int]) -> float:
+        return pair[0] * 2.0 ** -pair[1]
+
+    original = first_multipliers(demo)
+    nearest, up, cut = (first_multipliers(demo.narrow(3, multiplier_rounding=r)) for r in ("nearest", "up", "truncate"))
+    for exact, a, b, c in zip(map(value, original), map(value, nearest), map(value, up), map(value, cut), strict=True):
+        assert c <= exact <= b
+        assert a in (b, c) and abs(a - exact) == min(abs(b - exact), abs(c - exact))
+
+
+def test_saved_state_comes_back(demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    narrowed = demo.narrow(4)
+    again = tr.load(narrowed.save(tmp_path / "x.mlirbc"))
+    assert again.quantization == narrowed.quantization
+    assert again.recipe == narrowed.recipe and again.recipe[0].options["bits"] == 4
+    assert again.info() == narrowed.info()
+
+
+def test_text_is_read_back_to_the_same_model(demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    again = tr.load(demo.save(tmp_path / "x.mlir"))
+    inputs = demo.random_inputs(4)
+    expected = demo.compile().run_many(*inputs)
+    assert (again.compile().run_many(*inputs)[0] == expected[0]).all()
+
+
+def test_equal_files_give_equal_bytecode_wherever_they_lie(
+    demo: tr.Model, demo_model: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    copy = tmp_path / "other name.tflite"
+    copy.write_bytes(demo_model.read_bytes())
+    assert tr.load(copy).bytecode == demo.bytecode
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_real_models_narrow_within_the_specification(shared_models: pathlib.Path, name: str, bits: int) -> None:
+    model = tr.load(shared_models / f"{name}.tflite")
+    assert all(n is not None for spec in (*model.signature.inputs, *model.signature.outputs) for n in spec.shape)
+    for scope in ("accumulator", "all"):
+        rescales = model.narrow(bits, scope=scope).info()
+        assert all((each.bits or 0) <= bits for each in rescales if scope == "all" or each.scope == "accumulator")
+        assert not [(each.name, each.violations) for each in rescales if each.violations]
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.tflite", b"", "is empty"),
+        ("x.tflite", b"not a model at all", "not a readable LiteRT model"),
+        ("x.mlirbc", b"not a model at all", "x.mlirbc: "),
+        ("x.mlirbc", b"ML\xefR\x06truncated", "x.mlirbc: "),
+        ("x.mlir", b"func.func @main(", "x.mlir: "),
+    ],
+)
+def test_files_that_hold_no_model_are_named(tmp_path: pathlib.Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((ModelError, PassError), match=message) as caught:
+        tr.load(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.5, 0.9, 0.999])
+def test_truncated_models_are_an_error(demo: tr.Model, demo_model: pathlib.Path, tmp_path: pathlib.Path, keep: float) -> None:
+    for suffix, data in ((".tflite", demo_model.read_bytes()), (".mlirbc", demo.bytecode)):
+        path = tmp_path / f"cut{suffix}"
+        path.write_bytes(data[: int(len(data) * keep)])
+        with pytest.raises((ModelError, PassError)):
+            tr.load(path)
+
+
+def test_missing_and_unknown_files_are_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ModelError, match="No such file"):
+        tr.load(tmp_path / "nowhere.tflite")
+    with pytest.raises(FileKindError, match=r"unknown suffix '\.onnx'; .*one of \.tflite"):
+        tr.load(tmp_path / "x.onnx")
+    with pytest.raises(ModelError, match="Is a directory"):
+        (tmp_path / "folder.tflite").mkdir()
+        tr.load(tmp_path / "folder.tflite")
+    (tmp_path / "x.vmfb").write_bytes(b"x")
+    with pytest.raises(FileKindError, match="compiled executable; give the model"):
+        tr.load(tmp_path / "x.vmfb")
+
+
+def test_a_float_model_has_no_rescale(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "float.mlir").write_text(ADD_FLOAT)
+    with pytest.raises(ModelError, match=r"float\.mlir: has no tosa\.rescale \(a float model\?\)"):
+        tr.load(tmp_path / "float.mlir").narrow(4)
+
+
+def test_existing_output_needs_force(demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "x.mlirbc"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists already; pass --force"):
+        demo.save(path)
+    assert path.read_bytes() == b"old"
+    demo.save(path, force=True)
+    assert path.read_bytes() != b"old"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="the old file, if any, is as it was"), files.atomic_write(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_diagnostics_are_read_line_by_line() -> None:
+    said = 'model.tflite:0:0: error: requires X, got Y\nloc("a;b"("m":1:2)): remark: left alone: why\nother\n'
+    assert [(d.kind, d.text) for d in parse_diagnostics(said)] == [
+        ("error", "requires X, got Y"),
+        ("remark", "left alone: why"),
+    ]
