@@ -2,8 +2,8 @@
 """The integer side of tosa-rescale: TOSA modules in, integers out.
 
 Reads modules (`Module`), splits them into a skeleton that is compiled once and parameters that change (`externalize`),
-compiles with IREE (`compile_module`), runs (`Executable`) and compares bit for bit (`compare`). IREE is imported when it is
-first needed.
+compiles with IREE (`compile_module`), runs (`Executable`) and compares bit for bit (`compare`). IREE is imported when it
+is first needed.
 """
 
 from .compare import Comparison as Comparison

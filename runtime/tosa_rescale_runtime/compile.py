@@ -59,7 +59,7 @@ class Cache:
     limit_bytes: int = 2 << 30
 
     def get(self, key: str) -> bytes | None:
-        """Returns what was stored under `key`; None when there is nothing, or when it is damaged (it is then removed)."""
+        """Returns what was stored under `key`; None when there is nothing or it is damaged, which also removes it."""
         path = self._path(key)
         try:
             stored = path.read_bytes()

@@ -22,9 +22,7 @@ class CompileError(TosaRescaleError):
 
     """
 
-    def __init__(
-        self, message: str, *, stderr: str = "", command: tuple[str, ...] = (), saved: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, stderr: str = "", command: tuple[str, ...] = (), saved: str | None = None) -> None:
         super().__init__(message)
         self.stderr = stderr
         self.command = command

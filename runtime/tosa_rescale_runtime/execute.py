@@ -100,6 +100,7 @@ class Executable:
         """
         module = Module.parse(data, source)
         signature = module.signature
+        module.strip_locations()
         vmfb = compile_module(module.to_bytecode(), flags, cache)
         return cls(vmfb, signature.function, signature.inputs, signature.outputs)
 
@@ -119,8 +120,7 @@ class Executable:
             want = self.parameters[name]
             if value.shape != want.shape or value.dtype != want.dtype:
                 raise ExecutionError(
-                    f"parameter `{name}` requires {want.dtype} {list(want.shape)}, "
-                    f"got {value.dtype} {list(value.shape)}"
+                    f"parameter `{name}` requires {want.dtype} {list(want.shape)}, got {value.dtype} {list(value.shape)}"
                 )
         return replace(self, parameters={name: np.ascontiguousarray(value) for name, value in parameters.items()})
 
@@ -161,9 +161,7 @@ class Executable:
         """
         for spec in self.inputs:
             if spec.shape[:1] != (1,):
-                raise ExecutionError(
-                    f"`{spec.name}` requires a first dimension of 1 to run samples, got {list(spec.shape)}"
-                )
+                raise ExecutionError(f"`{spec.name}` requires a first dimension of 1 to run samples, got {list(spec.shape)}")
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         self._check(arrays, [(count, *spec.shape[1:]) for spec in self.inputs])
         results = tuple(np.empty((count, *_sample_shape(spec)), spec.dtype) for spec in self.outputs)
@@ -198,9 +196,7 @@ class Executable:
             if not isinstance(array, np.ndarray) or array.dtype != spec.dtype:
                 got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
                 raise ExecutionError(f"`{spec.name}` requires dtype {spec.dtype}, got {got}")
-            if len(shape) != array.ndim or any(
-                want not in (None, have) for want, have in zip(shape, array.shape, strict=True)
-            ):
+            if len(shape) != array.ndim or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
                 raise ExecutionError(f"`{spec.name}` requires shape {list(shape)}, got {list(array.shape)}")
 
     def _invoke(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

@@ -7,6 +7,7 @@ The bindings are imported when the first module is parsed, not with this file: i
 from __future__ import annotations
 
 import ast
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ModuleError, one_line
-from .mlir import Block, Operation, Type, Value, ir
+from .mlir import Block, Operation, Type, Value, ir, passmanager
 
 BYTECODE_MAGIC = b"ML\xefR"
 """First four bytes of every MLIR bytecode file."""
@@ -134,9 +135,7 @@ class Module:
         """
         self.ir = module
         self.source = source
-        functions = [
-            op for op in module.body.operations if op.operation.name == "func.func" and len(op.regions[0].blocks)
-        ]
+        functions = [op for op in module.body.operations if op.operation.name == "func.func" and len(op.regions[0].blocks)]
         if not functions:
             raise ModuleError(f"{source}: the module has no function")
         named_main = [f for f in functions if _string(f.attributes["sym_name"]) == "main"]
@@ -174,11 +173,13 @@ class Module:
 
     def to_bytecode(self) -> bytes:
         """Returns the module as MLIR bytecode, which every tool of this project reads."""
-        import io
-
         out = io.BytesIO()
         self.ir.operation.write_bytecode(out)
         return out.getvalue()
+
+    def strip_locations(self) -> None:
+        """Forgets where ops come from, so that equal modules read from different files have equal bytecode."""
+        passmanager.PassManager.parse("builtin.module(strip-debuginfo)", self.ir.context).run(self.ir.operation)
 
     def to_text(self, large_elements_limit: int = 16) -> str:
         """Returns the module as text for people to read; larger constants are elided."""
@@ -220,9 +221,7 @@ class Module:
     def signature(self) -> Signature:
         """Name, inputs and outputs of the function, as they were when first asked for."""
         kind = ir.FunctionType(ir.TypeAttr(self.function.attributes["function_type"]).value)
-        entry = (
-            self.function.attributes["tf.entry_function"] if "tf.entry_function" in self.function.attributes else None
-        )
+        entry = self.function.attributes["tf.entry_function"] if "tf.entry_function" in self.function.attributes else None
 
         def specs(role: str, types: list[Type]) -> tuple[TensorSpec, ...]:
             names = [f"{role}{i}" for i in range(len(types))]
@@ -230,9 +229,7 @@ class Module:
                 listed = _string(ir.DictAttr(entry)[f"{role}s"]).split(",")
                 if len(listed) == len(names):
                     names = listed
-            return tuple(
-                TensorSpec(name, *_shape_and_dtype(t, self.source)) for name, t in zip(names, types, strict=True)
-            )
+            return tuple(TensorSpec(name, *_shape_and_dtype(t, self.source)) for name, t in zip(names, types, strict=True))
 
         return Signature(
             _string(self.function.attributes["sym_name"]),
@@ -321,9 +318,7 @@ def static_shape(tensor: Type) -> tuple[int, ...]:
     """
     shape = tensor_shape(tensor)
     if None in shape:
-        raise ModuleError(
-            f"requires static shapes, got `{tensor}`; run `tosa-rescale-opt --tosa-rescale-static-batch` first"
-        )
+        raise ModuleError(f"requires static shapes, got `{tensor}`; run `tosa-rescale-opt --tosa-rescale-static-batch` first")
     return tuple(n for n in shape if n is not None)
 
 
@@ -449,9 +444,9 @@ def erase_dead_constants(block: Block) -> None:
     """Erases constants, and reshapes of constants, that nothing reads."""
     for view in reversed(list(block.operations)):
         operation = view.operation
-        if operation.name in (*_CONSTANT_KINDS, "tosa.const_shape", "tosa.reshape"):
-            if not any(True for _ in operation.result.uses):
-                operation.erase()
+        constant = operation.name in (*_CONSTANT_KINDS, "tosa.const_shape", "tosa.reshape")
+        if constant and not any(True for _ in operation.result.uses):
+            operation.erase()
 
 
 def read_rescale(op: Op) -> Rescale:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ModuleError
-from .mlir import Attribute, Block, Operation, Type, Value, ir, passmanager
+from .mlir import Attribute, Block, Operation, Type, Value, ir
 from .module import (
     Module,
     Op,
@@ -123,9 +123,7 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
 
     builder = _Builder(module)
     builder.strip_signedness()
-    builder.return_also(
-        [(tap, value, spec.dtype.kind == "u") for (tap, value), spec in zip(tapped, value_specs, strict=True)]
-    )
+    builder.return_also([(tap, value, spec.dtype.kind == "u") for (tap, value), spec in zip(tapped, value_specs, strict=True)])
     for op in ops:
         if op.kind in _WEIGHT_OPERANDS:
             builder.externalize_weights(op)
@@ -146,11 +144,15 @@ def _tap_values(module: Module, ops: list[Op], taps: list[Tap]) -> list[tuple[Ta
             raise ModuleError(f"{module.source}: a tap names the op `{tap.op}`, which the graph does not have")
         operation = by_key[tap.op].operation
         if tap.operand is None:
-            found.append((tap, operation.results[0]))
+            value = operation.results[0]
         elif tap.operand < len(operation.operands):
-            found.append((tap, operation.operands[tap.operand]))
+            value = operation.operands[tap.operand]
         else:
             raise ModuleError(f"{module.source}: `{tap.op}` has no operand {tap.operand}")
+        element = ir.RankedTensorType(value.type).element_type
+        if isinstance(element, ir.IntegerType) and element.width not in (1, 8, 16, 32, 64):
+            raise ModuleError(f"{module.source}: a tap of `{tap.op}` would return `{element}`, which IREE cannot")
+        found.append((tap, value))
     return found
 
 
@@ -205,9 +207,7 @@ class _Builder:
         if not taps:
             return
         terminator = self.module.block.operations[len(self.module.block.operations) - 1].operation
-        values = [
-            _channel_sum(value, unsigned, terminator) if tap.channel_sum else value for tap, value, unsigned in taps
-        ]
+        values = [_channel_sum(value, unsigned, terminator) if tap.channel_sum else value for tap, value, unsigned in taps]
         returned = [*terminator.operands, *values]
         with self.location:
             ir.Operation.create("func.return", operands=returned, ip=ir.InsertionPoint(terminator))
@@ -257,12 +257,11 @@ class _Builder:
                 # [1] stands for [C]; a pass that corrects biases needs [C].
                 value = np.broadcast_to(value, static_shape(operation.result.type)[-1:])
             name = f"{op.key}.{role}"
-            if value.dtype.itemsize * 8 == ir.IntegerType(element).width:
-                loaded = self.parameter(name, value, element, operation)
+            if ir.IntegerType(element).width > 32:
+                word = ir.IntegerType.get_signless(64, self.context)
+                loaded = _reinterpret(self.parameter(name, value, word, operation), element, operation)
             else:
-                # i48: parameters come in whole machine words.
-                word = ir.IntegerType.get_signless(value.dtype.itemsize * 8, self.context)
-                loaded = _truncate(self.parameter(name, value, word, operation), element, operation)
+                loaded = self.parameter(name, value, element, operation)
             operation.operands[operand] = loaded
 
     def externalize_rescale(self, op: Op) -> None:
@@ -313,7 +312,7 @@ class _Builder:
                     view.operation.operands[position] = clone.results[0]
         erase_dead_constants(block)
         _strip_attributes(self.module.ir.operation)
-        passmanager.PassManager.parse("builtin.module(strip-debuginfo)", self.context).run(self.module.ir.operation)
+        self.module.strip_locations()
 
     def strip_signedness(self) -> None:
         """Makes every tensor signless.
@@ -454,10 +453,12 @@ def _build_rescale(
 ) -> Value:
     """Builds the arithmetic of one rescale in front of it and returns the result.
 
-    Widths follow IREE's own lowering (zero points in 32 bits, or the input's width above that; product in 64), so that
-    the bits agree also where the specification leaves the result open.
+    Widths follow IREE's own lowering (zero points in 32 bits, product in 64), so that the bits agree also where the
+    specification leaves the result open.
     """
     source = operation.operands[0]
+    if ir.IntegerType(ir.RankedTensorType(source.type).element_type).width > 32:
+        source = _reinterpret(source, ir.IntegerType.get_signless(64, operation.context), operation)
     shape = static_shape(operation.result.type)
     rank = len(shape)
     element = ir.RankedTensorType(operation.result.type).element_type
@@ -466,12 +467,12 @@ def _build_rescale(
         per_channel = len(static_shape(parameters["shift"].type)) == 1
         last = [ir.AffineExpr.get_dim(rank - 1)] if per_channel else []
         channel = ir.AffineMap.get(rank, 0, last)
-    order = ("multiplier", "shift", "addend")
+    operands = [parameters["multiplier"], parameters["shift"], parameters["addend"]]
     generic, body, arguments = _generic(
         operation,
-        [source, *(parameters[role] for role in order)],
+        [source, *operands],
         _empty(operation, shape, element),
-        [identity, *([channel] * len(order)), identity],
+        [identity, *([channel] * len(operands)), identity],
         ["parallel"] * rank,
     )
     value, multiplier, shift, addend = arguments[:4]
@@ -482,8 +483,7 @@ def _build_rescale(
             value = body.op("subi", value, body.constant(input_zp, width))
         product = body.op("muli", body.resize(value, 64), body.resize(multiplier, 64))
         # copysign(addend, value) without a branch: (addend ^ sign) - sign.
-        sign = body.op("shrsi", value, body.constant(width - 1, width))
-        sign = body.resize(sign, 32)
+        sign = body.resize(body.op("shrsi", value, body.constant(width - 1, width)), 32)
         signed_addend = body.op("subi", body.op("xori", addend, sign), sign)
         product = body.op("addi", product, body.resize(signed_addend, 64))
         product = body.op("shrsi", product, shift)
@@ -502,16 +502,18 @@ def _build_rescale(
     return generic.result
 
 
-def _truncate(value: Value, element: Type, before: Operation) -> Value:
-    shape = static_shape(value.type)
+def _reinterpret(value: Value, element: Type, before: Operation) -> Value:
+    """Builds a cast between i48 and i64 tensors that costs nothing.
+
+    IREE holds i48 in 64 bits from its first pass on. A cast that only names both types becomes the identity there; one that
+    extends or truncates would become ill-formed. Parameters and constants come in 64 bits, because IREE has no parameters
+    of 48 bits and takes negative i48 constants for positive ones.
+    """
     with ir.Location.unknown(before.context):
-        identity = ir.AffineMap.get_identity(len(shape))
-    generic, body, arguments = _generic(
-        before, [value], _empty(before, shape, element), [identity, identity], ["parallel"] * len(shape)
-    )
-    with ir.Location.unknown(before.context):
-        body.finish(body.resize(arguments[0], ir.IntegerType(element).width))
-    return generic.result
+        tensor = ir.RankedTensorType.get(static_shape(value.type), element)
+        return ir.Operation.create(
+            "builtin.unrealized_conversion_cast", results=[tensor], operands=[value], ip=ir.InsertionPoint(before)
+        ).result
 
 
 def _channel_sum(value: Value, unsigned: bool, before: Operation) -> Value:

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Running executables and comparing what they give."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+from runtime_modules import ConvNet, RescaleCase, apply_rescale, rescale_module
+from tosa_rescale_runtime import (
+    Cache,
+    Comparison,
+    Executable,
+    ExecutionError,
+    compare,
+    compare_all,
+    first_difference,
+)
+
+FAST = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu", "--iree-opt-level=O0")
+NET = ConvNet.random()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def executable(cache):
+    return Executable.build(NET.text(), taps=["rescale0", "rescale1"], flags=FAST, cache=cache)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return np.random.default_rng(0).integers(-128, 128, (12, 6, 6, 4), dtype=np.int8)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, None])
+def test_run_many_keeps_the_order(executable, samples, workers):
+    done: list[int] = []
+    results = executable.run_many(samples, workers=workers, progress=done.append)
+    assert sum(done) == len(samples)
+    for index in range(len(samples)):
+        np.testing.assert_array_equal(results[0][index], NET.apply(samples[index : index + 1])[0])
+
+
+def test_no_samples_give_empty_results(executable, samples):
+    results = executable.run_many(samples[:0])
+    assert [r.shape for r in results] == [(0, 6, 6, 8)] * 3
+
+
+def test_results_outlive_later_runs_and_the_executable(cache, samples):
+    own = Executable.build(NET.text(), flags=FAST, cache=cache)
+    first = own.run(samples[:1])[0]
+    kept = first.copy()
+    for index in range(1, len(samples)):
+        own.run(samples[index : index + 1])
+    del own
+    gc.collect()
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_unsigned_results_and_several_inputs(cache):
+    cases = [
+        RescaleCase("ui8", "i8", (1 << 30,), (30,), 128, 0),
+        RescaleCase("i8", "ui8", (1 << 30,), (30,), 0, 128),
+    ]
+    unsigned = Executable.build(rescale_module(cases, (1, 4, 3)), flags=FAST, cache=cache)
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, (5, 4, 3), dtype=np.uint8), rng.integers(-128, 128, (5, 4, 3), dtype=np.int8)
+    results = unsigned.run_many(*x)
+    assert [r.dtype for r in results] == [np.int8, np.uint8]
+    for case, given, result in zip(cases, x, results, strict=True):
+        np.testing.assert_array_equal(result, apply_rescale(given, case))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e, x: e.run(), "requires 1 inputs, got 0"),
+        (lambda e, x: e.run(x), r"requires shape \[1, 6, 6, 4\], got \[12, 6, 6, 4\]"),
+        (lambda e, x: e.run(x[:1].astype(np.uint8)), "requires dtype int8, got uint8"),
+        (lambda e, x: e.run(x[:1].tolist()), "requires dtype int8, got list"),
+        (lambda e, x: e.run_many(x[:, :5]), r"requires shape \[12, 6, 6, 4\], got \[12, 5, 6, 4\]"),
+        (lambda e, x: e.run_many(x[0]), "requires shape"),
+        (lambda e, x: e.with_parameters({}), "parameter `conv2d0.bias` is missing"),
+        (lambda e, x: e.with_parameters({**e.parameters, "more": x}), "parameter `more` is unknown"),
+        (lambda e, x: e.with_parameters({**e.parameters, "conv2d0.bias": x}), "requires int32 .8., got int8"),
+    ],
+)
+def test_what_does_not_fit_is_refused(executable, samples, call, message):
+    with pytest.raises(ExecutionError, match=message):
+        call(executable, samples)
+
+
+def test_vmfb_that_is_none_is_refused(executable, samples):
+    broken = Executable(b"not a vmfb" * 100, "main", executable.inputs, executable.outputs)
+    with pytest.raises(ExecutionError, match="cannot load the executable"):
+        broken.run(samples[:1])
+
+
+def test_failing_sample_ends_run_many(executable, samples):
+    def fail(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        executable.run_many(samples, workers=2, progress=fail)
+
+
+def test_comparison_figures():
+    actual = np.array([[1, 2, 3], [0, 255, 9]], np.uint8)
+    expected = np.array([[1, 4, 3], [0, -1, 8]], np.int16)
+    assert compare(actual, expected) == Comparison(6, 3, 256, 259 / 6, {-2: 1, 0: 3, 1: 1, 256: 1})
+    assert not compare(actual, expected).exact
+    assert compare(actual, actual).exact
+
+
+def test_comparisons_add_up():
+    rng = np.random.default_rng(0)
+    actual, expected = rng.integers(-5, 5, (2, 50))
+    parts = compare_all([actual[:20], actual[20:]], [expected[:20], expected[20:]])
+    whole = compare(actual, expected)
+    assert parts.histogram == whole.histogram
+    assert (parts.values, parts.mismatches, parts.max_lsb) == (whole.values, whole.mismatches, whole.max_lsb)
+    assert parts.mean_lsb == pytest.approx(whole.mean_lsb)
+    assert compare(actual[:0], expected[:0]) == Comparison(0, 0, 0, 0.0, {})
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "message"),
+    [
+        (np.zeros(3, int), np.zeros(4, int), "requires equal shapes"),
+        (np.zeros(3), np.zeros(3, int), "requires integers"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(actual, expected, message):
+    with pytest.raises(ValueError, match=message):
+        compare(actual, expected)
+
+
+def test_first_difference_names_the_rescale(executable, samples):
+    other = ConvNet.random().narrowed(3)
+    changed = executable.with_parameters(
+        {
+            **executable.parameters,
+            **{k: v for k, v in Executable.build(other.text(), cache=False, flags=FAST).parameters.items() if "rescale1" in k},
+        }
+    )
+    one, two = executable.run(samples[:1]), changed.run(samples[:1])
+    found = first_difference(executable.outputs[1:], one[1:], two[1:])
+    assert found is not None and found[0].name == "rescale1"
+    assert first_difference(executable.outputs[1:], one[1:], one[1:]) is None
