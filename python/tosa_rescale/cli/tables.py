@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:
-    """One row a rescale, then a summary."""
+    """One row a rescale, then the violations, then a summary."""
     table = rich.table.Table()
-    for column, justify in (("name", "left"), ("op", "left"), ("scope", "left"), ("channels", "right"), ("type", "left")):
-        table.add_column(column, justify=justify, overflow="ellipsis", no_wrap=True)
-    for column, justify in (("rounding", "left"), ("bits", "right"), ("shift", "right"), ("violations", "left")):
-        table.add_column(column, justify=justify)
+    table.add_column("name", overflow="ellipsis", no_wrap=True)
+    for column in ("op", "scope", "channels", "type", "rounding", "bits", "shift"):
+        table.add_column(column, justify="right" if column in ("channels", "bits", "shift") else "left", no_wrap=True)
     for each in rescales:
         bits = "not constant" if each.bits is None else str(each.bits)
         shift = "-" if each.shift_min is None else f"{each.shift_min}..{each.shift_max}"
         kind, rounding = "scale32" if each.scale32 else "scale16", each.rounding_mode.removesuffix("_ROUND").lower()
-        table.add_row(
-            each.name, each.op, each.scope, str(each.channels), kind, rounding, bits, shift, "; ".join(each.violations)
-        )
+        table.add_row(each.name, each.op, each.scope, str(each.channels), kind, rounding, bits, shift)
     console.print(table)
+    for each in rescales:
+        for violation in each.violations:
+            console.print(f"violation: {each.name}: {violation}")
     broken = sum(1 for each in rescales if each.violations)
     known = [each.bits for each in rescales if each.bits is not None]
     shifts = sum(1 for bits in known if bits <= 1)
