@@ -221,7 +221,7 @@ class Module:
     def signature(self) -> Signature:
         """Name, inputs and outputs of the function, as they were when first asked for."""
         kind = ir.FunctionType(ir.TypeAttr(self.function.attributes["function_type"]).value)
-        entry = self.function.attributes["tf.entry_function"] if "tf.entry_function" in self.function.attributes else None
+        entry = self.function.attributes.get("tf.entry_function")
 
         def specs(role: str, types: list[Type]) -> tuple[TensorSpec, ...]:
             names = [f"{role}{i}" for i in range(len(types))]
