@@ -35,9 +35,7 @@ def main() -> None:
         module, parameters, profile = (Path(folder, name) for name in ("m.vmfb", "p.irpa", "p.ireeprof"))
         module.write_bytes(executable.vmfb)
         index.create_archive_file(str(parameters))
-        inputs = [
-            f"--input={'x'.join(map(str, spec.shape))}x{_NUMPY_TO_IREE[spec.dtype.name]}=3" for spec in executable.inputs
-        ]
+        inputs = [f"--input={'x'.join(map(str, spec.shape))}x{_NUMPY_TO_IREE[spec.dtype.name]}=3" for spec in executable.inputs]
         subprocess.run(
             [
                 "iree-benchmark-module",

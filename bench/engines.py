@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Images per second of IREE, through the product's runner, against LiteRT/XNNPACK on the same cores.
 
-    python bench/engines.py MODEL.tflite [--repeats 15] [--samples 32]
+python bench/engines.py MODEL.tflite [--repeats 15] [--samples 32]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Narrowing as a whole process against the same tool running no pass on the same file.
 
-    python bench/narrow.py MODEL.tflite [--repeats 31]
+python bench/narrow.py MODEL.tflite [--repeats 31]
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def main() -> None:
             command = [opt_tool(), str(source), *passes, "--emit-bytecode", "-o", str(target)]
             subprocess.run(command, check=True)
 
-        medians = interleaved(
-            {"no pass": process, "narrow": lambda: process("--tosa-rescale-narrow=bits=4")}, options.repeats
-        )
+        medians = interleaved({"no pass": process, "narrow": lambda: process("--tosa-rescale-narrow=bits=4")}, options.repeats)
     for name, seconds in medians.items():
         print(f"{name:8s} {seconds * 1e3:6.1f} ms   {seconds / medians['no pass']:.2f}x")
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A sweep of 8 widths against one compile and the pure execution.
 
-    python bench/sweep.py MODEL.tflite [--samples 64]
+python bench/sweep.py MODEL.tflite [--samples 64]
 """
 
 from __future__ import annotations

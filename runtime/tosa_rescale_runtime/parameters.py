@@ -42,7 +42,6 @@ _WEIGHT_OPERANDS = {
 }
 _OPERAND_NAMES = {1: "weight", 2: "bias"}
 _DATA_MOVEMENT = ("reshape", "transpose", "slice", "identity", "pad", "concat", "reverse")
-_DOUBLE_ROUND_ADDEND = 1 << 30
 _MAX_SHIFT = 62
 
 
@@ -165,9 +164,9 @@ def rescale_parameters(
 ) -> dict[str, np.ndarray]:
     """Puts one rescale into the form that the skeleton computes with.
 
-    The skeleton computes `((v*multiplier + copysign(addend, v)) >> (shift-1)) + 1) >> 1`, which is the specification's
-    `(v*multiplier + (1 << (shift-1)) + copysign(addend, v)) >> shift` with one operand less. The addend, 1 << 30 or 0,
-    says which rounding mode is meant.
+    The skeleton computes `(v*multiplier + round + (v & mask)) >> shift`. Under SINGLE_ROUND `round` is the specification's
+    `1 << (shift-1)` and `mask` 0. DOUBLE_ROUND adds 1 << 30 where v >= 0 and takes it off where v < 0: `round` then has the
+    1 << 30 in it, and `mask` is the sign bit of 32, so that `v & mask` is -(1 << 31) for negative v.
 
     Args:
         multiplier: integers [C] or [].
@@ -176,7 +175,7 @@ def rescale_parameters(
         name: what to call the rescale in messages.
 
     Returns:
-        `multiplier` and `addend` as int32 and `shift`, already less one, as int64.
+        `multiplier` and `mask` as int32, `shift` and `round` as int64.
 
     Raises:
         ModuleError: a shift is outside 1..62.
@@ -184,11 +183,12 @@ def rescale_parameters(
     """
     if shift.size and (shift.min() < 1 or shift.max() > _MAX_SHIFT):
         raise ModuleError(f"`{name}` requires shifts in 1..{_MAX_SHIFT}, got [{shift.min()}, {shift.max()}]")
-    addend = np.where(shift > 31, _DOUBLE_ROUND_ADDEND, 0) if double_round else np.zeros_like(shift)
+    twice = (shift > 31) & double_round
     return {
         "multiplier": multiplier.astype(np.int32),
-        "shift": (shift - 1).astype(np.int64),
-        "addend": addend.astype(np.int32),
+        "shift": shift.astype(np.int64),
+        "round": (np.int64(1) << (shift - 1)) + np.where(twice, 1 << 30, 0),
+        "mask": np.where(twice, -(1 << 31), 0).astype(np.int32),
     }
 
 
@@ -272,12 +272,15 @@ class _Builder:
             raise ModuleError(f"`{op.key}` requires SINGLE_ROUND or DOUBLE_ROUND, got {rescale.rounding_mode}")
         if rescale.multiplier is None or rescale.shift is None or rescale.input_zp is None or rescale.output_zp is None:
             return  # Not constants: IREE lowers the op as it stands.
+        double_round = rescale.rounding_mode == "DOUBLE_ROUND"
+        if double_round and rescale.input_bits > 32:
+            raise ModuleError(f"`{op.key}` requires SINGLE_ROUND for its {rescale.input_bits}-bit input, got DOUBLE_ROUND")
         channels = static_shape(operation.result.type)[-1:] if rescale.per_channel or _is_accumulator(operation) else ()
         multiplier, shift = (
             np.broadcast_to(value if channels else value.reshape(-1)[0], channels)
             for value in (rescale.multiplier, rescale.shift)
         )
-        values = rescale_parameters(multiplier, shift, rescale.rounding_mode == "DOUBLE_ROUND", op.key)
+        values = rescale_parameters(multiplier, shift, double_round, op.key)
         loaded = {
             role: self.parameter(
                 f"{op.key}.{role}",
@@ -467,7 +470,7 @@ def _build_rescale(
         per_channel = len(static_shape(parameters["shift"].type)) == 1
         last = [ir.AffineExpr.get_dim(rank - 1)] if per_channel else []
         channel = ir.AffineMap.get(rank, 0, last)
-    operands = [parameters["multiplier"], parameters["shift"], parameters["addend"]]
+    operands = [parameters["multiplier"], parameters["shift"], parameters["round"], parameters["mask"]]
     generic, body, arguments = _generic(
         operation,
         [source, *operands],
@@ -475,20 +478,17 @@ def _build_rescale(
         [identity, *([channel] * len(operands)), identity],
         ["parallel"] * rank,
     )
-    value, multiplier, shift, addend = arguments[:4]
+    value, multiplier, shift, rounding, mask = arguments[:5]
     with ir.Location.unknown(operation.context):
         width = max(32, ir.IntegerType(value.type).width)
         value = body.resize(value, width, input_unsigned)
         if input_zp:
             value = body.op("subi", value, body.constant(input_zp, width))
         product = body.op("muli", body.resize(value, 64), body.resize(multiplier, 64))
-        # copysign(addend, value) without a branch: (addend ^ sign) - sign.
-        sign = body.resize(body.op("shrsi", value, body.constant(width - 1, width)), 32)
-        signed_addend = body.op("subi", body.op("xori", addend, sign), sign)
-        product = body.op("addi", product, body.resize(signed_addend, 64))
+        product = body.op("addi", product, rounding)
+        if width == 32:  # Wider values come with SINGLE_ROUND only.
+            product = body.op("addi", product, body.resize(body.op("andi", value, mask), 64))
         product = body.op("shrsi", product, shift)
-        product = body.op("addi", product, body.constant(1, 64))
-        product = body.op("shrsi", product, body.constant(1, 64))
         result = body.resize(product, 32)
         if output_zp:
             result = body.op("addi", result, body.constant(output_zp, 32))

@@ -234,10 +234,11 @@ def test_tap_of_an_unknown_op_is_refused():
 
 
 def test_rescale_parameters_form():
-    made = rescale_parameters(np.array([5, 6]), np.array([31, 32]), double_round=True)
-    np.testing.assert_array_equal(made["addend"], [0, 1 << 30])
-    np.testing.assert_array_equal(made["shift"], [30, 31])
-    assert not rescale_parameters(np.array(5), np.array(40), double_round=False)["addend"]
+    twice = rescale_parameters(np.array([5, 6]), np.array([31, 32]), double_round=True)
+    np.testing.assert_array_equal(twice["round"], [1 << 30, (1 << 31) + (1 << 30)])
+    np.testing.assert_array_equal(twice["mask"], [0, -(1 << 31)])
+    once = rescale_parameters(np.array(5), np.array(40), double_round=False)
+    assert {name: int(value) for name, value in once.items()} == {"multiplier": 5, "shift": 40, "round": 1 << 39, "mask": 0}
 
 
 def test_real_model_equals_constants(tmp_path):
