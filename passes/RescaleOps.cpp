@@ -170,13 +170,19 @@ bool isAccumulatorRescale(tosa::RescaleOp op) {
   return isAccumulatorOp(getDataSource(op.getInput()).getDefiningOp());
 }
 
-LogicalResult checkBitsRequest(Location location, const BitsRequest &request) {
+LogicalResult checkBitsRequest(Location location, StringRef pass,
+                               const BitsRequest &request, int64_t minBits) {
+  if (request.bits < minBits || request.bits > kMaxBits)
+    return emitError(location)
+           << pass << " requires option 'bits' from " << minBits << " to "
+           << kMaxBits << ", got " << request.bits;
   if (request.elementwiseBits < 0 || request.elementwiseBits > kMaxBits)
     return emitError(location)
-           << "requires option 'elementwise-bits' from 0 to " << kMaxBits
-           << ", got " << request.elementwiseBits;
+           << pass << " requires option 'elementwise-bits' from 0 to "
+           << kMaxBits << ", got " << request.elementwiseBits;
   if (request.elementwiseBits != 0 && request.scope != Scope::All)
-    return emitError(location) << "requires option 'scope=all' with "
+    return emitError(location) << pass
+                               << " requires option 'scope=all' with "
                                   "'elementwise-bits', got scope=accumulator";
   return success();
 }

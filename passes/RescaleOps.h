@@ -63,10 +63,12 @@ struct BitsRequest {
   Scope scope = Scope::Accumulator;
 };
 
-/// Emits an error at `location` if the options of `request` contradict each
-/// other or are out of range.
+/// Emits an error in the name of `pass` if the options of `request` contradict
+/// each other or are out of range; `minBits` is 0 where `bits` is optional.
 llvm::LogicalResult checkBitsRequest(mlir::Location location,
-                                     const BitsRequest &request);
+                                     llvm::StringRef pass,
+                                     const BitsRequest &request,
+                                     int64_t minBits);
 
 /// The significant bits that `request` and the attribute of `op` allow its
 /// multipliers; nothing if `op` is out of scope. Emits an error if the

@@ -49,7 +49,8 @@ private:
 
 } // namespace
 
-/// ERROR_IF: combinations that are wrong whatever the input.
+/// ERROR_IF: combinations that are wrong whatever the input. Those of zero
+/// points are checked by the operation's own verifier.
 static void checkForm(tosa::RescaleOp op,
                       SmallVectorImpl<std::string> &violations) {
   const Type input = getElementTypeOrSelf(op.getInput()),
@@ -73,21 +74,6 @@ static void checkForm(tosa::RescaleOp op,
       (input.isInteger(32) || input.isInteger(48) || output.isInteger(32)))
     violations.push_back(
         "requires output_unsigned = false for i32 and i48, got true");
-
-  auto checkZeroPoint = [&](StringRef name, FailureOr<int64_t> zp, Type type,
-                            bool isUnsigned) {
-    if (failed(zp) || *zp == 0 || type.isInteger(8))
-      return;
-    if (type.isInteger(16) && isUnsigned && *zp == 32768)
-      return;
-    violations.push_back("requires " + name.str() +
-                         (type.isInteger(16) && isUnsigned
-                              ? " to be 0 or 32768"
-                              : " to be 0 for a type other than i8") +
-                         ", got " + std::to_string(*zp));
-  };
-  checkZeroPoint("input_zp", op.getInputZeroPoint(), input, inputUnsigned);
-  checkZeroPoint("output_zp", op.getOutputZeroPoint(), output, outputUnsigned);
 }
 
 SmallVector<std::string> findViolations(tosa::RescaleOp op, ValueRanges &ranges,
@@ -110,7 +96,10 @@ SmallVector<std::string> findViolations(tosa::RescaleOp op, ValueRanges &ranges,
     return violations;
   }
 
-  const FailureOr<int64_t> outputZp = op.getOutputZeroPoint();
+  const FailureOr<int64_t> constantZp = op.getOutputZeroPoint();
+  const Interval outputZp = succeeded(constantZp)
+                                ? Interval{*constantZp, *constantZp}
+                                : ranges.getWhole(op.getOutputZp());
   const bool doubleRound =
       op.getRoundingMode() == tosa::RoundingMode::DOUBLE_ROUND;
   const ChannelRanges values = ranges.getScaledValue(op);
@@ -157,11 +146,12 @@ SmallVector<std::string> findViolations(tosa::RescaleOp op, ValueRanges &ranges,
     if (!isLegalResult(low) || !isLegalResult(high))
       result.violate(channel, "requires a scaled value that fits i32, got ",
                      clip(low), " to ", clip(high));
-    else if (succeeded(outputZp) && (!isLegalResult(low + *outputZp) ||
-                                     !isLegalResult(high + *outputZp)))
-      sum.violate(channel, "requires a scaled value plus output_zp ", *outputZp,
-                  " that fits i32, got ", clip(low + *outputZp), " to ",
-                  clip(high + *outputZp));
+    else if (!isLegalResult(low + outputZp.low) ||
+             !isLegalResult(high + outputZp.high))
+      sum.violate(
+          channel,
+          "requires a scaled value that fits i32 with output_zp added, got ",
+          clip(low + outputZp.low), " to ", clip(high + outputZp.high));
   }
   for (const ChannelRule *rule : {&bits, &sign, &shift, &range, &result, &sum})
     rule->report(channels, violations);

@@ -85,22 +85,20 @@ LogicalResult TosaRescaleNarrowPass::initialize(MLIRContext *context) {
     roundingMode = ResultRounding::Single;
   }
   request = {bits, elementwiseBits, hiddenBit, scope};
-  if (bits < kMinBits || bits > kMaxBits)
-    return emitError(location) << "requires option 'bits' from " << kMinBits
-                               << " to " << kMaxBits << ", got " << bits;
-  if (failed(checkBitsRequest(location, request)))
+  if (failed(checkBitsRequest(location, getArgument(), request, kMinBits)))
     return failure();
 
   if (encoding == Encoding::Scale16) {
     const int64_t most =
-        std::max<int64_t>(bits, elementwiseBits) + (hiddenBit ? 1 : 0);
+        std::max(request.bits, request.elementwiseBits) + (hiddenBit ? 1 : 0);
     if (most > kMultiplierBits16)
       return emitError(location)
-             << "requires at most " << kMultiplierBits16
-             << " significant bits for encoding=scale16, got " << most;
+             << getArgument() << " requires at most " << kMultiplierBits16
+             << " significant bits for option 'encoding=scale16', got " << most;
     if (roundingMode == ResultRounding::Double)
-      return emitError(location) << "requires rounding-mode=single or keep for "
-                                    "encoding=scale16, got double";
+      return emitError(location) << getArgument()
+                                 << " requires option 'encoding=aligned' with "
+                                    "'rounding-mode=double', got scale16";
   }
   return success();
 }

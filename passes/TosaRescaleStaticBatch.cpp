@@ -25,7 +25,8 @@ struct TosaRescaleStaticBatchPass final
   LogicalResult initialize(MLIRContext *context) override {
     if (batch < 1)
       return emitError(UnknownLoc::get(context))
-             << "requires option 'batch' of at least 1, got " << batch;
+             << getArgument() << " requires option 'batch' of at least 1, got "
+             << batch.getValue();
     return success();
   }
 

@@ -23,11 +23,8 @@ struct TosaRescaleVerifyPass final
 
   LogicalResult initialize(MLIRContext *context) override {
     request = {bits, elementwiseBits, hiddenBit, scope};
-    if (bits < 0 || bits > kMaxBits)
-      return emitError(UnknownLoc::get(context))
-             << "requires option 'bits' from 0 to " << kMaxBits << ", got "
-             << bits;
-    return checkBitsRequest(UnknownLoc::get(context), request);
+    return checkBitsRequest(UnknownLoc::get(context), getArgument(), request,
+                            /*minBits=*/0);
   }
 
   void runOnOperation() override {

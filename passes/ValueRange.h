@@ -39,6 +39,9 @@ public:
   /// of int64_t.
   ChannelRanges get(mlir::Value value);
 
+  /// The union over all channels.
+  Interval getWhole(mlir::Value value);
+
   /// The range of `get(op.getInput()) - input_zp`, the value that `op` scales.
   ChannelRanges getScaledValue(mlir::tosa::RescaleOp op);
 
@@ -52,9 +55,6 @@ private:
   ChannelRanges inferMatMul(mlir::tosa::MatMulOp op);
   ChannelRanges inferRescale(mlir::tosa::RescaleOp op);
   ChannelRanges inferTable(mlir::tosa::TableOp op);
-
-  /// The union over all channels.
-  Interval getWhole(mlir::Value value);
 
   llvm::DenseMap<mlir::Value, ChannelRanges> ranges;
   llvm::DenseMap<mlir::Value, Interval> overflows;

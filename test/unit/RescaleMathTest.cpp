@@ -6,8 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-// RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s
-// %passes_src/RescaleMath.cpp -o %t RUN: %t
+// RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s \
+// RUN:   %passes_src/RescaleMath.cpp -o %t
+// RUN: %t
 
 #include "RescaleMath.h"
 
