@@ -190,6 +190,31 @@ def tiny_int8(shared: str = "") -> bytes:
     return b.finish([x], [out])
 
 
+def tiny_transpose() -> bytes:
+    """A transposed conv 1x1, stride 1 (4 to 6): the same function as a conv."""
+    rng = np.random.default_rng(4)
+    b = Builder(schema.TensorType.INT8)
+    x, y = b.activations("x", (1, 2, 2, 4), 0.02, 3), b.activations("y", (1, 2, 2, 6), 0.03, -5)
+    shape = b.tensor("shape", (4,), schema.TensorType.INT32, [], 0, 0, np.array([1, 2, 2, 6], np.int32))
+    scale = rng.uniform(0.003, 0.006, 6)
+    w = b.tensor("w", (6, 1, 1, 4), schema.TensorType.INT8, scale, 0, 0, rng.integers(-127, 128, (6, 1, 1, 4)).astype(np.int8))
+    bias = b.tensor("b", (6,), schema.TensorType.INT32, scale * 0.02, 0, 0, rng.integers(-500, 500, 6).astype(np.int32))
+    options = schema.TransposeConvOptionsT()
+    options.strideH = options.strideW = 1
+    options.padding = schema.Padding.SAME
+    b.operator("TRANSPOSE_CONV", 3, [shape, w, x, bias], y, options, "TransposeConvOptions")
+    return b.finish([x], [y])
+
+
+def tiny_matmul() -> bytes:
+    """A matmul of two activations."""
+    b = Builder(schema.TensorType.INT8)
+    x, y = b.activations("x", (1, 2, 3), 0.02, 3), b.activations("y", (1, 3, 2), 0.03, -5)
+    z = b.activations("z", (1, 2, 2), 0.05, 0)
+    b.operator("BATCH_MATMUL", 2, [x, y], z, schema.BatchMatMulOptionsT(), "BatchMatMulOptions")
+    return b.finish([x, y], [z])
+
+
 def tiny_uint8(extra: str = "") -> bytes:
     """Legacy per-tensor model: conv 1x1 (4 to 6) -> depthwise 3x3 -> reshape; with an archive of labels behind it."""
     rng = np.random.default_rng(2)
@@ -331,6 +356,27 @@ def test_stock_runtime_computes_the_narrowed_layer(bits: int, reference: bool) -
     # Ties: LiteRT's kernels round them in other ways than TOSA; a step in the first layer may become one in the second.
     assert difference.max() <= 1
     assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_stock_runtime_computes_the_narrowed_transposed_conv(reference: bool) -> None:
+    original = tiny_transpose()
+    (layer,) = litert_layers(original)
+    patch = fold(layer, 1)
+    inputs = samples((1, 2, 2, 4), np.int8)
+    difference = np.abs(run(write_litert(original, [patch]), inputs, reference) - one_conv(inputs, layer, patch, 3, -5))
+    assert difference.max() <= 1
+    assert difference.mean() < 0.05
+
+
+def test_an_archive_behind_a_file_written_in_place_stays() -> None:
+    data = io.BytesIO(plain := tiny_transpose())
+    data.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(data, "a") as archive:
+        archive.writestr("labels.txt", "zero\none\n")
+    original = data.getvalue()
+    patches = [fold(layer, 1) for layer in litert_layers(plain)]
+    assert write_litert(original, patches) == write_litert(plain, patches) + original[len(plain) :]
 
 
 # Rebuilding
@@ -492,6 +538,15 @@ def test_patches_that_do_not_fit_are_refused() -> None:
     for patches, options, message in cases:
         with pytest.raises(ModelError, match=rf"m\.tflite: .*{message}"):
             write_litert(original, patches, source="m.tflite", **options)
+
+
+def test_a_matmul_of_two_activations_is_refused() -> None:
+    original = tiny_matmul()
+    (layer,) = litert_layers(original)
+    one = np.ones(1, np.int64)
+    patch = LayerPatch(layer.operator, np.zeros((1, 3, 2), np.int8), np.zeros(1, np.int32), one, one)
+    with pytest.raises(ModelError, match="both operands are activations; its multiplier cannot be expressed by a weight scale"):
+        write_litert(original, [patch])
 
 
 def test_allow_partial_leaves_what_scales_cannot_express() -> None:
