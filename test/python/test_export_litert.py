@@ -6,6 +6,7 @@ The oracle is a NumPy formula; the tiny models are made here with the flatbuffer
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import pathlib
@@ -313,6 +314,19 @@ def test_layers_are_listed_in_order_with_names_and_scales() -> None:
 def test_an_unreadable_file_is_refused(data: bytes) -> None:
     with pytest.raises(ModelError, match=r"a\.tflite: not a readable LiteRT model"):
         litert_layers(data, "a.tflite")
+
+
+def test_a_malformed_operator_is_named() -> None:
+    import flatbuffers
+
+    model = schema.ModelT.InitFromPackedBuf(tiny_int8(), 0)
+    for field, value in (("opcodeIndex", 99), ("inputs", [-1, 1, 2])):
+        broken = copy.deepcopy(model)
+        setattr(broken.subgraphs[0].operators[1], field, value)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(broken.Pack(builder), b"TFL3")
+        with pytest.raises(ModelError, match=r"operator 1 \(.*\) is malformed"):
+            litert_layers(bytes(builder.Output()))
 
 
 # Writing in place

@@ -383,31 +383,26 @@ def _layers(model: Any, source: str) -> list[LitertLayer]:
     graph = model.subgraphs[0]
     found: list[LitertLayer] = []
     for position, operator in enumerate(graph.operators):
-        kind = _op_name(model, operator)
-        if kind not in _OPERANDS:
-            continue
-        x, w, b, _ = _OPERANDS[kind]
-        inputs = [int(index) for index in operator.inputs]
+        kind = "?"
         try:
+            kind = _op_name(model, operator)
+            if kind not in _OPERANDS:
+                continue
+            x, w, b, _ = _OPERANDS[kind]
+            inputs = [int(index) for index in operator.inputs]
             bias = None if b is None or b >= len(inputs) or inputs[b] < 0 else _tensor(model, inputs[b])
-            layer = LitertLayer(
-                position,
-                kind,
-                _tensor(model, inputs[x]),
-                _tensor(model, inputs[w]),
-                bias,
-                _tensor(model, int(operator.outputs[0])),
-            )
-        except (IndexError, ValueError) as error:
+            y = int(operator.outputs[0])
+            layer = LitertLayer(position, kind, _tensor(model, inputs[x]), _tensor(model, inputs[w]), bias, _tensor(model, y))
+        except (IndexError, TypeError, ValueError) as error:
             raise ModelError(f"{source}: operator {position} ({kind}) is malformed (corrupt file?)") from error
-        if (
-            len(layer.input.scale) and len(layer.weights.scale) and len(layer.output.scale)
-        ):  # a float operator has no multiplier
+        if all(len(tensor.scale) for tensor in (layer.input, layer.weights, layer.output)):  # a float one has no multiplier
             found.append(layer)
     return found
 
 
 def _tensor(model: Any, index: int) -> LitertTensor:
+    if index < 0:
+        raise IndexError(index)  # an operand left out
     schema = _schema()
     tensor = model.subgraphs[0].tensors[index]
     types = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
