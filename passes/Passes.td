@@ -28,7 +28,8 @@ def TosaRescaleNarrowPass : Pass<"tosa-rescale-narrow", "::mlir::func::FuncOp"> 
 
     - `aligned` keeps the multiplier at the top of its type, `168 << 23, 40`, and so the shift and the value range;
     - `scale16` writes `168, 17` as a 16-bit multiplier (`scale32 = false`), which has no limit on the value. It holds at most 15
-      bits and has no double rounding.
+      bits and has no double rounding. A scale of 2^13 or more, as where an int8 is widened to int32, keeps a 32-bit multiplier in the `aligned`
+      form, with a remark.
 
     In scope `accumulator` are the rescales whose input comes from `conv2d`, `conv3d`, `depthwise_conv2d`, `transpose_conv2d` or `matmul`,
     directly or through `reshape`, `transpose`, `slice`, `identity` and `concat`. The attribute `tosa_rescale.bits` on a rescale

@@ -8,7 +8,7 @@
 #include "RescaleOps.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
-#include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 using namespace mlir;
 
@@ -52,9 +52,13 @@ static bool readRaw(ArrayRef<char> bytes, IntegerType type,
 std::optional<SmallVector<int64_t>> getConstantIntegers(Value value) {
   while (auto reshape = value.getDefiningOp<tosa::ReshapeOp>())
     value = reshape.getInput1();
-  ElementsAttr elements;
-  if (!matchPattern(value, m_Constant(&elements)))
+  // Not m_Constant: it asks for a trait, whose identity is a name that g++ and
+  // clang spell differently. A plugin and its host need not have the same
+  // compiler.
+  auto constant = value.getDefiningOp<tosa::ConstOp>();
+  if (!constant)
     return std::nullopt;
+  const ElementsAttr elements = constant.getValues();
   auto type = dyn_cast<IntegerType>(elements.getElementType());
   if (!type || type.getWidth() > 64)
     return std::nullopt;
