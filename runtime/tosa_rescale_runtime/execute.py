@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,11 @@ from .compile import DEFAULT_FLAGS, Cache, compile_module
 from .errors import ExecutionError, one_line
 from .module import Module, TensorSpec
 from .parameters import SCOPE, Skeleton, Tap, externalize
+from .workers import borrow
 
 _DRIVER = "local-sync"
+_WORTH_PROCESSES = 32  # Below so many samples a process is not worth its start, about 0.3 s.
+_CHUNK = 8  # Samples handed to a process at a time.
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ class Executable:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
+    identity: uuid.UUID = field(default_factory=uuid.uuid4, init=False, repr=False)
     _idle: list[Callable[..., Any]] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
@@ -143,12 +148,13 @@ class Executable:
     def run_many(
         self, *arrays: np.ndarray, workers: int | None = None, progress: Callable[[int], None] | None = None
     ) -> tuple[np.ndarray, ...]:
-        """Runs the function on many samples, over many threads.
+        """Runs the function on many samples, over many processes.
 
         Args:
             *arrays: for each input an array [N, ...]: N samples, each of the input's shape without its first dimension,
                 which must be 1.
-            workers: number of threads; the CPU cores this process may use where None.
+            workers: number of processes; 1 runs in this one. Where None, the CPU cores this process may use, or 1 for
+                a few samples only.
             progress: called with the number of samples just done, from any thread but never from two at once.
 
         Returns:
@@ -165,28 +171,35 @@ class Executable:
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         self._check(arrays, [(count, *spec.shape[1:]) for spec in self.inputs])
         results = tuple(np.empty((count, *_sample_shape(spec)), spec.dtype) for spec in self.outputs)
+        wanted = workers or (usable_cores() if count >= _WORTH_PROCESSES else 1)
+        chunk = max(1, min(_CHUNK, count // wanted))
         lock = threading.Lock()
 
-        def run_one(index: int) -> None:
-            for result, value in zip(results, self._invoke([a[index : index + 1] for a in arrays]), strict=True):
-                result[index] = value.reshape(result.shape[1:])
+        def done(start: int, values: Sequence[np.ndarray]) -> None:
+            for result, value in zip(results, values, strict=True):
+                result[start : start + len(value)] = value
             if progress is not None:
                 with lock:
-                    progress(1)
+                    progress(len(values[0]))
 
-        threads = max(1, min(workers or usable_cores(), count))
-        if threads == 1:
+        def run_chunk(start: int) -> None:
+            with borrow() as worker:
+                done(start, worker.run(self, [a[start : start + chunk] for a in arrays]))
+
+        if wanted == 1:
             for index in range(count):
-                run_one(index)
-        else:
-            with ThreadPoolExecutor(threads, thread_name_prefix="tosa-rescale") as pool:
-                futures = [pool.submit(run_one, index) for index in range(count)]
-                try:
-                    for future in futures:
-                        future.result()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+                values = self._invoke([a[index : index + 1] for a in arrays])
+                done(index, [v.reshape(1, *r.shape[1:]) for v, r in zip(values, results, strict=True)])
+            return results
+        # These threads only wait for the processes.
+        with ThreadPoolExecutor(wanted, thread_name_prefix="tosa-rescale") as pool:
+            futures = [pool.submit(run_chunk, start) for start in range(0, count, chunk)]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         return results
 
     def _check(self, arrays: Sequence[np.ndarray], shapes: Sequence[tuple[int | None, ...]]) -> None:

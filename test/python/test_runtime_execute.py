@@ -16,6 +16,7 @@ from tosa_rescale_runtime import (
     compare,
     compare_all,
     first_difference,
+    workers,
 )
 
 FAST = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu", "--iree-opt-level=O0")
@@ -37,7 +38,7 @@ def samples():
     return np.random.default_rng(0).integers(-128, 128, (12, 6, 6, 4), dtype=np.int8)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5, None])
+@pytest.mark.parametrize("workers", [1, 2, 5, None])  # more than 1: processes
 def test_run_many_keeps_the_order(executable, samples, workers):
     done: list[int] = []
     results = executable.run_many(samples, workers=workers, progress=done.append)
@@ -107,6 +108,31 @@ def test_failing_sample_ends_run_many(executable, samples):
 
     with pytest.raises(KeyboardInterrupt):
         executable.run_many(samples, workers=2, progress=fail)
+
+
+def test_failure_in_a_worker_process_is_reported(executable, samples):
+    broken = Executable(b"not a vmfb" * 100, "main", executable.inputs, executable.outputs)
+    with pytest.raises(ExecutionError, match="cannot load the executable"):
+        broken.run_many(samples, workers=2)
+
+
+def test_worker_process_that_died_is_replaced(executable, samples):
+    expected = executable.run_many(samples, workers=1)
+    executable.run_many(samples, workers=2)
+    assert workers._idle
+    for worker in workers._idle:
+        worker._process.kill()
+        worker._process.wait()
+    np.testing.assert_array_equal(executable.run_many(samples, workers=2)[0], expected[0])
+
+
+def test_worker_process_that_dies_at_work_is_reported(executable, samples):
+    worker = workers.Worker()
+    worker._process.kill()
+    worker._process.wait()
+    with pytest.raises(ExecutionError, match="a worker process ended with exit status -9"):
+        worker.run(executable, [samples])
+    worker.close()
 
 
 def test_comparison_figures():
