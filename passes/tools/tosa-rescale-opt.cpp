@@ -21,6 +21,8 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cstdlib>
+
 using namespace mlir;
 
 /// Writes `content`, and turns a failed write into an error; a raw_fd_ostream
@@ -82,7 +84,21 @@ int main(int argc, char **argv) {
 
   std::string output;
   llvm::raw_string_ostream stream(output);
-  if (failed(MlirOptMain(stream, std::move(input), registry, config)))
+  // The bytecode reader asserts on some corrupt files. What is left of the
+  // process after that is not to be trusted: it ends without a destructor.
+  llvm::CrashRecoveryContext::Enable();
+  LogicalResult result = failure();
+  const bool survived = llvm::CrashRecoveryContext().RunSafely([&] {
+    result = MlirOptMain(stream, std::move(input), registry, config);
+  });
+  if (!survived) {
+    llvm::errs() << "error: cannot process '" << inputPath
+                 << "': the file is corrupt, or this is a bug of MLIR\n";
+    llvm::errs().flush();
+    std::_Exit(EXIT_FAILURE);
+  }
+  llvm::CrashRecoveryContext::Disable();
+  if (failed(result))
     return EXIT_FAILURE;
   if (llvm::Error error = writeOutput(outputPath, output)) {
     llvm::errs() << "error: cannot write '" << outputPath
