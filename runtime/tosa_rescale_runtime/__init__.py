@@ -20,6 +20,7 @@ from .errors import ModuleError as ModuleError
 from .errors import TosaRescaleError as TosaRescaleError
 from .execute import Executable as Executable
 from .execute import usable_cores as usable_cores
+from .module import MacLayer as MacLayer
 from .module import Module as Module
 from .module import Op as Op
 from .module import Rescale as Rescale

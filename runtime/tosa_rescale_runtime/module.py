@@ -23,6 +23,10 @@ from .mlir import Block, Operation, Type, Value, ir, passmanager
 BYTECODE_MAGIC = b"ML\xefR"
 """First four bytes of every MLIR bytecode file."""
 
+MAC_KINDS = ("conv2d", "conv3d", "depthwise_conv2d", "transpose_conv2d", "fully_connected", "matmul")
+"""Ops whose result is an accumulator."""
+
+_DATA_MOVEMENT = ("reshape", "transpose", "slice", "identity", "pad", "concat", "reverse")
 _CONSTANT_KINDS = ("tosa.const", "arith.constant")
 _FLOAT_TYPES = {"f16": np.float16, "f32": np.float32, "f64": np.float64}
 
@@ -77,6 +81,20 @@ class Op:
     kind: str
     name: str
     operation: Operation
+
+
+@dataclass(frozen=True)
+class MacLayer:
+    """A multiply-accumulate op and the rescale that reads its accumulator.
+
+    Attributes:
+        op: the convolution, fully connected layer or matmul.
+        rescale: the only rescale that reads the accumulator, also through ops that only move data; None where there is
+            none or where there are several.
+    """
+
+    op: Op
+    rescale: Op | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +258,54 @@ class Module:
     def rescales(self) -> list[Rescale]:
         """Returns every `tosa.rescale` of the function in program order."""
         return [read_rescale(op) for op in self.ops() if op.operation.name == "tosa.rescale"]
+
+    def mac_layers(self) -> list[MacLayer]:
+        """Returns every multiply-accumulate op of the function in program order, with the rescale of its accumulator."""
+        rescales: dict[Any, list[Op]] = {}
+        ops = list(self.ops())
+        for op in ops:
+            if op.kind == "rescale" and (producer := accumulator_producer(op.operation)) is not None:
+                rescales.setdefault(producer, []).append(op)
+        layers = []
+        for op in ops:
+            if op.kind in MAC_KINDS:
+                readers = rescales.get(op.operation, [])
+                layers.append(MacLayer(op, readers[0] if len(readers) == 1 else None))
+        return layers
+
+    def attribute(self, op: Op, name: str) -> Any:
+        """Returns an attribute of an op as Python values (see `attribute_to_python`); None where it is absent."""
+        attributes = op.operation.attributes
+        return attribute_to_python(attributes[name]) if name in attributes else None
+
+    def set_attribute(self, op: Op, name: str, value: np.ndarray | int) -> None:
+        """Writes an attribute on an op.
+
+        Args:
+            op: the op.
+            name: such as `tosa_rescale.input_mean`.
+            value: an array becomes a dense attribute of its dtype and shape, a number an i64.
+        """
+        with self.ir.context, ir.Location.unknown():
+            if isinstance(value, int):
+                attribute = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
+            else:
+                attribute = ir.DenseElementsAttr.get(np.ascontiguousarray(value))
+            op.operation.attributes[name] = attribute
+
+    def text_attribute(self, name: str) -> str | None:
+        """Returns a string attribute of the module; None where it is absent."""
+        attributes = self.ir.operation.attributes
+        return _string(attributes[name]) if name in attributes else None
+
+    def set_text_attribute(self, name: str, value: str) -> None:
+        """Writes a string attribute on the module."""
+        with self.ir.context:
+            self.ir.operation.attributes[name] = ir.StringAttr.get(value)
+
+    def result_shape(self, op: Op) -> tuple[int | None, ...]:
+        """Returns the shape of an op's first result."""
+        return tensor_shape(op.operation.results[0].type)
 
     def constant(self, op: Op, operand: int) -> np.ndarray | None:
         """Reads a constant operand.
@@ -447,6 +513,20 @@ def erase_dead_constants(block: Block) -> None:
         constant = operation.name in (*_CONSTANT_KINDS, "tosa.const_shape", "tosa.reshape")
         if constant and not any(True for _ in operation.result.uses):
             operation.erase()
+
+
+def accumulator_producer(rescale: Operation) -> Operation | None:
+    """Returns the MAC op whose accumulator a rescale reads, also through ops that only move data; None where there is none."""
+    value = rescale.operands[0]
+    while not isinstance(value.owner, ir.Block):
+        producer = value.owner.operation
+        kind = producer.name.partition(".")[2]
+        if kind in MAC_KINDS:
+            return producer
+        if kind not in _DATA_MOVEMENT:
+            return None
+        value = producer.operands[0]
+    return None
 
 
 def read_rescale(op: Op) -> Rescale:

@@ -20,6 +20,7 @@ from .module import (
     Module,
     Op,
     TensorSpec,
+    accumulator_producer,
     constant_value,
     element_dtype,
     erase_dead_constants,
@@ -41,7 +42,6 @@ _WEIGHT_OPERANDS = {
     "matmul": (0, 1),
 }
 _OPERAND_NAMES = {1: "weight", 2: "bias"}
-_DATA_MOVEMENT = ("reshape", "transpose", "slice", "identity", "pad", "concat", "reverse")
 _MAX_SHIFT = 62
 
 
@@ -275,7 +275,7 @@ class _Builder:
         double_round = rescale.rounding_mode == "DOUBLE_ROUND"
         if double_round and rescale.input_bits > 32:
             raise ModuleError(f"`{op.key}` requires SINGLE_ROUND for its {rescale.input_bits}-bit input, got DOUBLE_ROUND")
-        channels = static_shape(operation.result.type)[-1:] if rescale.per_channel or _is_accumulator(operation) else ()
+        channels = static_shape(operation.result.type)[-1:] if rescale.per_channel or accumulator_producer(operation) is not None else ()
         multiplier, shift = (
             np.broadcast_to(value if channels else value.reshape(-1)[0], channels)
             for value in (rescale.multiplier, rescale.shift)
@@ -356,20 +356,6 @@ def _strip_attributes(root: Operation) -> None:
         return ir.WalkResult.ADVANCE
 
     root.walk(visit)
-
-
-def _is_accumulator(operation: Operation) -> bool:
-    """Tells whether a rescale reads the accumulator of a MAC op, also through ops that only move data."""
-    value = operation.operands[0]
-    while not isinstance(value.owner, ir.Block):
-        producer = value.owner.operation
-        kind = producer.name.partition(".")[2]
-        if kind in _WEIGHT_OPERANDS:
-            return True
-        if kind not in _DATA_MOVEMENT:
-            return False
-        value = producer.operands[0]
-    return False
 
 
 class _Body:
