@@ -8,6 +8,7 @@
 #ifndef TOSA_RESCALE_PASSES_H
 #define TOSA_RESCALE_PASSES_H
 
+#include "Compensation.h"
 #include "RescaleMath.h"
 #include "RescaleOps.h"
 

@@ -103,6 +103,93 @@ def TosaRescaleNarrowPass : Pass<"tosa-rescale-narrow", "::mlir::func::FuncOp"> 
   ];
 }
 
+def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::FuncOp"> {
+  let summary = "Narrow multipliers and fold the difference into weights and biases";
+  let description = [{
+    Narrows the multipliers behind convolutions as `tosa-rescale-narrow` does, but chooses for each output channel the smallest multiplier of `bits` bits
+    for which the weights still fit -127 to 127, and scales weights and bias by the ratio `r` of the original multiplier to the new one:
+    `w' = round(w * r)`, `b' = round(b * r)`. The products stay what they were, up to the rounding of the weights.
+
+    **Multiplier.** `r` may exceed 1 where weights do not fill their range, unless accumulator, bias or the value range of `scale32` would overflow. With
+    `clip`, single weights are cut off where the finer grid of the others gains more. A channel whose multiplier is narrow already stays
+    as it is, so running the pass again changes no constant. Multipliers that miss `bits` bits by less than 2^-22 of their value count as exact: files that hold scales as float32
+    bring them back so.
+
+    **Rounding.** With `weight-rounding=auto` the weights minimise d'Hd for d = w*r - w', the expected square of the accumulator's error, by the best
+    single step until none helps; H = (1-l) E[xx'] + l t (I + 11') / 2, with l = `shrinkage` and t the mean of the diagonal of E[xx']. Without statistics l is 1. Where the
+    measured moments say that round-to-nearest is better for a layer as a whole, the layer has that.
+
+    **Statistics** of the input x less its zero point, where border padding counts as 0, are read from two attributes of the convolution, which the pass removes:
+
+    - `tosa_rescale.input_mean`, E[x]: f32 in the shape of one output channel's weights, [KH,KW,IC], or [KH,KW,C] for depthwise_conv2d;
+    - `tosa_rescale.input_moment`, E[xx']: f32 [K,K] in the order of these weights, or [C,KH*KW,KH*KW] for depthwise_conv2d. If it is missing, deviations are taken to be as large as
+      the means.
+
+    The bias makes up for the mean of what rounding loses: `b' = round(b*r + sum((w*r - w') * E[x]))`.
+
+    **Per-tensor rescales** become per-channel ones with a weight zero point of 0. With `promote=false` they keep one multiplier, which is then rounded up, and
+    the weights their zero point.
+
+    What it did to a layer is written on its rescale as `tosa_rescale.compensated`, a dictionary of `ratio_min` and `ratio_max`, `weights_changed` and, with
+    moments, `error_nearest` and `error`: the expected square of the error of the result in units of the last place, averaged over the channels, with
+    weights rounded to nearest and as they are.
+
+    Other rescales in scope, such as that of a matrix product of two activations, are narrowed to nearest with a remark that says why. The scope is `accumulator`; a rescale
+    with the attribute `tosa_rescale.bits` is in scope too.
+
+    Before (m * 2^-s is 0.75 * 2^-8):
+
+    ```mlir
+    %w = "tosa.const"() <{values = dense<[[[[100, -60]]]]> : tensor<1x1x1x2xi8>}> : () -> tensor<1x1x1x2xi8>
+    %b = "tosa.const"() <{values = dense<1000> : tensor<1xi32>}> : () -> tensor<1xi32>
+    %m = "tosa.const"() <{values = dense<1610612736> : tensor<1xi32>}> : () -> tensor<1xi32>
+    %s = "tosa.const"() <{values = dense<39> : tensor<1xi8>}> : () -> tensor<1xi8>
+    ```
+
+    After `--tosa-rescale-compensate="bits=1"`, 2^-8 and r = 0.75:
+
+    ```mlir
+    %w = "tosa.const"() <{values = dense<[[[[75, -45]]]]> : tensor<1x1x1x2xi8>}> : () -> tensor<1x1x1x2xi8>
+    %b = "tosa.const"() <{values = dense<750> : tensor<1xi32>}> : () -> tensor<1xi32>
+    %m = "tosa.const"() <{values = dense<1073741824> : tensor<1xi32>}> : () -> tensor<1xi32>
+    %s = "tosa.const"() <{values = dense<38> : tensor<1xi8>}> : () -> tensor<1xi8>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let options = [
+    Option<"bits", "bits", "int64_t", /*default=*/"0",
+           "Significant bits of a narrowed multiplier, 1 to 31 (required)">,
+    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
+           "Do not count the leading one: bits + 1 significant bits">,
+    Option<"encoding", "encoding", "::tosa_rescale::Encoding", "::tosa_rescale::Encoding::Aligned",
+           "Form of a narrowed multiplier; see tosa-rescale-narrow",
+           [{::llvm::cl::values(
+             clEnumValN(::tosa_rescale::Encoding::Aligned, "aligned", "at the top of its type"),
+             clEnumValN(::tosa_rescale::Encoding::Scale16, "scale16", "compact, in i16"))}]>,
+    Option<"promote", "promote", "bool", /*default=*/"true",
+           "Make per-tensor rescales per-channel">,
+    Option<"clip", "clip", "bool", /*default=*/"true",
+           "Cut off single weights where the others gain more by it">,
+    Option<"weightRounding", "weight-rounding", "::tosa_rescale::WeightRounding",
+           "::tosa_rescale::WeightRounding::Auto", "How scaled weights become integers",
+           [{::llvm::cl::values(
+             clEnumValN(::tosa_rescale::WeightRounding::Auto, "auto", "least expected error of the accumulator"),
+             clEnumValN(::tosa_rescale::WeightRounding::Nearest, "nearest", "each to the nearest, ties up"))}]>,
+    Option<"shrinkage", "shrinkage", "double", /*default=*/"0.3",
+           "Weight of the prior against measured moments, 0 to 1">,
+    Option<"roundingMode", "rounding-mode", "::tosa_rescale::ResultRounding",
+           "::tosa_rescale::ResultRounding::Single", "rounding_mode of a narrowed rescale",
+           [{::llvm::cl::values(
+             clEnumValN(::tosa_rescale::ResultRounding::Single, "single", "SINGLE_ROUND"),
+             clEnumValN(::tosa_rescale::ResultRounding::Keep, "keep", "as it is"))}]>,
+  ];
+  let statistics = [
+    Statistic<"numCompensated", "num-compensated", "Number of rescales whose weights were scaled">,
+    Statistic<"numNarrowed", "num-narrowed", "Number of rescales narrowed without their weights">,
+    Statistic<"numLeftAlone", "num-left-alone", "Number of rescales in scope that could not be narrowed">,
+  ];
+}
+
 def TosaRescaleVerifyPass : Pass<"tosa-rescale-verify", "::mlir::func::FuncOp"> {
   let summary = "Check every tosa.rescale against the specification and a bit width";
   let description = [{

@@ -75,6 +75,36 @@ std::optional<Scale> narrowScale(Scale scale, const NarrowFormat &format) {
   return Scale{multiplier << up, shift + up};
 }
 
+std::optional<Scale> fillScale(Scale scale, int64_t numerator,
+                               int64_t denominator, NarrowFormat format) {
+  format.rounding = MultiplierRounding::Up;
+  const int64_t width = std::min(format.significantBits, format.containerBits);
+  const Int128 dividend = Int128(scale.multiplier) * numerator;
+  const auto high = static_cast<int64_t>(dividend >> 62);
+  const int64_t dividendBits =
+      high != 0 ? 62 + bitWidth(high)
+                : bitWidth(static_cast<int64_t>(dividend));
+
+  // multiplier = ceil(dividend / denominator / 2^drop), with the smallest
+  // `drop` that leaves `width` bits (or 2^width, which has one) and a shift of
+  // at most 62. The first `drop` is never too large; it is at most 2 too small.
+  int64_t drop = std::max(dividendBits - 1 - bitWidth(denominator) - width,
+                          scale.shift - kMaxShift);
+  // A shift far beyond 62 would lead out of the 128 bits below, and the result
+  // is 2^-62 all the same.
+  if (drop > 126 - 63)
+    return narrowScale({1, kMaxShift}, format);
+  for (;; ++drop) {
+    const Int128 scaled = drop < 0 ? dividend << -drop : dividend;
+    const Int128 divisor =
+        drop > 0 ? Int128(denominator) << drop : Int128(denominator);
+    const Int128 multiplier = (scaled + divisor - 1) / divisor;
+    if (multiplier <= Int128(1) << width)
+      return narrowScale(
+          {static_cast<int64_t>(multiplier), scale.shift - drop}, format);
+  }
+}
+
 Int128 applyScale(Int128 value, Scale scale, bool doubleRound) {
   Int128 round = Int128(1) << (scale.shift - 1);
   if (doubleRound && scale.shift > 31)

@@ -66,6 +66,13 @@ int significantBits(int64_t multiplier);
 /// shift.
 std::optional<Scale> narrowScale(Scale scale, const NarrowFormat &format);
 
+/// The smallest scale that `format` can express and that is at least `scale *
+/// numerator / denominator`, whatever `format.rounding`. Both are positive and
+/// below 2^63; the multiplier of `scale` is positive and below 2^32. No result
+/// if it is too large for any legal shift.
+std::optional<Scale> fillScale(Scale scale, int64_t numerator,
+                               int64_t denominator, NarrowFormat format);
+
 /// TOSA's apply_scale_32 (which alone knows `doubleRound`) and apply_scale_16,
 /// without their limits on value and result. The multiplier is not negative,
 /// and `1 <= shift <= 126`.

@@ -217,14 +217,16 @@ ChannelRanges ValueRanges::inferConvolution(Operation *op, bool partial) {
   const Interval anyWeight = weights ? Interval() : getWhole(weight);
   for (int64_t channel = 0; channel < outputChannels; ++channel) {
     Interval sum;
+    int64_t inputChannel = depthwise ? channel / shape[3] : 0;
     for (int64_t tap = 0; tap < taps; ++tap) {
       const int64_t index =
           depthwise ? tap * outputChannels + channel : channel * taps + tap;
-      const int64_t inputChannel =
-          depthwise ? channel / shape[3] : index % inputChannels;
       const Interval w =
           weights ? Interval{(*weights)[index], (*weights)[index]} : anyWeight;
       const Interval x = at(inputs, inputChannel);
+      // Counted instead of divided: weights have millions of taps.
+      if (!depthwise && ++inputChannel == inputChannels)
+        inputChannel = 0;
       const int64_t wLow = w.low - weightZp.high, wHigh = w.high - weightZp.low;
       auto [low, high] = std::minmax(
           {wLow * x.low, wLow * x.high, wHigh * x.low, wHigh * x.high});
