@@ -81,9 +81,9 @@ std::optional<Scale> fillScale(Scale scale, int64_t numerator,
   const int64_t width = std::min(format.significantBits, format.containerBits);
   const Int128 dividend = Int128(scale.multiplier) * numerator;
   const auto high = static_cast<int64_t>(dividend >> 62);
-  const int64_t dividendBits =
-      high != 0 ? 62 + bitWidth(high)
-                : bitWidth(static_cast<int64_t>(dividend));
+  const int64_t dividendBits = high != 0
+                                   ? 62 + bitWidth(high)
+                                   : bitWidth(static_cast<int64_t>(dividend));
 
   // multiplier = ceil(dividend / denominator / 2^drop), with the smallest
   // `drop` that leaves `width` bits (or 2^width, which has one) and a shift of
@@ -100,8 +100,8 @@ std::optional<Scale> fillScale(Scale scale, int64_t numerator,
         drop > 0 ? Int128(denominator) << drop : Int128(denominator);
     const Int128 multiplier = (scaled + divisor - 1) / divisor;
     if (multiplier <= Int128(1) << width)
-      return narrowScale(
-          {static_cast<int64_t>(multiplier), scale.shift - drop}, format);
+      return narrowScale({static_cast<int64_t>(multiplier), scale.shift - drop},
+                         format);
   }
 }
 
