@@ -32,17 +32,20 @@ demo: $(STAMP) ## install, then run the demo; the report goes to demo-report/
 	$(BIN)/tosa-rescale demo -o demo-report
 
 test: $(STAMP) ## everything that is fast: lit, C++ unit tests, pytest
-	$(BIN)/lit -sv -j $(CORES) test/passes
+	$(BIN)/lit -sv -j $(CORES) test/passes test/unit
 	$(BIN)/pytest -q -n $(CORES) -m 'not slow'
 
 test-passes: $(STAMP) ## lit and C++ unit tests only
-	$(BIN)/lit -sv -j $(CORES) test/passes
+	$(BIN)/lit -sv -j $(CORES) test/passes test/unit
 
 test-python: $(STAMP) ## pytest only
 	$(BIN)/pytest -q -n $(CORES) -m 'not slow'
 
 test-slow: $(STAMP) ## the slow tier: whole models over many widths
 	$(BIN)/pytest -q -m slow
+
+docs: $(STAMP) ## renew docs/passes.md from passes/Passes.td
+	cp "$$($(BIN)/python -c 'import pathlib, tosa_rescale; print(pathlib.Path(tosa_rescale.__file__).parent)')/passes.md" docs/passes.md
 
 format: $(DEV_STAMP) ## reformat Python and C++
 	$(BIN)/ruff format python runtime test bench

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-
-class TosaRescaleError(Exception):
-    """Base of all errors that are the user's to mend; the command line prints it on one line and exits with 2."""
+# The base of all errors that are the user's to mend; the command line prints it on one line and exits with 2.
+from tosa_rescale_runtime.errors import TosaRescaleError as TosaRescaleError
 
 
 class FileKindError(TosaRescaleError):

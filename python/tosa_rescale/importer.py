@@ -17,6 +17,7 @@ from tosa_rescale.tosa_tools import deserialize
 
 CONVERTER = pathlib.Path(__file__).parent / "_converter.py"
 CONVERTER_TIMEOUT = 600  # seconds; a model of 100 MB takes under 10
+READ_TIMEOUT = 8  # seconds, and one more for each megabyte
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,9 @@ def import_model(path: PathLike, batch: int = 1) -> Imported:
             raise FileKindError(f"{path}: is a compiled executable; give the model it was made from (.tflite, .mlirbc, .mlir)")
         case FileKind.BYTECODE | FileKind.TEXT:
             pass
-    static = run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=str(path))
+    # MLIR's bytecode reader can loop on a corrupt file; a sound one takes 10 ms for each megabyte.
+    limit = READ_TIMEOUT + len(data) / 1e6
+    static = run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=str(path), timeout=limit)
     return Imported(static.bytecode, quantization, flatbuffer)
 
 

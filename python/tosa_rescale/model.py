@@ -25,9 +25,11 @@ from tosa_rescale.state import Step, attach_state, read_state
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Executable, Signature
 
+    from tosa_rescale.compensation import CompensateOptions, Compensator
     from tosa_rescale.data import Dataset
     from tosa_rescale.evaluation import Evaluation
     from tosa_rescale.parity import CheckResult
+    from tosa_rescale.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,6 +73,48 @@ class Model:
         self.require_rescales()
         done = run_passes(self.bytecode, [f"tosa-rescale-narrow={asked.pass_options()}"], self.source)
         return self._after(done.bytecode, Step("narrow", asked.as_dict()), done.remarks)
+
+    def compensate(
+        self,
+        bits: int,
+        *,
+        calibration: Dataset | str | None = "synthetic",
+        samples: int = 32,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Model:
+        """Narrows the multipliers of the MAC layers and lets weights and biases absorb the error; no training.
+
+        Args:
+            bits: 1..31; 1 is a pure shift.
+            calibration: a dataset (labels are not used), "synthetic" for seeded random textures, "none" or None.
+            samples: how many samples to calibrate on, at most; spread evenly over a dataset.
+            seed: of synthetic samples.
+            progress: shows rate and remaining time.
+            **options: the other fields of CompensateOptions.
+
+        Returns:
+            A new model; the recipe says whether the calibrated or the data-free result was nearer to the original.
+
+        Raises:
+            OptionError: an option is out of range or contradicts another.
+            DataError: calibration samples do not fit the input.
+            ModelError: the model has no rescale (a float model).
+            PassError: the pass refused the module.
+        """
+        from tosa_rescale.compensation import CompensateOptions, Compensator, calibration_inputs
+
+        asked = CompensateOptions(bits, **options)
+        self.require_rescales()
+        inputs = calibration_inputs(self, calibration, samples, seed)
+        return self.compensated_by(Compensator(self, inputs, progress), asked)
+
+    def compensated_by(self, compensator: Compensator, options: CompensateOptions) -> Model:
+        """The model that a compensator of this model makes; for several widths on one calibration."""
+        done = compensator.compensate(options)
+        recorded = {**dataclasses.asdict(options), "choice": done.choice, "mean_lsb": done.mean_lsb}
+        return self._after(done.bytecode, Step("compensate", recorded), done.remarks)
 
     # -- questions -------------------------------------------------------------------------------------------------
 

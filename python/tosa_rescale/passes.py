@@ -69,21 +69,24 @@ def build_argv(tool: str, passes: Sequence[str]) -> list[str]:
     return [tool, "-", "--emit-bytecode", *(f"--{each}" for each in passes)]
 
 
-def run_passes(bytecode: bytes, passes: Sequence[str], source: str = "model") -> PassResult:
+def run_passes(bytecode: bytes, passes: Sequence[str], source: str = "model", timeout: float | None = None) -> PassResult:
     """Runs passes over a module.
 
     Args:
         bytecode: a TOSA module, MLIR bytecode or text.
         passes: each `name` or `name=option=value option=value`, in order.
         source: the file's name, for errors.
+        timeout: seconds after which the tool is ended; None: no limit.
 
     Raises:
-        PassError: the tool refused the module; the message is its first error.
+        PassError: the tool refused the module or took too long; the message is its first error.
         MissingToolError: the tool is not installed.
     """
     argv = build_argv(str(find_tool()), passes)
     try:
-        done = subprocess.run(argv, input=bytecode, capture_output=True, check=False)
+        done = subprocess.run(argv, input=bytecode, capture_output=True, check=False, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise PassError(f"{source}: {TOOL} did not end within {timeout:.0f} s (corrupt file?)") from None
     except OSError as error:
         raise MissingToolError(f"{argv[0]}: cannot be run: {error.strerror}; reinstall tosa-rescale") from error
     said = done.stderr.decode(errors="replace")

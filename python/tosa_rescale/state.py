@@ -25,7 +25,6 @@ class Step:
 
 def attach_state(bytecode: bytes, quantization: GraphQuantization | None, recipe: tuple[Step, ...], source: str) -> bytes:
     """The module with its state as attributes. JSON strings: they print, they parse, and no dialect is needed."""
-    from iree.compiler import ir
     from tosa_rescale_runtime import Module
 
     module = Module.parse(bytecode, source)
@@ -33,21 +32,20 @@ def attach_state(bytecode: bytes, quantization: GraphQuantization | None, recipe
     if quantization is not None:
         values[_INPUTS] = [dataclasses.asdict(each) for each in quantization.inputs]
         values[_OUTPUTS] = [dataclasses.asdict(each) for each in quantization.outputs]
-    with module.ir.context:
-        for name, value in values.items():
-            module.ir.operation.attributes[name] = ir.StringAttr.get(json.dumps(value))
+    for name, value in values.items():
+        module.set_text_attribute(name, json.dumps(value))
     return module.to_bytecode()
 
 
 def read_state(bytecode: bytes, source: str) -> tuple[GraphQuantization | None, tuple[Step, ...]]:
     """The state that `attach_state` wrote; (None, ()) where there is none."""
-    from iree.compiler import ir
     from tosa_rescale_runtime import Module
 
-    attributes = Module.parse(bytecode, source).ir.operation.attributes
+    module = Module.parse(bytecode, source)
 
     def value(name: str) -> list[dict[str, Any]] | None:
-        return json.loads(ir.StringAttr(attributes[name]).value) if name in attributes else None
+        text = module.text_attribute(name)
+        return None if text is None else json.loads(text)
 
     inputs, outputs, recipe = value(_INPUTS), value(_OUTPUTS), value(_RECIPE)
     quantization = None

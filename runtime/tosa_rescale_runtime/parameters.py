@@ -275,7 +275,8 @@ class _Builder:
         double_round = rescale.rounding_mode == "DOUBLE_ROUND"
         if double_round and rescale.input_bits > 32:
             raise ModuleError(f"`{op.key}` requires SINGLE_ROUND for its {rescale.input_bits}-bit input, got DOUBLE_ROUND")
-        channels = static_shape(operation.result.type)[-1:] if rescale.per_channel or accumulator_producer(operation) is not None else ()
+        by_channel = rescale.per_channel or accumulator_producer(operation) is not None
+        channels = static_shape(operation.result.type)[-1:] if by_channel else ()
         multiplier, shift = (
             np.broadcast_to(value if channels else value.reshape(-1)[0], channels)
             for value in (rescale.multiplier, rescale.shift)

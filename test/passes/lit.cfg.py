@@ -57,8 +57,9 @@ config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
 config.test_source_root = str(HERE)
 # Not into the repository, and not shared between two runs.
-config.test_exec_root = os.path.join(lit_config.params.get("exec_root", os.environ.get("TMPDIR", "/tmp")),
-                                     f"tosa-rescale-lit-{os.getuid()}", "passes")
+config.test_exec_root = os.path.join(
+    lit_config.params.get("exec_root", os.environ.get("TMPDIR", "/tmp")), f"tosa-rescale-lit-{os.getuid()}", "passes"
+)
 
 tool = find("TOSA_RESCALE_OPT", "tosa-rescale-opt")
 if not tool:

@@ -44,11 +44,10 @@ def test_significant_bits_counts_from_leading_to_last_one() -> None:
     assert significant_bits(np.array([0b1011000, 1, 1 << 30, 0, 0x7FFFFFFF])).tolist() == [4, 1, 1, 0, 31]
 
 
-@pytest.mark.parametrize("bits", [31, 8, 4, 1])
-@pytest.mark.parametrize("encoding", ["aligned", "scale16"])
+@pytest.mark.parametrize(
+    ("bits", "encoding"), [(k, "aligned") for k in (31, 8, 4, 1)] + [(k, "scale16") for k in (15, 8, 4, 1)]
+)
 def test_narrowed_multipliers_have_at_most_k_bits_and_keep_the_specification(demo: tr.Model, bits: int, encoding: str) -> None:
-    if encoding == "scale16" and bits > 15:
-        pytest.skip("scale16 holds at most 15 bits")
     rescales = demo.narrow(bits, encoding=encoding).info()
     inside = [each for each in rescales if each.scope == "accumulator"]
     assert len(inside) == 11  # nine convolutions, two of which feed adds, and the fully connected layer: see make_demo.py

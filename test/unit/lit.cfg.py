@@ -13,8 +13,9 @@ config.name = "tosa-rescale unit"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".cpp"]
 config.test_source_root = str(HERE)
-config.test_exec_root = os.path.join(lit_config.params.get("exec_root", os.environ.get("TMPDIR", "/tmp")),
-                                     f"tosa-rescale-lit-{os.getuid()}", "unit")
+config.test_exec_root = os.path.join(
+    lit_config.params.get("exec_root", os.environ.get("TMPDIR", "/tmp")), f"tosa-rescale-lit-{os.getuid()}", "unit"
+)
 
 compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 if not compiler:

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compensation: k-bit multipliers whose error weights and biases absorb, without training.
+
+The pass `tosa-rescale-compensate` does the arithmetic; this module gives it what the layers see (calibration), keeps the
+result only where it is better, and searches the smallest width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tosa_rescale_runtime import Executable, compare_all
+
+from tosa_rescale.calibration import calibrate
+from tosa_rescale.data import Dataset
+from tosa_rescale.errors import OptionError
+from tosa_rescale.options import Encoding, NarrowOptions, Scope, parse_bits, parse_enum
+from tosa_rescale.passes import Diagnostic, run_passes
+from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.synthetic import synthetic_inputs
+
+if TYPE_CHECKING:
+    from tosa_rescale.model import Model
+
+CALIBRATION_SAMPLES = 32
+
+
+class Calibration(enum.StrEnum):
+    """Where calibration samples come from when they are not given."""
+
+    SYNTHETIC = "synthetic"  # seeded textures, see synthetic.py
+    NONE = "none"  # no samples: fold and rounding alone
+
+
+@dataclasses.dataclass(frozen=True)
+class CompensateOptions:
+    """What a compensation is asked to do.
+
+    Attributes:
+        bits: significant bits of the multipliers, 1..31.
+        scope: accumulator compensates the MAC layers; all narrows the element-wise rescales as well.
+        elementwise_bits: width for these, with scope all; None: as `bits`.
+        encoding: how a multiplier stands in the op.
+        promote: give legacy per-tensor layers one multiplier for each channel.
+
+    Raises:
+        OptionError: a value is out of range or contradicts another.
+    """
+
+    bits: int
+    scope: Scope = Scope.ACCUMULATOR
+    elementwise_bits: int | None = None
+    encoding: Encoding = Encoding.ALIGNED
+    promote: bool = True
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "bits", parse_bits(self.bits))
+        set_(self, "scope", parse_enum(Scope, self.scope, "scope"))
+        set_(self, "encoding", parse_enum(Encoding, self.encoding, "encoding"))
+        self.narrow_options()  # the same limits hold for both passes
+
+    def narrow_options(self) -> NarrowOptions:
+        """The options for the rescales that have no weights to fold into."""
+        return NarrowOptions(self.bits, scope=self.scope, elementwise_bits=self.elementwise_bits, encoding=self.encoding)
+
+    def passes(self) -> list[str]:
+        """The passes to run, with their options."""
+        own = f"bits={self.bits} encoding={self.encoding.value} promote={str(self.promote).lower()}"
+        after = [f"tosa-rescale-narrow={self.narrow_options().pass_options()}"] if self.scope is Scope.ALL else []
+        return [f"tosa-rescale-compensate={own}", *after]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Compensated:
+    """A compensated module.
+
+    Attributes:
+        bytecode: the module.
+        remarks: what was left alone, and why.
+        choice: what was kept: "calibrated" or "data-free".
+        mean_lsb: mean absolute difference of the outputs from the original's on the calibration samples; None without.
+    """
+
+    bytecode: bytes
+    remarks: tuple[Diagnostic, ...]
+    choice: str
+    mean_lsb: float | None
+
+
+def calibration_inputs(
+    model: Model, calibration: Dataset | Calibration | str | None, samples: int, seed: int
+) -> list[np.ndarray] | None:
+    """The samples to calibrate on: one array [N, *shape without batch] for each input; None for calibration none.
+
+    Raises:
+        OptionError: an unknown calibration, or a number of samples below 1.
+        DataError: samples do not fit the input.
+    """
+    if samples < 1:
+        raise OptionError(f"samples: {samples} is out of range; give at least 1")
+    if isinstance(calibration, Dataset):
+        chosen = calibration.take(min(samples, len(calibration)))
+        return [np.concatenate(list(chosen.quantized(model.input_spec)))]
+    kind = Calibration.NONE if calibration is None else parse_enum(Calibration, calibration, "calibration")
+    if kind is Calibration.NONE:
+        return None
+    return [
+        synthetic_inputs(tuple(int(n or 1) for n in spec.shape[1:]), spec.dtype, samples, seed + index)
+        for index, spec in enumerate(model.signature.inputs)
+    ]
+
+
+class Compensator:
+    """Compensates one model at several widths: samples are run through the original once.
+
+    Args:
+        model: the original.
+        inputs: calibration samples, one array [N, *shape without batch] for each input; None for none.
+        progress: shows rate and remaining time.
+    """
+
+    def __init__(self, model: Model, inputs: list[np.ndarray] | None, progress: Progress | None = None) -> None:
+        self._model, self._inputs = model, inputs
+        self._outputs: tuple[np.ndarray, ...] | None = None
+        self._calibrated: bytes | None = None
+        if inputs is not None:
+            self._calibrated = calibrate(model, inputs, progress or Silent())
+            self._outputs = self._run(model.bytecode)
+
+    def compensate(self, options: CompensateOptions, bits_of: dict[str, int] | None = None) -> Compensated:
+        """Compensates at one width.
+
+        With samples, both the calibrated and the data-free result are run on them and the nearer one to the original is
+        kept: statistics of few samples can mislead, and then no statistics are better.
+
+        Args:
+            options: what is asked.
+            bits_of: widths of single rescales, by key (`Op.key`), that override the option.
+
+        Raises:
+            PassError: the pass refused the module.
+        """
+        data_free = self._run_passes(self._model.bytecode, options, bits_of)
+        if self._calibrated is None:
+            return Compensated(data_free.bytecode, data_free.remarks, "data-free", None)
+        calibrated = self._run_passes(self._calibrated, options, bits_of)
+        distances = [self._distance(each.bytecode) for each in (calibrated, data_free)]
+        if distances[1] < distances[0]:
+            return Compensated(data_free.bytecode, data_free.remarks, "data-free", distances[1])
+        return Compensated(calibrated.bytecode, calibrated.remarks, "calibrated", distances[0])
+
+    def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: dict[str, int] | None) -> Any:
+        return run_passes(_with_bits(bytecode, bits_of) if bits_of else bytecode, options.passes(), self._model.source)
+
+    def _distance(self, bytecode: bytes) -> float:
+        assert self._outputs is not None
+        return compare_all(self._run(bytecode), self._outputs).mean_lsb
+
+    def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
+        assert self._inputs is not None
+        return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs)
+
+
+def _with_bits(bytecode: bytes, bits_of: dict[str, int]) -> bytes:
+    from tosa_rescale_runtime import Module
+
+    module = Module.parse(bytecode)
+    for op in module.ops():
+        if op.key in bits_of:
+            module.set_attribute(op, "tosa_rescale.bits", bits_of[op.key])
+    return module.to_bytecode()
