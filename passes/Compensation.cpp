@@ -8,6 +8,7 @@
 #include "Compensation.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -18,6 +19,21 @@ namespace tosa_rescale {
 /// 2^-24. Rounded up, 1-bit multipliers would double for that; so an excess
 /// below 2^-22 does not count. No weight up to 255 moves by it.
 static constexpr int64_t kSlackOne = int64_t(1) << 22;
+
+/// The sum of `function` over 16-bit weights, which may yield 16 bits.
+template <typename Function>
+static int64_t addUp(const int16_t *weights, int64_t count, Function function) {
+  int64_t sum = 0;
+  // In 32 bits as long as that is safe: twice as many fit a vector.
+  for (int64_t first = 0; first < count; first += 1 << 15) {
+    const int64_t last = std::min<int64_t>(first + (1 << 15), count);
+    int32_t part = 0;
+    for (int64_t i = first; i < last; ++i)
+      part += function(weights[i]);
+    sum += part;
+  }
+  return sum;
+}
 
 namespace {
 
@@ -58,7 +74,6 @@ private:
   const LayerRules &rules;
   const int64_t n;
   double ratio = 1;
-  bool anyClipped = false;
   /// H in terms of E[x x']: see above. `spread` is the diagonal of E[x x']
   /// without the product of means, where only means are known.
   float dataWeight = 0, priorWeight = 1, spread = 0;
@@ -96,18 +111,15 @@ Rounding::Rounding(const Channel &channel, const LayerRules &rules)
 void Rounding::start(double newRatio) {
   ratio = newRatio;
   const int32_t low = rules.lowestWeight, high = rules.highestWeight;
-  int32_t clips = 0;
   for (int64_t i = 0; i < n; ++i) {
     const double target = channel.weights[i] * ratio;
     // Half up. Truncation of a positive number is a vector instruction
     // everywhere, floor is not.
     const int32_t nearest = static_cast<int32_t>(target + 1024.5) - 1024;
     const int32_t clipped = std::min(std::max(nearest, low), high);
-    clips += nearest != clipped;
     w[i] = static_cast<int16_t>(clipped);
     d[i] = static_cast<float>(target - clipped);
   }
-  anyClipped = clips != 0;
   if (g.empty())
     return;
 
@@ -155,8 +167,8 @@ void Rounding::step(int64_t i, int sign) {
 }
 
 void Rounding::improve() {
-  // Without statistics or clipping a sort does what the descent does.
-  if (dataWeight > 0 || anyClipped)
+  // Without statistics a sort does what the descent does.
+  if (dataWeight > 0)
     improveByDescent();
   else
     improveSum();
@@ -164,14 +176,14 @@ void Rounding::improve() {
 
 /// Minimises sum(d^2) + sum(d)^2. A step of sign s changes that by
 /// 2 * (1 - s * d[i] - s * sum(d)): the largest s * d[i] is the best, and each
-/// further step gains less, so the first one that gains nothing is the end.
+/// further step gains less, so the first one that gains nothing is the end. A
+/// weight that is clipped has no step left; of the others no d[i] is above 1/2.
 void Rounding::improveSum() {
-  double sum = ratio * std::accumulate(channel.weights, channel.weights + n,
-                                       int64_t(0)) -
-               std::accumulate(w.begin(), w.end(), int64_t(0));
+  auto identity = [](int16_t weight) { return weight; };
+  const double sum = ratio * addUp(channel.weights, n, identity) -
+                     addUp(w.data(), n, identity);
   const int sign = sum > 0 ? 1 : -1;
   double rest = std::abs(sum);
-  // No d[i] is above 1/2.
   if (rest <= 0.5)
     return;
   const int64_t most =
@@ -179,26 +191,31 @@ void Rounding::improveSum() {
 
   // Misses spread evenly over -1/2 to 1/2: a few times `most` of n lie in the
   // last few times `most` / n, so few need sorting. If not, all do.
-  std::vector<int64_t> order;
-  const double bound = 0.5 - 4.0 * most / n;
-  for (int64_t i = 0; i < n; ++i)
-    if (sign * d[i] > bound)
-      order.push_back(i);
-  if (static_cast<int64_t>(order.size()) < most) {
-    order.resize(n);
-    std::iota(order.begin(), order.end(), 0);
+  std::vector<int32_t> order;
+  const auto s = static_cast<float>(sign);
+  auto collect = [&](float bound) {
+    order.clear();
+    for (int64_t i = 0; i < n; ++i)
+      if (s * d[i] > bound && w[i] + sign >= rules.lowestWeight &&
+          w[i] + sign <= rules.highestWeight)
+        order.push_back(static_cast<int32_t>(i));
+  };
+  collect(0.5f - 3.0f * static_cast<float>(most) / n);
+  if (static_cast<int64_t>(order.size()) < most)
+    collect(-HUGE_VALF);
+  auto isBetter = [&](int32_t a, int32_t b) {
+    const float first = s * d[a], second = s * d[b];
+    return first != second ? first > second : a < b;
+  };
+  if (static_cast<int64_t>(order.size()) > most) {
+    std::nth_element(order.begin(), order.begin() + most, order.end(),
+                     isBetter);
+    order.resize(most);
   }
-  std::partial_sort(order.begin(), order.begin() + most, order.end(),
-                    [&](int64_t a, int64_t b) {
-                      const float da = sign * d[a], db = sign * d[b];
-                      return da != db ? da > db : a < b;
-                    });
-  order.resize(most);
-  for (int64_t i : order) {
-    if (sign * d[i] + rest <= 1 + 1e-6)
+  std::sort(order.begin(), order.end(), isBetter);
+  for (int32_t i : order) {
+    if (s * d[i] + rest <= 1 + 1e-6)
       break;
-    if (w[i] + sign < rules.lowestWeight || w[i] + sign > rules.highestWeight)
-      continue;
     step(i, sign);
     rest -= 1;
   }
@@ -269,11 +286,10 @@ double Rounding::getError(int64_t bias) const {
 }
 
 void Rounding::getSums(int64_t &low, int64_t &high) const {
-  int64_t positive = 0, negative = 0;
-  for (int16_t weight : w) {
-    positive += std::max<int32_t>(weight, 0);
-    negative += std::min<int32_t>(weight, 0);
-  }
+  const int64_t positive = addUp(
+      w.data(), n, [](int16_t weight) { return std::max<int32_t>(weight, 0); });
+  const int64_t negative =
+      addUp(w.data(), n, [](int16_t weight) { return weight; }) - positive;
   low = positive * rules.lowestInput + negative * rules.highestInput;
   high = positive * rules.highestInput + negative * rules.lowestInput;
 }
@@ -295,63 +311,124 @@ static double getRatio(Scale scale, Scale narrow) {
                     static_cast<int>(narrow.shift - scale.shift));
 }
 
+namespace {
+
+/// What a multiplier costs in accuracy of the weights.
+class ClippingCost {
+public:
+  ClippingCost(const Channel &channel, int32_t limit)
+      : channel(channel), limit(limit) {}
+
+  /// Error in units of the original weights, or anything above `bound` if it is
+  /// that much. What is cut off counts by the prior's metric: rounding errors
+  /// can be balanced, clipping goes one way.
+  double measure(double ratio, double bound) {
+    if (counts.empty())
+      count();
+    const double scale = 1 / (ratio * ratio);
+    double cut = 0, cutSquares = 0, squares = 0;
+    auto entry = counts.begin();
+    for (; entry != counts.end(); ++entry) {
+      const double over = entry->magnitude * ratio - limit;
+      if (over <= 0.5)
+        break;
+      cut += entry->net * over;
+      cutSquares += entry->number * over * over;
+    }
+    const double clipping = (cutSquares + cut * cut) / 2;
+    if (clipping * scale >= bound)
+      return clipping * scale;
+    for (; entry != counts.end(); ++entry) {
+      const double target = entry->magnitude * ratio;
+      const double miss = target - static_cast<int32_t>(target + 0.5);
+      squares += entry->number * (miss * miss);
+    }
+    return (squares + clipping) * scale;
+  }
+
+private:
+  struct Count {
+    double magnitude, number;
+    /// Positive ones less negative ones.
+    double net;
+  };
+
+  /// Weights have 8 bits, so most of them share their magnitude with others.
+  /// The largest come first.
+  void count() {
+    std::array<int32_t, 511> all = {};
+    for (int64_t i = 0; i < channel.count; ++i)
+      ++all[255 + channel.weights[i]];
+    for (int32_t magnitude = 255; magnitude > 0; --magnitude) {
+      const int32_t positive = all[255 + magnitude],
+                    negative = all[255 - magnitude];
+      if (positive + negative != 0)
+        counts.push_back({double(magnitude), double(positive + negative),
+                          double(positive - negative)});
+    }
+  }
+
+  const Channel &channel;
+  const int32_t limit;
+  std::vector<Count> counts;
+};
+
+} // namespace
+
+/// The next multiplier below `scale`, as a value; at least as large as what
+/// fillScale() can give.
+static double getNextBelow(Scale scale, const NarrowFormat &format) {
+  int exponent;
+  const double fraction = std::frexp(double(scale.multiplier), &exponent);
+  const int width = std::min(format.significantBits, format.containerBits);
+  const double unit = std::ldexp(1, fraction == 0.5 ? -width - 1 : -width);
+  return std::ldexp(fraction - unit, exponent - static_cast<int>(scale.shift));
+}
+
 /// The multiplier for which the weights fill their range, or a smaller one if
 /// clipping some weights then costs less than the finer grid of the others
-/// gains. `numerator / denominator` is what the original is multiplied by.
+/// gains.
 static std::optional<Scale> chooseScale(const Channel &channel,
-                                        const LayerRules &rules, int32_t peak,
-                                        int64_t &numerator,
-                                        int64_t &denominator) {
-  numerator = peak * (kSlackOne - 1);
-  denominator = rules.highestWeight * kSlackOne;
+                                        const LayerRules &rules, int32_t peak) {
+  const int64_t numerator = peak * (kSlackOne - 1),
+                denominator = rules.highestWeight * kSlackOne;
   const std::optional<Scale> full =
       fillScale(channel.scale, numerator, denominator, rules.format);
   if (!full || !rules.clip)
     return full;
 
-  // The error in units of the original weights, with the prior's metric for
-  // what is cut off: rounding errors can be balanced, clipping only goes one
-  // way.
-  const int32_t limit = rules.highestWeight;
-  auto measure = [&](double ratio) {
-    double squares = 0, cut = 0, cutSquares = 0;
-    for (int64_t i = 0; i < channel.count; ++i) {
-      const double target = channel.weights[i] * ratio;
-      const int32_t nearest = static_cast<int32_t>(target + 1024.5) - 1024;
-      if (nearest > limit || nearest < -limit) {
-        const double over = target - (nearest > 0 ? limit : -limit);
-        cut += over;
-        cutSquares += over * over;
-      } else {
-        squares += (target - nearest) * (target - nearest);
-      }
-    }
-    return (squares + (cutSquares + cut * cut) / 2) / (ratio * ratio);
+  const double value = std::ldexp(double(channel.scale.multiplier),
+                                  static_cast<int>(-channel.scale.shift));
+  const double limit = rules.highestWeight;
+  // The largest weight alone may cost too much: no rounding error is above 1/2,
+  // and with random ones the mean square is 1/12.
+  const double fullRatio = getRatio(channel.scale, *full);
+  double bestError = channel.count / 4.0 / (fullRatio * fullRatio);
+  auto isTooDear = [&](double ratio) {
+    const double over = std::max(peak - limit / ratio, 0.0);
+    return over * over >= bestError;
   };
+  double next = getNextBelow(*full, rules.format);
+  if (isTooDear(value / next))
+    return full;
 
+  ClippingCost cost(channel, rules.highestWeight);
+  bestError = cost.measure(fullRatio, HUGE_VAL);
   std::optional<Scale> best = full;
-  Scale last = *full;
-  double bestRatio = getRatio(channel.scale, *full);
-  // Before it is measured: no rounding error is above 1/2.
-  double bestError = channel.count / 4.0 / (bestRatio * bestRatio);
-  bool measured = false;
   for (int percent :
        {101, 102, 103, 105, 107, 110, 115, 120, 130, 140, 160, 200}) {
+    if (isTooDear(value / next))
+      break;
+    // Nothing between this bound and the last multiplier: a division saved.
+    if (next * 1.000001 < value * peak / limit * 100 / percent)
+      continue;
     const std::optional<Scale> scale = fillScale(
         channel.scale, numerator * 100, denominator * percent, rules.format);
-    if (!scale || *scale == last)
-      continue;
-    last = *scale;
-    const double ratio = getRatio(channel.scale, *scale);
-    // The largest weight alone may cost too much already.
-    const double over = std::max(peak * ratio - limit, 0.0) / ratio;
-    if (over * over >= bestError)
+    if (!scale)
       break;
-    if (!measured) {
-      bestError = measure(bestRatio);
-      measured = true;
-    }
-    const double error = measure(ratio);
+    next = getNextBelow(*scale, rules.format);
+    const double ratio = getRatio(channel.scale, *scale);
+    const double error = cost.measure(ratio, bestError);
     if (error < 0.999 * bestError) {
       best = scale;
       bestError = error;
@@ -370,9 +447,12 @@ Compensated compensate(const Channel &channel, const LayerRules &rules,
     result.outcome = Outcome::ZeroMultiplier;
     return result;
   }
-  int32_t peak = 0;
-  for (int64_t i = 0; i < channel.count; ++i)
-    peak = std::max<int32_t>(peak, std::abs(channel.weights[i]));
+  int16_t lowest = 0, highest = 0;
+  for (int64_t i = 0; i < channel.count; ++i) {
+    lowest = std::min(lowest, channel.weights[i]);
+    highest = std::max(highest, channel.weights[i]);
+  }
+  const int32_t peak = std::max<int32_t>(highest, -lowest);
   const int64_t bits =
       std::min(rules.format.significantBits, rules.format.containerBits);
   if (significantBits(channel.scale.multiplier) <= bits &&
@@ -386,10 +466,11 @@ Compensated compensate(const Channel &channel, const LayerRules &rules,
   }
 
   // The new multiplier is at least `numerator / denominator` of the original.
-  int64_t numerator = kSlackOne - 1, denominator = kSlackOne;
+  const int64_t numerator = kSlackOne - 1;
+  int64_t denominator = kSlackOne;
   std::optional<Scale> scale;
   if (rules.fill && peak > 0)
-    scale = chooseScale(channel, rules, peak, numerator, denominator);
+    scale = chooseScale(channel, rules, peak);
   else
     scale = fillScale(channel.scale, numerator, denominator, rules.format);
 
@@ -437,7 +518,6 @@ Compensated compensate(const Channel &channel, const LayerRules &rules,
       // Strictly smaller, or the multiplier might stay the same.
       const double ratio =
           std::max(std::min(result.ratio * room, result.ratio * 0.999999), 1.0);
-      numerator = kSlackOne - 1;
       denominator = static_cast<int64_t>(ratio * (kSlackOne - 1));
       scale = fillScale(channel.scale, numerator, denominator, rules.format);
       continue;
@@ -466,8 +546,10 @@ Compensated compensate(const Channel &channel, const LayerRules &rules,
   result.outcome = Outcome::Compensated;
   std::copy(rounding.getWeights().begin(), rounding.getWeights().end(),
             weights);
+  int32_t changed = 0;
   for (int64_t i = 0; i < channel.count; ++i)
-    result.changed += weights[i] != channel.weights[i];
+    changed += weights[i] != channel.weights[i];
+  result.changed = changed;
   if (channel.moment) {
     const double unit =
         std::ldexp(double(scale->multiplier), -static_cast<int>(scale->shift));

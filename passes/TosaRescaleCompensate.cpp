@@ -54,7 +54,11 @@ struct Layer {
   int64_t depthMultiplier = 0;
   int64_t weightZp = 0;
   /// In memory order.
-  std::vector<int8_t> weights, newWeights;
+  ArrayRef<int8_t> weights;
+  /// Not initialised: the threads that fill it are to touch it first.
+  std::unique_ptr<int8_t[]> newWeights;
+  /// What `weights` refers to if the constant is stored as one element.
+  std::vector<int8_t> splat;
   SmallVector<int64_t> biases;
   const Statistics *statistics = nullptr;
   LayerRules rules;
@@ -237,6 +241,17 @@ TosaRescaleCompensatePass::narrowAll(const Plan &plan) {
   return result;
 }
 
+/// The largest scale, as text: the one that a legal shift is least likely to
+/// express.
+static std::string getLargest(ArrayRef<Scale> scales) {
+  const Scale largest =
+      *llvm::max_element(scales, [](const Scale &a, const Scale &b) {
+        return std::ldexp(a.multiplier, -a.shift) <
+               std::ldexp(b.multiplier, -b.shift);
+      });
+  return llvm::formatv("{0} * 2^{1}", largest.multiplier, -largest.shift).str();
+}
+
 FailureOr<std::optional<Plan>>
 TosaRescaleCompensatePass::makePlan(tosa::RescaleOp op, int64_t bits) {
   Plan plan;
@@ -290,17 +305,19 @@ TosaRescaleCompensatePass::makePlan(tosa::RescaleOp op, int64_t bits) {
     narrowed = narrowAll(plan);
     if (narrowed)
       op.emitRemark("keeps its 32-bit multiplier: no 16-bit multiplier "
-                    "expresses the scale");
+                    "expresses the scale ")
+          << getLargest(plan.oldScales);
   }
   if (!narrowed)
     return std::optional<Plan>(
-        leaveAlone(op, "no legal shift expresses the scale"));
+        leaveAlone(op, "no legal shift expresses the scale " +
+                           getLargest(plan.oldScales)));
   plan.scales = std::move(*narrowed);
   return std::optional<Plan>(std::move(plan));
 }
 
-/// Bytes of a constant of i8, also through reshapes.
-static bool readWeights(Value value, std::vector<int8_t> &out) {
+/// Finds the weights of `layer` in a constant of i8, also through reshapes.
+static bool readWeights(Value value, Layer &layer) {
   while (auto reshape = value.getDefiningOp<tosa::ReshapeOp>())
     value = reshape.getInput1();
   ElementsAttr elements;
@@ -315,15 +332,15 @@ static bool readWeights(Value value, std::vector<int8_t> &out) {
     bytes = blob->getData();
   } else if (auto dense = dyn_cast<DenseElementsAttr>(elements)) {
     if (dense.isSplat()) {
-      out.assign(count, dense.getSplatValue<APInt>().getSExtValue());
+      layer.splat.assign(count, dense.getSplatValue<APInt>().getSExtValue());
+      layer.weights = layer.splat;
       return true;
     }
     bytes = dense.getRawData();
   }
-  if (bytes.size() != count)
-    return false;
-  out.assign(bytes.begin(), bytes.end());
-  return true;
+  layer.weights =
+      ArrayRef(reinterpret_cast<const int8_t *>(bytes.data()), bytes.size());
+  return bytes.size() == count;
 }
 
 /// The values that `value` can hold, whatever the layers before it: their
@@ -403,7 +420,7 @@ std::unique_ptr<Layer> TosaRescaleCompensatePass::makeLayer(
     return fail("requires weights of i8, got " +
                 llvm::formatv("{0}", op->getOperand(kWeight).getType()).str());
   if (!weightType.hasStaticShape() ||
-      !readWeights(op->getOperand(kWeight), layer->weights))
+      !readWeights(op->getOperand(kWeight), *layer))
     return fail("requires constant weights");
 
   auto readOne = [&](unsigned operand) -> std::optional<int64_t> {
@@ -465,7 +482,7 @@ std::unique_ptr<Layer> TosaRescaleCompensatePass::makeLayer(
   rules.outputZp = *outputZp;
   if (auto it = statistics.find(op); it != statistics.end())
     layer->statistics = &it->second;
-  layer->newWeights.resize(layer->weights.size());
+  layer->newWeights.reset(new int8_t[layer->weights.size()]);
   layer->results.resize(layer->channels);
   return layer;
 }
@@ -478,12 +495,25 @@ std::unique_ptr<Layer> TosaRescaleCompensatePass::makeLayer(
 static void solveChannels(Layer &layer, ArrayRef<Scale> scales, int64_t first,
                           int64_t last) {
   const int64_t taps = layer.taps;
+  const int32_t zp = layer.weightZp, newZp = layer.getNewZp();
+  const int8_t *const old = layer.weights.data();
+  int8_t *const out = layer.newWeights.get();
   std::vector<int16_t> weights(taps), newWeights(taps);
   std::vector<float> mean;
   for (int64_t c = first; c < last; ++c) {
-    for (int64_t tap = 0; tap < taps; ++tap)
-      weights[tap] = static_cast<int16_t>(
-          layer.weights[layer.getIndex(c, tap)] - layer.weightZp);
+    const int64_t start = layer.getIndex(c, 0),
+                  stride = layer.depthMultiplier ? layer.channels : 1;
+    auto load = [&](int64_t stride) {
+      for (int64_t tap = 0; tap < taps; ++tap)
+        weights[tap] = static_cast<int16_t>(old[start + tap * stride] - zp);
+    };
+    auto store = [&](int64_t stride) {
+      for (int64_t tap = 0; tap < taps; ++tap)
+        out[start + tap * stride] =
+            static_cast<int8_t>(newWeights[tap] + newZp);
+    };
+    // A stride that the compiler knows to be 1 makes vectors of it.
+    stride == 1 ? load(1) : load(stride);
     Channel channel;
     channel.weights = weights.data();
     channel.count = taps;
@@ -505,11 +535,9 @@ static void solveChannels(Layer &layer, ArrayRef<Scale> scales, int64_t first,
       }
     }
     layer.results[c] = compensate(channel, layer.rules, newWeights.data());
-    // Without an own zero point a weight may be out of reach; conclude() looks
-    // for that where it matters.
-    for (int64_t tap = 0; tap < taps; ++tap)
-      layer.newWeights[layer.getIndex(c, tap)] =
-          static_cast<int8_t>(newWeights[tap] + layer.getNewZp());
+    // Without a zero point of its own a weight may be out of reach; conclude()
+    // looks for that where it matters.
+    stride == 1 ? store(1) : store(stride);
   }
 }
 
@@ -696,8 +724,10 @@ void TosaRescaleCompensatePass::apply(Plan &plan) {
   OpBuilder builder(&getContext());
   if (Layer *layer = plan.layer.get()) {
     Operation *op = layer->op;
-    if (layer->newWeights != layer->weights)
-      setWeights(builder, op->getOpOperand(kWeight), layer->newWeights);
+    const ArrayRef<int8_t> newWeights(layer->newWeights.get(),
+                                      layer->weights.size());
+    if (layer->weights != newWeights)
+      setWeights(builder, op->getOpOperand(kWeight), newWeights);
     if (layer->getNewZp() != layer->weightZp) {
       auto type = cast<ShapedType>(op->getOperand(kWeightZp).getType());
       setConstant(builder, op->getOpOperand(kWeightZp),
