@@ -66,17 +66,18 @@ public:
   const std::vector<int16_t> &getWeights() const { return w; }
 
 private:
+  void addRow(const float *row, float factor);
   void step(int64_t i, int sign);
   void improveSum();
   void improveByDescent();
 
   const Channel &channel;
   const LayerRules &rules;
+  const InputStatistics *const inputs;
   const int64_t n;
   double ratio = 1;
-  /// H in terms of E[x x']: see above. `spread` is the diagonal of E[x x']
-  /// without the product of means, where only means are known.
-  float dataWeight = 0, priorWeight = 1, spread = 0;
+  /// H in terms of E[x x']: see above.
+  float dataWeight = 0, priorWeight = 1;
   std::vector<int16_t> w;
   std::vector<float> d;
   /// E[x x'] d, kept up to date by step(); empty without statistics.
@@ -86,21 +87,13 @@ private:
 } // namespace
 
 Rounding::Rounding(const Channel &channel, const LayerRules &rules)
-    : channel(channel), rules(rules), n(channel.count), w(n), d(n) {
-  if (!channel.mean)
+    : channel(channel), rules(rules), inputs(channel.inputs), n(channel.count),
+      w(n), d(n) {
+  if (!inputs)
     return;
-  double trace = 0;
-  if (channel.moment) {
-    for (int64_t i = 0; i < n; ++i)
-      trace += channel.moment[i * n + i];
-  } else {
-    // Deviations are not known. That they are as large as the means is as good
-    // a guess as any for values on one side of zero.
-    for (int64_t i = 0; i < n; ++i)
-      trace += 2.0 * channel.mean[i] * channel.mean[i];
-    spread = static_cast<float>(trace / 2 / n);
-  }
   g.resize(n);
+  const double trace =
+      std::accumulate(inputs->diagonal, inputs->diagonal + n, 0.0);
   // An input that is always 0 says nothing about which weights matter.
   if (trace <= 0)
     return;
@@ -120,31 +113,38 @@ void Rounding::start(double newRatio) {
     w[i] = static_cast<int16_t>(clipped);
     d[i] = static_cast<float>(target - clipped);
   }
-  if (g.empty())
+  if (!inputs)
     return;
 
-  if (channel.moment) {
-    // Row by row, which is column by column of a symmetric matrix: the inner
-    // loop needs no sum across a vector, whose order would matter.
-    std::fill(g.begin(), g.end(), 0.0f);
-    float *const out = g.data();
-    int64_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-      const float *const row = channel.moment + i * n;
-      const float d0 = d[i], d1 = d[i + 1], d2 = d[i + 2], d3 = d[i + 3];
-      for (int64_t j = 0; j < n; ++j)
-        out[j] += (d0 * row[j] + d1 * row[n + j]) +
-                  (d2 * row[2 * n + j] + d3 * row[3 * n + j]);
+  // Row by row, which is column by column of a symmetric matrix: the inner loop
+  // needs no sum across a vector, whose order would matter.
+  float *const out = g.data();
+  if (!inputs->moment) {
+    for (int64_t i = 0; i < n; ++i)
+      out[i] = inputs->rest[i] * d[i];
+    for (int64_t r = 0; r < inputs->rank; ++r) {
+      const float *const row = inputs->factors + r * n;
+      addRow(row, std::inner_product(row, row + n, d.begin(), 0.0f));
     }
-    for (; i < n; ++i)
-      for (int64_t j = 0; j < n; ++j)
-        out[j] += d[i] * channel.moment[i * n + j];
     return;
   }
-  const float product =
-      std::inner_product(d.begin(), d.end(), channel.mean, 0.0f);
-  for (int64_t i = 0; i < n; ++i)
-    g[i] = spread * d[i] + product * channel.mean[i];
+  std::fill(g.begin(), g.end(), 0.0f);
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const float *const row = inputs->moment + i * n;
+    const float d0 = d[i], d1 = d[i + 1], d2 = d[i + 2], d3 = d[i + 3];
+    for (int64_t j = 0; j < n; ++j)
+      out[j] += (d0 * row[j] + d1 * row[n + j]) +
+                (d2 * row[2 * n + j] + d3 * row[3 * n + j]);
+  }
+  for (; i < n; ++i)
+    addRow(inputs->moment + i * n, d[i]);
+}
+
+void Rounding::addRow(const float *row, float factor) {
+  float *const out = g.data();
+  for (int64_t j = 0; j < n; ++j)
+    out[j] += factor * row[j];
 }
 
 /// Adds `sign` to the weight `i`.
@@ -152,18 +152,15 @@ void Rounding::step(int64_t i, int sign) {
   const auto s = static_cast<float>(sign);
   w[i] = static_cast<int16_t>(w[i] + sign);
   d[i] -= s;
-  if (g.empty())
+  if (!inputs)
     return;
-  if (channel.moment) {
-    const float *const row = channel.moment + i * n;
-    for (int64_t j = 0; j < n; ++j)
-      g[j] -= s * row[j];
-    return;
+  if (inputs->moment)
+    return addRow(inputs->moment + i * n, -s);
+  for (int64_t r = 0; r < inputs->rank; ++r) {
+    const float *const row = inputs->factors + r * n;
+    addRow(row, -s * row[i]);
   }
-  const float factor = s * channel.mean[i];
-  for (int64_t j = 0; j < n; ++j)
-    g[j] -= factor * channel.mean[j];
-  g[i] -= s * spread;
+  g[i] -= s * inputs->rest[i];
 }
 
 void Rounding::improve() {
@@ -227,22 +224,14 @@ void Rounding::improveByDescent() {
   double sum = std::accumulate(d.begin(), d.end(), 0.0);
   const float half = priorWeight / 2;
   std::vector<float> diagonal(n, priorWeight);
-  if (dataWeight > 0)
-    for (int64_t i = 0; i < n; ++i)
-      diagonal[i] +=
-          dataWeight * (channel.moment
-                            ? channel.moment[i * n + i]
-                            : spread + channel.mean[i] * channel.mean[i]);
+  for (int64_t i = 0; i < n; ++i)
+    diagonal[i] += dataWeight * inputs->diagonal[i];
 
   std::vector<float> slope(n);
   for (int64_t steps = std::max<int64_t>(64, n); steps > 0; --steps) {
     const float mean = half * static_cast<float>(sum);
-    if (dataWeight > 0)
-      for (int64_t i = 0; i < n; ++i)
-        slope[i] = dataWeight * g[i] + (half * d[i] + mean);
-    else
-      for (int64_t i = 0; i < n; ++i)
-        slope[i] = half * d[i] + mean;
+    for (int64_t i = 0; i < n; ++i)
+      slope[i] = dataWeight * g[i] + (half * d[i] + mean);
 
     // A step of sign s changes d' H d by diagonal[i] - 2 * s * slope[i].
     int64_t best = -1;
@@ -269,9 +258,9 @@ void Rounding::improveByDescent() {
 
 int64_t Rounding::getBias() const {
   double bias = channel.bias * ratio;
-  if (channel.mean)
+  if (inputs)
     for (int64_t i = 0; i < n; ++i)
-      bias += double(d[i]) * channel.mean[i];
+      bias += double(d[i]) * inputs->mean[i];
   return static_cast<int64_t>(std::floor(bias + 0.5));
 }
 
@@ -279,7 +268,7 @@ double Rounding::getError(int64_t bias) const {
   double square = 0, mean = 0;
   for (int64_t i = 0; i < n; ++i) {
     square += double(d[i]) * g[i];
-    mean += double(d[i]) * channel.mean[i];
+    mean += double(d[i]) * inputs->mean[i];
   }
   const double miss = channel.bias * ratio - static_cast<double>(bias);
   return square + 2 * miss * mean + miss * miss;
@@ -485,7 +474,7 @@ Compensated compensate(const Channel &channel, const LayerRules &rules,
     result.scale = *scale;
     result.ratio = getRatio(channel.scale, *scale);
     rounding.start(result.ratio);
-    if (channel.moment)
+    if (channel.inputs)
       result.errorNearest = rounding.getError(rounding.getBias());
     if (!nearest)
       rounding.improve();
@@ -550,7 +539,7 @@ Compensated compensate(const Channel &channel, const LayerRules &rules,
   for (int64_t i = 0; i < channel.count; ++i)
     changed += weights[i] != channel.weights[i];
   result.changed = changed;
-  if (channel.moment) {
+  if (channel.inputs) {
     const double unit =
         std::ldexp(double(scale->multiplier), -static_cast<int>(scale->shift));
     result.errorNearest *= unit * unit;

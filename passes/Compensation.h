@@ -43,16 +43,27 @@ struct LayerRules {
   int64_t outputZp = 0;
 };
 
-/// One output channel: y = scale * (bias + sum(weights[i] * x[i])). `mean` is
-/// E[x[i]] and `moment` is E[x[i] * x[j]] as a symmetric matrix; both may be
-/// null, and `moment` needs `mean`.
+/// What is known about the inputs x[i] of a channel's `count` weights.
+/// E[x[i] * x[j]] is `moment`, a symmetric matrix, or, if that is null,
+/// sum(factors[r][i] * factors[r][j]) plus `rest[i]` on the diagonal.
+struct InputStatistics {
+  const float *mean = nullptr;
+  const float *moment = nullptr;
+  const float *factors = nullptr;
+  const float *rest = nullptr;
+  int64_t rank = 0;
+  /// E[x[i]^2]
+  const float *diagonal = nullptr;
+};
+
+/// One output channel: y = scale * (bias + sum(weights[i] * x[i])).
 struct Channel {
   const int16_t *weights = nullptr;
   int64_t count = 0;
   int64_t bias = 0;
   Scale scale;
-  const float *mean = nullptr;
-  const float *moment = nullptr;
+  /// May be null.
+  const InputStatistics *inputs = nullptr;
 };
 
 /// What became of a channel.
@@ -77,7 +88,7 @@ struct Compensated {
   int64_t bias = 0;
   /// Number of weights that are not what they were.
   int64_t changed = 0;
-  /// With moments: expected square of the error of the result before it is
+  /// With statistics: expected square of the error of the result before it is
   /// rounded, had the weights been rounded to nearest, and as they are.
   double errorNearest = 0;
   double error = 0;

@@ -119,11 +119,17 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
     single step until none helps; H = (1-l) E[xx'] + l t (I + 11') / 2, with l = `shrinkage` and t the mean of the diagonal of E[xx']. Without statistics l is 1. Where the
     measured moments say that round-to-nearest is better for a layer as a whole, the layer has that.
 
-    **Statistics** of the input x less its zero point, where border padding counts as 0, are read from two attributes of the convolution, which the pass removes:
+    **Statistics** of the input x less its zero point, where border padding counts as 0, are read from attributes of the convolution, which the pass removes.
+    All are f32 tensors; K counts the weights of one output channel in their order, and in `depthwise_conv2d` each of C channels has T = KH*KW of its own:
 
-    - `tosa_rescale.input_mean`, E[x]: f32 in the shape of one output channel's weights, [KH,KW,IC], or [KH,KW,C] for depthwise_conv2d;
-    - `tosa_rescale.input_moment`, E[xx']: f32 [K,K] in the order of these weights, or [C,KH*KW,KH*KW] for depthwise_conv2d. If it is missing, deviations are taken to be as large as
-      the means.
+    | attribute | holds | shape | `depthwise_conv2d` |
+    |---|---|---|---|
+    | `tosa_rescale.input_mean` | E[x] | [KH,KW,IC] | [KH,KW,C] |
+    | `tosa_rescale.input_square` | E[x^2] | [KH,KW,IC] | [KH,KW,C] |
+    | `tosa_rescale.input_factors` | F, with E[xx'] = F'F but on the diagonal | [R,K] | [C,R,T] |
+    | `tosa_rescale.input_moment` | E[xx'], instead of the two above | [K,K] | [C,T,T] |
+
+    With means alone, deviations are taken to be as large as the means.
 
     The bias makes up for the mean of what rounding loses: `b' = round(b*r + sum((w*r - w') * E[x]))`.
 
@@ -131,7 +137,7 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
     the weights their zero point.
 
     What it did to a layer is written on its rescale as `tosa_rescale.compensated`, a dictionary of `ratio_min` and `ratio_max`, `weights_changed` and, with
-    moments, `error_nearest` and `error`: the expected square of the error of the result in units of the last place, averaged over the channels, with
+    squares or moments, `error_nearest` and `error`: the expected square of the error of the result in units of the last place, averaged over the channels, with
     weights rounded to nearest and as they are.
 
     Other rescales in scope, such as that of a matrix product of two activations, are narrowed to nearest with a remark that says why. The scope is `accumulator`; a rescale

@@ -29,6 +29,12 @@ namespace tosa_rescale {
 static constexpr llvm::StringLiteral kMeanAttrName = "tosa_rescale.input_mean";
 static constexpr llvm::StringLiteral kMomentAttrName =
     "tosa_rescale.input_moment";
+static constexpr llvm::StringLiteral kSquareAttrName =
+    "tosa_rescale.input_square";
+static constexpr llvm::StringLiteral kFactorsAttrName =
+    "tosa_rescale.input_factors";
+static constexpr llvm::StringLiteral kStatisticNames[] = {
+    kMeanAttrName, kMomentAttrName, kSquareAttrName, kFactorsAttrName};
 /// What became of the layer behind a rescale.
 static constexpr llvm::StringLiteral kCompensatedAttrName =
     "tosa_rescale.compensated";
@@ -39,9 +45,13 @@ static constexpr unsigned kInput = 0, kWeight = 1, kBias = 2, kInputZp = 3,
 
 namespace {
 
-/// Empty where there are none.
+/// Statistics of a convolution's input; see InputStatistics. For
+/// depthwise_conv2d one channel after the other, else the same for all.
 struct Statistics {
-  std::vector<float> mean, moment;
+  std::vector<float> mean, moment, factors, rest, diagonal;
+  int64_t rank = 0;
+  /// Second moments were measured, not guessed.
+  bool hasMoments = true;
 };
 
 /// A convolution, its weights and what is to become of them.
@@ -199,29 +209,110 @@ static LogicalResult readStatistic(Operation *op, StringRef name,
   return success();
 }
 
+/// Makes `[T, C]` of `[C, T]`, the order of a depthwise convolution's weights
+/// into one channel after the other.
+static void separateChannels(std::vector<float> &values, int64_t channels) {
+  std::vector<float> result(values.size());
+  const int64_t taps = values.size() / channels;
+  for (int64_t tap = 0; tap < taps; ++tap)
+    for (int64_t channel = 0; channel < channels; ++channel)
+      result[channel * taps + tap] = values[tap * channels + channel];
+  values = std::move(result);
+}
+
+/// Derives `rest` and `diagonal` for the `taps` weights of one channel after
+/// the other.
+static void completeStatistics(Statistics &statistics, int64_t taps) {
+  const std::vector<float> &mean = statistics.mean;
+  std::vector<float> &diagonal = statistics.diagonal;
+  const int64_t count = mean.size();
+  if (!statistics.moment.empty()) {
+    diagonal.resize(count);
+    for (int64_t i = 0; i < count; ++i)
+      diagonal[i] = statistics.moment[i * taps + i % taps];
+    return;
+  }
+  if (statistics.factors.empty()) {
+    // Deviations are not known. That they are as large as the means is as good
+    // a guess as any for values on one side of zero.
+    statistics.hasMoments = false;
+    statistics.factors = mean;
+    statistics.rank = 1;
+    diagonal.resize(count);
+    for (int64_t first = 0; first < count; first += taps) {
+      float squares = 0;
+      for (int64_t i = first; i < first + taps; ++i)
+        squares += mean[i] * mean[i];
+      for (int64_t i = first; i < first + taps; ++i)
+        diagonal[i] = mean[i] * mean[i] + squares / taps;
+    }
+  }
+  // Factors come from fewer samples than squares, and may claim more.
+  const int64_t rank = statistics.rank;
+  statistics.rest.resize(count);
+  for (int64_t i = 0; i < count; ++i) {
+    float explained = 0;
+    for (int64_t r = 0; r < rank; ++r) {
+      const float factor =
+          statistics.factors[(i / taps * rank + r) * taps + i % taps];
+      explained += factor * factor;
+    }
+    diagonal[i] = std::max(diagonal[i], explained);
+    statistics.rest[i] = diagonal[i] - explained;
+  }
+}
+
 static LogicalResult readStatistics(Operation *op, Statistics &statistics) {
   auto type = dyn_cast<RankedTensorType>(op->getOperand(kWeight).getType());
   if (!type || !type.hasStaticShape())
     return op->emitOpError("requires weights of static shape for '")
            << kMeanAttrName << "', got " << op->getOperand(kWeight).getType();
+  for (StringRef name : kStatisticNames)
+    if (op->hasAttr(name) && !op->hasAttr(kMeanAttrName))
+      return op->emitOpError("requires '")
+             << kMeanAttrName << "' beside '" << name << "', got none";
+  if (op->hasAttr(kSquareAttrName) != op->hasAttr(kFactorsAttrName))
+    return op->emitOpError("requires '")
+           << kSquareAttrName << "' and '" << kFactorsAttrName
+           << "', got one of them";
+  if (op->hasAttr(kMomentAttrName) && op->hasAttr(kFactorsAttrName))
+    return op->emitOpError("requires '")
+           << kMomentAttrName << "' or '" << kFactorsAttrName << "', got both";
+
   const ArrayRef<int64_t> shape = type.getShape();
-  SmallVector<int64_t> meanShape, momentShape;
-  if (isa<tosa::DepthwiseConv2DOp>(op)) {
-    const int64_t taps = shape[0] * shape[1];
+  const bool depthwise = isa<tosa::DepthwiseConv2DOp>(op);
+  // The rank is for whoever wrote the factors to choose.
+  if (auto factors = op->getAttrOfType<ElementsAttr>(kFactorsAttrName))
+    if (const ArrayRef<int64_t> dims = factors.getShapedType().getShape();
+        dims.size() >= 2)
+      statistics.rank = std::max<int64_t>(dims[dims.size() - 2], 1);
+  const int64_t rank = std::max<int64_t>(statistics.rank, 1);
+  SmallVector<int64_t> meanShape, momentShape, factorsShape;
+  int64_t taps;
+  if (depthwise) {
+    taps = shape[0] * shape[1];
     meanShape = {shape[0], shape[1], shape[2]};
     momentShape = {shape[2], taps, taps};
+    factorsShape = {shape[2], rank, taps};
   } else {
     meanShape = llvm::to_vector(shape.drop_front());
-    const int64_t taps = ShapedType::getNumElements(meanShape);
+    taps = ShapedType::getNumElements(meanShape);
     momentShape = {taps, taps};
+    factorsShape = {rank, taps};
   }
-  if (op->hasAttr(kMomentAttrName) && !op->hasAttr(kMeanAttrName))
-    return op->emitOpError("requires '")
-           << kMeanAttrName << "' beside '" << kMomentAttrName << "', got none";
   if (failed(readStatistic(op, kMeanAttrName, meanShape, statistics.mean)) ||
       failed(
-          readStatistic(op, kMomentAttrName, momentShape, statistics.moment)))
+          readStatistic(op, kMomentAttrName, momentShape, statistics.moment)) ||
+      failed(
+          readStatistic(op, kSquareAttrName, meanShape, statistics.diagonal)) ||
+      failed(readStatistic(op, kFactorsAttrName, factorsShape,
+                           statistics.factors)))
     return failure();
+  if (depthwise) {
+    separateChannels(statistics.mean, shape[2]);
+    separateChannels(statistics.diagonal, shape[2]);
+  }
+  completeStatistics(statistics, taps);
   return success();
 }
 
@@ -499,7 +590,6 @@ static void solveChannels(Layer &layer, ArrayRef<Scale> scales, int64_t first,
   const int8_t *const old = layer.weights.data();
   int8_t *const out = layer.newWeights.get();
   std::vector<int16_t> weights(taps), newWeights(taps);
-  std::vector<float> mean;
   for (int64_t c = first; c < last; ++c) {
     const int64_t start = layer.getIndex(c, 0),
                   stride = layer.depthMultiplier ? layer.channels : 1;
@@ -519,20 +609,21 @@ static void solveChannels(Layer &layer, ArrayRef<Scale> scales, int64_t first,
     channel.count = taps;
     channel.bias = layer.biases[c];
     channel.scale = scales.size() == 1 ? scales.front() : scales[c];
+    InputStatistics inputs;
     if (const Statistics *statistics = layer.statistics) {
-      channel.mean = statistics->mean.data();
-      channel.moment =
-          statistics->moment.empty() ? nullptr : statistics->moment.data();
-      if (layer.depthMultiplier) {
-        const int64_t input = c / layer.depthMultiplier,
-                      inputs = layer.channels / layer.depthMultiplier;
-        mean.resize(taps);
-        for (int64_t tap = 0; tap < taps; ++tap)
-          mean[tap] = statistics->mean[tap * inputs + input];
-        channel.mean = mean.data();
-        if (channel.moment)
-          channel.moment += input * taps * taps;
+      const int64_t input =
+          layer.depthMultiplier ? c / layer.depthMultiplier : 0;
+      inputs.mean = statistics->mean.data() + input * taps;
+      inputs.diagonal = statistics->diagonal.data() + input * taps;
+      if (!statistics->moment.empty()) {
+        inputs.moment = statistics->moment.data() + input * taps * taps;
+      } else {
+        inputs.rank = statistics->rank;
+        inputs.factors =
+            statistics->factors.data() + input * inputs.rank * taps;
+        inputs.rest = statistics->rest.data() + input * taps;
       }
+      channel.inputs = &inputs;
     }
     layer.results[c] = compensate(channel, layer.rules, newWeights.data());
     // Without a zero point of its own a weight may be out of reach; conclude()
@@ -658,7 +749,7 @@ void TosaRescaleCompensatePass::conclude(Plan &plan) {
       builder.getNamedAttr("ratio_max", builder.getF64FloatAttr(ratioMax)),
       builder.getNamedAttr("weights_changed",
                            builder.getI64IntegerAttr(changed))};
-  if (layer.statistics && !layer.statistics->moment.empty()) {
+  if (layer.statistics && layer.statistics->hasMoments) {
     entries.push_back(builder.getNamedAttr(
         "error_nearest", builder.getF64FloatAttr(errorNearest)));
     entries.push_back(
@@ -765,7 +856,8 @@ void TosaRescaleCompensatePass::runOnOperation() {
   StatisticsMap statistics;
   SmallVector<Operation *> measured;
   getOperation().walk([&](Operation *op) {
-    if (!op->hasAttr(kMeanAttrName) && !op->hasAttr(kMomentAttrName))
+    if (llvm::none_of(kStatisticNames,
+                      [&](StringRef name) { return op->hasAttr(name); }))
       return;
     measured.push_back(op);
     if (!isConvolution(op)) {
@@ -826,7 +918,8 @@ void TosaRescaleCompensatePass::runOnOperation() {
 
   // The prior may know less of a layer than its moments do.
   for (Plan &plan : plans) {
-    if (!plan.layer)
+    if (!plan.layer || !plan.layer->statistics ||
+        !plan.layer->statistics->hasMoments)
       continue;
     double errorNearest = 0, error = 0;
     for (const Compensated &result : plan.layer->results) {
@@ -845,10 +938,9 @@ void TosaRescaleCompensatePass::runOnOperation() {
       conclude(plan);
   for (Plan &plan : plans)
     apply(plan);
-  for (Operation *op : measured) {
-    op->removeAttr(kMeanAttrName);
-    op->removeAttr(kMomentAttrName);
-  }
+  for (Operation *op : measured)
+    for (StringRef name : kStatisticNames)
+      op->removeAttr(name);
 }
 
 } // namespace tosa_rescale
