@@ -74,7 +74,7 @@ def TosaRescaleNarrowPass : Pass<"tosa-rescale-narrow", "::mlir::func::FuncOp"> 
            "::tosa_rescale::MultiplierRounding::Nearest", "How a multiplier loses bits",
            [{::llvm::cl::values(
              clEnumValN(::tosa_rescale::MultiplierRounding::Nearest, "nearest", "to the nearest, ties up"),
-             clEnumValN(::tosa_rescale::MultiplierRounding::Up, "up", "never below the original"),
+             clEnumValN(::tosa_rescale::MultiplierRounding::Up, "up", "never below the original, but for an excess under 2^-22 of it"),
              clEnumValN(::tosa_rescale::MultiplierRounding::Truncate, "truncate", "cut off"))}]>,
     Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
            "Do not count the leading one: bits + 1 significant bits">,

@@ -54,7 +54,14 @@ std::optional<Scale> narrowScale(Scale scale, const NarrowFormat &format) {
   const int64_t width = std::min(format.significantBits, format.containerBits);
   const int64_t drop = std::max<int64_t>(
       {0, bitWidth(scale.multiplier) - width, scale.shift - kMaxShift});
-  int64_t multiplier = dropBits(scale.multiplier, drop, format.rounding);
+  MultiplierRounding rounding = format.rounding;
+  if (rounding == MultiplierRounding::Up && width <= kMaxSlackWidth &&
+      drop < bitWidth(scale.multiplier)) {
+    const int64_t excess = scale.multiplier & ((int64_t(1) << drop) - 1);
+    if (excess << kSlackBits < scale.multiplier)
+      rounding = MultiplierRounding::Truncate;
+  }
+  int64_t multiplier = dropBits(scale.multiplier, drop, rounding);
   int64_t shift = scale.shift - drop;
   if (multiplier == 0)
     return Scale{0, kMaxShift};

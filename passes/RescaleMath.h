@@ -37,6 +37,13 @@ struct Scale {
 
 /// How a multiplier loses bits. Nearest takes ties up; Up never goes below the
 /// original, as compensation needs; Truncate needs no arithmetic.
+///
+/// To Up, what a file's float32 scale adds to a k-bit multiplier is none: at a
+/// width of at most kMaxSlackWidth, an excess below 2^-kSlackBits of the
+/// multiplier does not count. Else a model that was written to LiteRT and read
+/// back would have most of its 1-bit multipliers doubled.
+inline constexpr int kSlackBits = 22;
+inline constexpr int kMaxSlackWidth = 16;
 enum class MultiplierRounding { Nearest, Up, Truncate };
 
 /// What a narrowed scale looks like.

@@ -2,14 +2,14 @@
 """Calibration: what every MAC layer sees at its input, measured in the integer executable and written on the ops.
 
 For weight i of an output channel, x_i is the zero-point-free input value that it multiplies, 0 where that is border padding.
-Averages run over output positions and samples. K is the number of weights of one output channel, in the weights' order; a
-depthwise layer has C channels of T taps each. All are float32.
+Averages run over output positions and samples. All attributes are float32; K = KH * KW * IC weights of one output channel,
+in their order; a depthwise layer has C channels.
 
-| attribute                    | conv2d, transpose_conv2d | depthwise_conv2d |
-|------------------------------|--------------------------|------------------|
-| `tosa_rescale.input_mean`    | E[x_i], [K]              | [C, T]           |
-| `tosa_rescale.input_square`  | E[x_i^2], [K]            | [C, T]           |
-| `tosa_rescale.input_factors` | F, [R, K]                | [C, R, T]        |
+| attribute                    | holds    | conv2d, transpose_conv2d | depthwise_conv2d |
+|------------------------------|----------|--------------------------|------------------|
+| `tosa_rescale.input_mean`    | E[x_i]   | [KH, KW, IC]             | [KH, KW, C]      |
+| `tosa_rescale.input_square`  | E[x_i^2] | [KH, KW, IC]             | [KH, KW, C]      |
+| `tosa_rescale.input_factors` | F        | [R, K]                   | [C, R, KH * KW]  |
 
 F holds the R leading factors of the second moments: E[x_i x_j] ~ (F^T F)_ij for i != j. The full moments of a network would
 be a hundred megabytes, and a few dozen samples do not determine them anyway.
@@ -114,13 +114,13 @@ class _Measure:
         self._rows.append(np.stack([plane[chosen // width, chosen % width] for plane in planes], axis=1))  # [R, T, C]
 
     def result(self) -> LayerStatistics:
-        rows = np.concatenate(self._rows)
-        if self._geometry.depthwise:
-            layout = (self._sum.T, self._sum_of_squares.T, rows.transpose(2, 0, 1))  # type: ignore[union-attr]
-        else:
-            layout = (self._sum.reshape(-1), self._sum_of_squares.reshape(-1), rows.reshape(len(rows), -1))  # type: ignore[union-attr]
-        mean, square = (np.ascontiguousarray(each / self._samples, np.float32) for each in layout[:2])
-        return LayerStatistics(mean, square, leading_factors(np.ascontiguousarray(layout[2], np.float32)))
+        rows = np.concatenate(self._rows)  # [R, T, C]
+        ordered = rows.transpose(2, 0, 1) if self._geometry.depthwise else rows.reshape(len(rows), -1)
+        mean, square = (
+            np.asarray(total / self._samples, np.float32).reshape(*self._geometry.kernel, -1)
+            for total in (self._sum, self._sum_of_squares)
+        )
+        return LayerStatistics(mean, square, leading_factors(np.ascontiguousarray(ordered, np.float32)))
 
 
 def leading_factors(rows: np.ndarray) -> np.ndarray:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tosa_rescale.errors import MissingToolError, ModelError, OptionError
+from tosa_rescale.errors import MissingToolError, OptionError
 
 if TYPE_CHECKING:
     from tosa_rescale.model import Model
@@ -62,9 +63,7 @@ class LitertEngine:
     def __init__(self, model: Model, workers: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        if model.flatbuffer is None or model.recipe:
-            raise ModelError(f"{model.source}: engine litert runs .tflite files; save the model as .tflite and give that file")
-        self._interpreter = Interpreter(model_content=model.flatbuffer, num_threads=workers)
+        self._interpreter = Interpreter(model_content=model.to_litert(), num_threads=workers or os.cpu_count())
         details = self._interpreter.get_input_details()
         for each in details:
             shape = [1, *each["shape"][1:]]

@@ -50,25 +50,33 @@ def import_model(path: PathLike, batch: int = 1) -> Imported:
     """
     path = pathlib.Path(path)
     kind = kind_of(path)
-    data = _read(path)
-    quantization = flatbuffer = None
+    data = read_file(path)
     match kind:
         case FileKind.LITERT:
-            quantization, flatbuffer = read_flatbuffer(data, str(path)), data
-            data = _convert_flatbuffer(data, path)
+            return import_flatbuffer(data, str(path), batch)
         case FileKind.TOSA:
             data = deserialize(data, str(path))
         case FileKind.EXECUTABLE:
             raise FileKindError(f"{path}: is a compiled executable; give the model it was made from (.tflite, .mlirbc, .mlir)")
         case FileKind.BYTECODE | FileKind.TEXT:
             pass
+    return Imported(_make_static(data, str(path), batch), None, None)
+
+
+def import_flatbuffer(data: bytes, source: str, batch: int = 1) -> Imported:
+    """Reads a LiteRT flatbuffer; see import_model."""
+    quantization = read_flatbuffer(data, source)
+    return Imported(_make_static(_convert_flatbuffer(data, source), source, batch), quantization, data)
+
+
+def _make_static(data: bytes, source: str, batch: int) -> bytes:
     # MLIR's bytecode reader can loop on a corrupt file; a sound one takes 10 ms for each megabyte.
     limit = READ_TIMEOUT + len(data) / 1e6
-    static = run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=str(path), timeout=limit)
-    return Imported(static.bytecode, quantization, flatbuffer)
+    return run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=source, timeout=limit).bytecode
 
 
-def _read(path: pathlib.Path) -> bytes:
+def read_file(path: pathlib.Path) -> bytes:
+    """A file's bytes. Raises ModelError where it is missing, unreadable or empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -78,7 +86,7 @@ def _read(path: pathlib.Path) -> bytes:
     return data
 
 
-def _convert_flatbuffer(data: bytes, path: pathlib.Path) -> bytes:
+def _convert_flatbuffer(data: bytes, source: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
         # A fixed name in the working folder: the converter writes it into every location, and equal models must give
         # equal bytecode wherever they lie.
@@ -87,10 +95,12 @@ def _convert_flatbuffer(data: bytes, path: pathlib.Path) -> bytes:
         try:
             done = subprocess.run(argv, cwd=folder, capture_output=True, check=False, timeout=CONVERTER_TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise ModelError(f"{path}: the converter did not end within {CONVERTER_TIMEOUT} s") from None
+            raise ModelError(f"{source}: the converter did not end within {CONVERTER_TIMEOUT} s") from None
         converted = pathlib.Path(folder) / "model.mlirbc"
         if done.returncode != 0 or not converted.is_file():
-            raise ModelError(f"{path}: cannot be converted to TOSA: {_converter_reason(done.stderr.decode(errors='replace'))}")
+            raise ModelError(
+                f"{source}: cannot be converted to TOSA: {_converter_reason(done.stderr.decode(errors='replace'))}"
+            )
         return converted.read_bytes()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from tosa_rescale.data import InputSpec
 from tosa_rescale.errors import FileKindError, ModelError
 from tosa_rescale.files import FileKind, PathLike, kind_of, require_writable, write_bytes, write_text
-from tosa_rescale.importer import import_model
+from tosa_rescale.importer import import_model, read_file
 from tosa_rescale.inspection import RescaleInfo, describe_rescales
 from tosa_rescale.options import NarrowOptions
 from tosa_rescale.passes import Diagnostic, run_passes
@@ -110,10 +110,20 @@ class Model:
         inputs = calibration_inputs(self, calibration, samples, seed)
         return self.compensated_by(Compensator(self, inputs, progress), asked)
 
-    def compensated_by(self, compensator: Compensator, options: CompensateOptions) -> Model:
-        """The model that a compensator of this model makes; for several widths on one calibration."""
-        done = compensator.compensate(options)
+    def compensated_by(
+        self, compensator: Compensator, options: CompensateOptions, bits_of: dict[str, int] | None = None
+    ) -> Model:
+        """The model that a compensator of this model makes; for several widths on one calibration.
+
+        Args:
+            compensator: of this model.
+            options: what is asked.
+            bits_of: widths of single rescales, by key, that override the option.
+        """
+        done = compensator.compensate(options, bits_of)
         recorded = {**dataclasses.asdict(options), "choice": done.choice, "mean_lsb": done.mean_lsb}
+        if bits_of:
+            recorded["bits_of"] = bits_of
         return self._after(done.bytecode, Step("compensate", recorded), done.remarks)
 
     # -- questions -------------------------------------------------------------------------------------------------
@@ -215,6 +225,23 @@ class Model:
         writer(self, path, **options)
         return path
 
+    def to_litert(self, original: PathLike | None = None, allow_partial: bool = False) -> bytes:
+        """The LiteRT flatbuffer with this model's weights, biases and scales, for any unmodified runtime.
+
+        Args:
+            original: the .tflite that the model came from; None: the one it was loaded from.
+            allow_partial: leave element-wise multipliers, which scales cannot express, as they were.
+
+        Raises:
+            ModelError: there is no original, it does not belong to the model, or scales cannot express a multiplier.
+        """
+        from tosa_rescale.export.from_model import to_litert
+
+        flatbuffer = self.flatbuffer if original is None else read_file(pathlib.Path(original))
+        if flatbuffer is None:
+            raise ModelError(f"{self.source}: came from no .tflite; name the one it was made from (--original)")
+        return to_litert(self, flatbuffer, allow_partial)
+
     def with_state(self) -> bytes:
         """The bytecode with quantization and recipe as module attributes."""
         return attach_state(self.bytecode, self.quantization, self.recipe, self.source)
@@ -250,6 +277,10 @@ def _write_text(model: Model, path: pathlib.Path) -> None:
     write_text(path, Module.parse(model.with_state(), model.source).ir.operation.get_asm(print_generic_op_form=True))
 
 
+def _write_litert(model: Model, path: pathlib.Path, original: PathLike | None = None, allow_partial: bool = False) -> None:
+    write_bytes(path, model.to_litert(original, allow_partial))
+
+
 def _write_tosa(model: Model, path: pathlib.Path) -> None:
     from tosa_rescale.tosa_tools import serialize
 
@@ -265,6 +296,7 @@ def _write_executable(model: Model, path: pathlib.Path, flags: Sequence[str] | N
 _WRITERS: dict[FileKind, Callable[..., None]] = {
     FileKind.BYTECODE: _write_bytecode,
     FileKind.TEXT: _write_text,
+    FileKind.LITERT: _write_litert,
     FileKind.TOSA: _write_tosa,
     FileKind.EXECUTABLE: _write_executable,
 }

@@ -16,6 +16,7 @@ from tosa_rescale.data import Dataset
 from tosa_rescale.errors import OptionError, OutputError
 from tosa_rescale.evaluation import Evaluation, OutputStore, evaluate
 from tosa_rescale.files import PathLike, write_text
+from tosa_rescale.methods import METHODS, CalibrationPlan, MethodContext
 from tosa_rescale.options import NarrowOptions, parse_bits
 from tosa_rescale.progress import Progress, Silent
 from tosa_rescale.version import versions
@@ -27,12 +28,6 @@ BASE_BITS = 32  # the original model, as it came
 DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion
 
 STATE_FILE = "sweep.json"
-
-Method = Callable[["Model", NarrowOptions], "Model"]
-
-METHODS: dict[str, Method] = {
-    "narrow": lambda model, options: model.narrow(**options.as_dict()),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +119,7 @@ def sweep(
     bits: Sequence[int] = (32, 8, 6, 5, 4, 3, 2, 1),
     methods: Sequence[str] = ("narrow",),
     options: NarrowOptions | None = None,
+    calibration: CalibrationPlan | None = None,
     force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -139,6 +135,7 @@ def sweep(
         bits: widths.
         methods: keys of METHODS.
         options: of the narrowing; its `bits` is not used.
+        calibration: what methods that calibrate calibrate on; None: synthetic samples.
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
         progress: shows rate and remaining time.
@@ -153,8 +150,9 @@ def sweep(
             raise OptionError(f"methods: {method!r} is not one of {', '.join(METHODS)}")
     model.require_rescales()
     options = options or NarrowOptions(31)
-    progress = progress or Silent()
-    journal = _Journal(pathlib.Path(folder), _identity(model, data, options), force)
+    progress, calibration = progress or Silent(), calibration or CalibrationPlan()
+    context = MethodContext(model, calibration, progress)
+    journal = _Journal(pathlib.Path(folder), _identity(model, data, options, calibration), force)
 
     def measure(
         method: str, k: int, make: Callable[[], Model], reference: OutputStore | None, keep: OutputStore | None
@@ -172,7 +170,7 @@ def sweep(
         itself = dataclasses.replace(base.evaluation, agreement=100.0, max_lsb=0, mean_lsb=0.0)
         journal.add(dataclasses.replace(base, evaluation=itself))
     for method, k in todo:
-        journal.add(measure(method, k, lambda m=method, b=k: METHODS[m](model, options.with_bits(b)), outputs, None))
+        journal.add(measure(method, k, lambda m=method, b=k: METHODS[m](context, options.with_bits(b)), outputs, None))
     shutil.rmtree(journal.folder / ".original", ignore_errors=True)
     wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
     return SweepResult(model.source, data.source, options.as_dict(), tuple(journal.done[key] for key in wanted))
@@ -212,8 +210,9 @@ class _Journal:
         write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
 
 
-def _identity(model: Model, data: Dataset, options: NarrowOptions) -> str:
-    fixed = {**options.as_dict(), "bits": None}
+def _identity(model: Model, data: Dataset, options: NarrowOptions, plan: CalibrationPlan) -> str:
+    source = plan.source.fingerprint() if isinstance(plan.source, Dataset) else plan.source
+    fixed = {**options.as_dict(), "bits": None, "calibration": [source, plan.samples, plan.seed]}
     return hashlib.sha256(
         json.dumps([model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]).encode()
     ).hexdigest()

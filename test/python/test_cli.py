@@ -31,7 +31,7 @@ def test_evaluate_prints_and_writes_figures(
     cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     cli("narrow", demo_model, "-o", "x.mlirbc", "--bits", 2)
-    options = ("--data", demo_data, "--samples", 50, "--json", "e.json", "--quiet")
+    options = ("--data", demo_data, "--take", 50, "--json", "e.json", "--quiet")
     done = cli("evaluate", "x.mlirbc", "--reference", demo_model, *options)
     assert done.returncode == 0 and done.stderr == "" and "agreement" in done.stdout
     figures = json.loads((tmp_path / "e.json").read_text())
@@ -54,7 +54,7 @@ def test_check_says_no_with_status_1(cli: Cli, demo_model: pathlib.Path) -> None
 def test_sweep_prints_a_table_and_writes_a_folder(
     cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    done = cli("sweep", demo_model, "--data", demo_data, "--samples", 40, "--bits", "32,4,1", "-o", "out", "--json", "s.json")
+    done = cli("sweep", demo_model, "--data", demo_data, "--take", 40, "--bits", "32,4,1", "-o", "out", "--json", "s.json")
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"results.csv", "results.json", "accuracy.png", "sweep.json"}
     rows = json.loads((tmp_path / "s.json").read_text())
@@ -93,7 +93,7 @@ def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path
         (["narrow", "{model}", "-o", "x.mlirbc", "--bits", "4", "--colour"], "No such option"),
         (["evaluate", "{model}", "--data", "nowhere"], "nowhere: does not exist"),
         (["evaluate", "{model}", "--data", "{data}", "--engine", "gpu"], "engine: 'gpu' is not one of"),
-        (["evaluate", "{model}", "--data", "{data}", "--samples", "501"], "501 samples asked for, has 500"),
+        (["evaluate", "{model}", "--data", "{data}", "--take", "501"], "501 samples asked for, has 500"),
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--bits", "8,seven"], "bits: 'seven' is not a whole number"),
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--methods", "magic"], "methods: 'magic' is not one of"),
         (["check", "{model}", "--engines", "iree"], "give at least two"),
@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_old_file(demo_model: pathlib.Path, tmp_path: pat
 
 
 def test_a_killed_sweep_goes_on(cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    arguments = ["sweep", str(demo_model), "--data", str(demo_data), "--bits", "8,4,2", "-o", "out", "--samples", "200"]
+    arguments = ["sweep", str(demo_model), "--data", str(demo_data), "--bits", "8,4,2", "-o", "out", "--take", "200"]
     killed = subprocess.Popen([sys.executable, "-m", "tosa_rescale", *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL)
     state = tmp_path / "out" / "sweep.json"
     deadline = time.monotonic() + 120

@@ -79,7 +79,13 @@ static Int128 expectedFactor(Scale scale, const NarrowFormat &format) {
   // Neither finer than `width` bits allow, nor than a shift of 62.
   const Int128 step =
       std::max<Int128>({leading / power(width - 1), power(kUnit - 62), 1});
-  const Int128 result = roundTo(factor, step, format.rounding);
+  MultiplierRounding rounding = format.rounding;
+  // What float32 scales add does not count as an excess.
+  const Int128 below = floorDivide(factor, step) * step;
+  if (rounding == MultiplierRounding::Up && width <= 16 && below > 0 &&
+      factor - below < (factor + power(22) - 1) / power(22))
+    rounding = MultiplierRounding::Truncate;
+  const Int128 result = roundTo(factor, step, rounding);
   // The largest that the type and a shift of 2 hold.
   const Int128 limit = power(format.containerBits) * power(kUnit - 2);
   return result < limit ? result : -1;
@@ -124,7 +130,9 @@ static void checkNarrow(Scale scale, const NarrowFormat &format) {
             std::min(format.significantBits, format.containerBits),
         CONTEXT);
   if (format.rounding == MultiplierRounding::Up)
-    CHECK(factor >= scale.multiplier * power(kUnit - scale.shift), CONTEXT);
+    CHECK(factor + factor / power(22) + 1 >=
+              scale.multiplier * power(kUnit - scale.shift),
+          CONTEXT);
 
   const std::optional<Scale> again = narrowScale(*result, format);
   CHECK(again && *again == *result, CONTEXT);
@@ -220,6 +228,14 @@ static void testNarrowExamples() {
         {1 << 30, 39});
   check({0x78000000, 40}, {3, MultiplierRounding::Truncate, 31, true, false},
         {0x70000000, 40});
+  // 2^30 + 255 is 2^30 with less than 2^-22 in excess; 2^30 + 257 is not. At 17
+  // bits every excess counts.
+  check({(1 << 30) + 255, 40}, {1, MultiplierRounding::Up, 31, true, false},
+        {1 << 30, 40});
+  check({(1 << 30) + 257, 40}, {1, MultiplierRounding::Up, 31, true, false},
+        {1 << 30, 39});
+  check({(1 << 30) + 255, 40}, {17, MultiplierRounding::Up, 31, true, false},
+        {(1 << 30) + (1 << 14), 40});
   // 0 stays 0, and keeps a legal shift.
   check({0, 17}, format, {0, 17});
   check({0, 1}, format, {0, 2});

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tosa_rescale.errors import OptionError
 from tosa_rescale.options import Encoding, MultiplierRounding, NarrowOptions, Preset, RoundingMode, Scope, parse_bits
 from tosa_rescale.version import versions
 
@@ -72,8 +73,8 @@ def _narrow_options(function: _F) -> _F:
     return function
 
 
-def _data_options(function: _F) -> _F:
-    """The options that every command that reads data takes."""
+def _preprocessing_options(function: _F) -> _F:
+    """How samples become the model's input."""
     for option in reversed(
         (
             click.option(
@@ -99,17 +100,38 @@ def _data_options(function: _F) -> _F:
             click.option(
                 "--allow-unreadable", is_flag=True, help="Leave unreadable images out instead of refusing the folder."
             ),
-            click.option("--samples", type=int, help="Use this many samples, spread evenly over the data."),
         )
     ):
         function = option(function)
     return function
 
 
+def _data_options(function: _F) -> _F:
+    """Preprocessing, and which samples."""
+    for option in reversed(
+        (
+            click.option("--take", type=int, metavar="N", help="Use N samples, spread evenly over the data."),
+            click.option("--leave-out", type=int, metavar="N", help="Leave out the N samples that a calibration took."),
+        )
+    ):
+        function = option(function)
+    return _preprocessing_options(function)
+
+
 _workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
 _json = click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file as well.")
+_allow_partial = click.option(
+    "--allow-partial", is_flag=True, help="Write a .tflite although scales cannot express every multiplier."
+)
 _force = click.option("--force", is_flag=True, help="Overwrite what exists.")
 _quiet = click.option("--quiet", is_flag=True, help="No progress.")
+_calibration = click.option(
+    "--calibration", default="synthetic", show_default=True, help="Images or .npz, synthetic (no data needed) or none."
+)
+_samples = click.option(
+    "--samples", type=click.IntRange(min=1), default=32, show_default=True, help="Calibration samples, at most."
+)
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="Of random samples.")
 _model = click.argument("model", type=click.Path())
 _output = click.option("-o", "--output", required=True, type=click.Path(), help="Output; its kind goes by suffix.")
 
@@ -156,17 +178,106 @@ def info(model: str, json_file: str | None) -> int:
 @_output
 @click.option("--bits", required=True, metavar="K", help="Significant bits of the multiplier, 1..31.")
 @_narrow_options
+@_allow_partial
 @_force
-def narrow(model: str, output: str, bits: str, force: bool, **options: Any) -> int:
+def narrow(model: str, output: str, bits: str, allow_partial: bool, force: bool, **options: Any) -> int:
     """Narrow the rescale multipliers of MODEL to K bits."""
     from tosa_rescale.files import require_writable
 
-    asked = _options(bits, options)
+    asked = NarrowOptions(parse_bits(bits), **options)
     require_writable(output, force)
     narrowed = _load(model).narrow(**asked.as_dict())
     _print_remarks(narrowed)
-    narrowed.save(output, force=force)
+    _save(narrowed, output, force, allow_partial=allow_partial)
     return 0
+
+
+@group.command()
+@_model
+@_output
+@click.option(
+    "--bits", required=True, metavar="K|auto", help="Significant bits, 1..31; auto: the smallest that keeps --max-drop."
+)
+@_calibration
+@_samples
+@_seed
+@click.option(
+    "--scope", type=_choice(Scope), default="accumulator", show_default=True, help="MAC layers only, or all rescales."
+)
+@click.option("--elementwise-bits", metavar="K2", help="Width for the rescales outside MAC layers, with --scope all.")
+@click.option(
+    "--encoding", type=_choice(Encoding), default="aligned", show_default=True, help="How a multiplier stands in the op."
+)
+@click.option("--promote/--no-promote", default=True, show_default=True, help="Give per-tensor layers a multiplier a channel.")
+@click.option("--data", type=click.Path(), help="With --bits auto: what accuracy is measured on.")
+@click.option("--max-drop", type=float, default=0.5, show_default=True, help="With --bits auto: points that may be lost.")
+@click.option("--per-layer", is_flag=True, help="With --bits auto: let single layers go one bit lower.")
+@_allow_partial
+@_preprocessing_options
+@_json
+@_force
+@_quiet
+def compensate(
+    model: str,
+    output: str,
+    bits: str,
+    calibration: str,
+    samples: int,
+    seed: int,
+    data: str | None,
+    max_drop: float,
+    per_layer: bool,
+    allow_partial: bool,
+    json_file: str | None,
+    force: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Narrow MODEL's multipliers to K bits and let weights and biases absorb the error; no training."""
+    from tosa_rescale.cli.tables import print_compensation, print_search
+    from tosa_rescale.compensation import CompensateOptions, Compensator, calibration_inputs
+    from tosa_rescale.files import require_writable
+
+    preprocessing = _take_preprocessing(options)
+    asked = CompensateOptions(1 if bits == "auto" else parse_bits(bits), **options)
+    if bits == "auto" and data is None:
+        raise OptionError("bits: auto measures accuracy and needs data; pass --data")
+    require_writable(output, force)
+    loaded = _load(model)
+    loaded.require_rescales()
+    source = _calibration_source(calibration, preprocessing)
+    compensator = Compensator(loaded, calibration_inputs(loaded, source, samples, seed), _progress(quiet))
+    if bits == "auto":
+        assert data is not None
+        scored = _without_calibration(_load_data(data, preprocessing), data, calibration, samples)
+        found = _search(loaded, scored, compensator, max_drop, per_layer, asked, quiet)
+        print_search(found, _console())
+        result = found.model
+    else:
+        result = loaded.compensated_by(compensator, asked)
+    _print_remarks(result)
+    print_compensation(result, _console())
+    _save(result, output, force, allow_partial=allow_partial)
+    _write_json(json_file, dict(result.recipe[-1].options))
+    return 0
+
+
+def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_layer: bool, asked: Any, quiet: bool) -> Any:
+    import tempfile
+
+    from tosa_rescale.search import find_bits
+
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
+        return find_bits(
+            loaded,
+            scored,
+            pathlib.Path(folder),
+            compensator,
+            max_drop=max_drop,
+            per_layer=per_layer,
+            options=asked,
+            progress=_progress(quiet),
+        )
 
 
 @group.command()
@@ -186,14 +297,16 @@ def evaluate(
     workers: int | None,
     json_file: str | None,
     quiet: bool,
-    **data_options: Any,
+    take: int | None,
+    leave_out: int | None,
+    **preprocessing: Any,
 ) -> int:
     """Measure MODEL's accuracy on DATA and, with --reference, its difference from another model."""
     from tosa_rescale.cli.tables import print_evaluation
 
     loaded = _load(model)
     other = _load(reference) if reference else None
-    samples = _load_data(data, data_options)
+    samples = _load_data(data, preprocessing, take, leave_out)
     found = loaded.evaluate(samples, engine=engine, reference=other, workers=workers, progress=_progress(quiet))
     print_evaluation(found, _console())
     _write_json(json_file, found.as_dict())
@@ -204,7 +317,10 @@ def evaluate(
 @_model
 @click.option("--data", required=True, type=click.Path(), help="Images or .npz.")
 @click.option("--bits", default="32,8,6,5,4,3,2,1", show_default=True, help="Widths by comma; 32 stands for the original.")
-@click.option("--methods", default="narrow", show_default=True, help="Methods by comma.")
+@click.option("--methods", default="narrow", show_default=True, help="By comma: narrow, compensate.")
+@_calibration
+@_samples
+@_seed
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
 @_narrow_options
 @_data_options
@@ -217,7 +333,12 @@ def sweep(
     data: str,
     bits: str,
     methods: str,
+    calibration: str,
+    samples: int,
+    seed: int,
     output: str,
+    take: int | None,
+    leave_out: int | None,
     workers: int | None,
     json_file: str | None,
     force: bool,
@@ -225,22 +346,25 @@ def sweep(
     **options: Any,
 ) -> int:
     """Measure accuracy over multiplier width. An interrupted sweep goes on where it stopped."""
+    from tosa_rescale.methods import CalibrationPlan
     from tosa_rescale.report import print_sweep, write_report
     from tosa_rescale.sweeping import sweep as run_sweep
 
-    widths = [b for b in (part.strip() for part in bits.split(",")) if b]
-    parsed = [32 if b == "32" else parse_bits(b) for b in widths]
-    data_options = {key: options.pop(key) for key in list(options) if key in _DATA_OPTIONS}
-    asked = _options(min(parsed, default=31), options) if parsed != [32] else _options(31, options)
+    widths = [32 if part.strip() == "32" else parse_bits(part.strip()) for part in bits.split(",") if part.strip()]
+    preprocessing = _take_preprocessing(options)
+    # The narrowest width stands for all where options are checked; each point has its own.
+    asked = NarrowOptions(min((b for b in widths if b != 32), default=31), **options)
+    plan = CalibrationPlan(_calibration_source(calibration, preprocessing), samples, seed)
     loaded = _load(model)
-    samples = _load_data(data, data_options)
+    scored = _without_calibration(_load_data(data, preprocessing, take, leave_out), data, calibration, samples)
     result = run_sweep(
         loaded,
-        samples,
+        scored,
         output,
-        bits=parsed,
+        bits=widths,
         methods=[m.strip() for m in methods.split(",")],
         options=asked,
+        calibration=plan,
         force=force,
         workers=workers,
         progress=_progress(quiet),
@@ -257,7 +381,7 @@ def sweep(
 @click.option("--engines", help=f"At least two, by comma ({_ENGINES_HELP}). Default: all at hand that must agree.")
 @click.option("--inputs", type=click.IntRange(min=1), default=8, show_default=True, help="Number of random samples.")
 @click.option("--data", type=click.Path(), help="Images or .npz instead of random samples.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
+@_seed
 @_data_options
 @_workers
 @_json
@@ -271,13 +395,15 @@ def check(
     workers: int | None,
     json_file: str | None,
     quiet: bool,
-    **data_options: Any,
+    take: int | None,
+    leave_out: int | None,
+    **preprocessing: Any,
 ) -> int:
     """Compare engines on MODEL. Exit status 0 only if they agree bit for bit."""
     from tosa_rescale.cli.tables import print_check
 
     loaded = _load(model)
-    what = _load_data(data, data_options) if data else inputs
+    what = _load_data(data, preprocessing, take, leave_out) if data else inputs
     names = [name.strip() for name in engines.split(",")] if engines else None
     result = loaded.check(what, engines=names, seed=seed, workers=workers, progress=_progress(quiet))
     print_check(result, _console())
@@ -289,22 +415,25 @@ def check(
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("target", metavar="OUT", type=click.Path())
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Extent of a dynamic batch dimension.")
+@click.option("--original", type=click.Path(), help="To .tflite: the file that the model was made from.")
+@_allow_partial
 @_force
-def convert(source: str, target: str, batch: int, force: bool) -> int:
+def convert(source: str, target: str, batch: int, original: str | None, allow_partial: bool, force: bool) -> int:
     """Convert a model from one file kind to another."""
     from tosa_rescale.files import require_writable
     from tosa_rescale.model import load
 
     require_writable(target, force)
-    load(source, batch).save(target, force=force)
+    _save(load(source, batch), target, force, original=original, allow_partial=allow_partial)
     return 0
 
 
-_DATA_OPTIONS = ("input_mean", "input_std", "crop_fraction", "label_offset", "allow_unreadable", "samples")
+_PREPROCESSING = ("input_mean", "input_std", "crop_fraction", "label_offset", "allow_unreadable")
 
 
-def _options(bits: int | str, options: dict[str, Any]) -> NarrowOptions:
-    return NarrowOptions(parse_bits(bits), **options)
+def _take_preprocessing(options: dict[str, Any]) -> dict[str, Any]:
+    """Takes the preprocessing options out of a command's options."""
+    return {key: options.pop(key) for key in _PREPROCESSING}
 
 
 def _load(path: str) -> Any:
@@ -313,13 +442,35 @@ def _load(path: str) -> Any:
     return load(path)
 
 
-def _load_data(path: str, options: dict[str, Any]) -> Any:
+def _load_data(path: str, preprocessing: dict[str, Any], take: int | None = None, leave_out: int | None = None) -> Any:
     from tosa_rescale.data import Preprocessing, load_data
 
-    options = dict(options)
-    mean, std, samples = options.pop("input_mean"), options.pop("input_std"), options.pop("samples")
-    data = load_data(path, Preprocessing(mean, std, **options))
-    return data.take(samples) if samples is not None else data
+    options = dict(preprocessing)
+    data = load_data(path, Preprocessing(options.pop("input_mean"), options.pop("input_std"), **options))
+    if leave_out is not None:
+        data = data.drop(leave_out)
+    return data if take is None else data.take(take)
+
+
+def _calibration_source(calibration: str, preprocessing: dict[str, Any]) -> Any:
+    return calibration if calibration in ("synthetic", "none") else _load_data(calibration, preprocessing)
+
+
+def _without_calibration(data: Any, path: str, calibration: str, samples: int) -> Any:
+    """The data to score on: what calibration took of the same data is left out."""
+    same = calibration not in ("synthetic", "none") and pathlib.Path(path).resolve() == pathlib.Path(calibration).resolve()
+    if not same:
+        return data
+    if samples >= len(data):
+        raise OptionError(f"samples: calibration takes {samples} of {len(data)} and leaves none to score; take fewer")
+    return data.drop(samples)
+
+
+def _save(model: Any, output: str, force: bool, **litert_options: Any) -> None:
+    """Writes a model; what only a LiteRT file knows goes to no other kind."""
+    from tosa_rescale.files import FileKind, kind_of
+
+    model.save(output, force=force, **(litert_options if kind_of(output) is FileKind.LITERT else {}))
 
 
 def _print_remarks(model: Any) -> None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from tosa_rescale.evaluation import Evaluation
     from tosa_rescale.inspection import RescaleInfo
+    from tosa_rescale.model import Model
     from tosa_rescale.parity import CheckResult
+    from tosa_rescale.search import SearchResult
 
 
 def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:
@@ -55,6 +57,26 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
     console.print(table)
     if found.histogram:
         _print_histogram(found.histogram, console)
+
+
+def print_compensation(model: Model, console: Console) -> None:
+    """What the last step of a model's recipe says."""
+    options = model.recipe[-1].options
+    distance = options["mean_lsb"]
+    measured = "" if distance is None else f"; outputs differ by {distance:.4f} LSB in the mean on the calibration samples"
+    console.print(f"compensated at {options['bits']} bits, {options['choice']}{measured}")
+
+
+def print_search(found: SearchResult, console: Console) -> None:
+    """Every step of a search, then what was found."""
+    table = rich.table.Table()
+    table.add_column("tried")
+    table.add_column("points lost", justify="right")
+    for label, drop in found.tried:
+        table.add_row(label, f"{drop:.2f}")
+    console.print(table)
+    single = f", {len(found.narrower)} layers at {found.bits - 1}" if found.narrower else ""
+    console.print(f"smallest width: {found.bits} bits{single}; {found.drop:.2f} points lost")
 
 
 def print_check(result: CheckResult, console: Console) -> None:
