@@ -93,16 +93,23 @@ class ReferenceEngine:
         del workers
         self._source = model.source
         self._tosa = serialize(model.bytecode, model.source)
+        self._outputs = model.signature.outputs
 
     def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
         from tosa_rescale.tosa_tools import run_reference_model
 
         rows: list[list[np.ndarray]] = []
         for sample in zip(*inputs, strict=True):
-            rows.append([each[0] for each in run_reference_model(self._tosa, [a[None] for a in sample], self._source)])
+            results = run_reference_model(self._tosa, [_signless(a[None]) for a in sample], len(self._outputs), self._source)
+            # The format knows no unsigned types: the bits are the same.
+            rows.append([each[0].view(spec.dtype) for each, spec in zip(results, self._outputs, strict=True)])
             if advance:
                 advance(1)
         return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+def _signless(array: np.ndarray) -> np.ndarray:
+    return array.view(array.dtype.str.replace("u", "i")) if array.dtype.kind == "u" else array
 
 
 ENGINES: dict[str, Callable[..., Engine]] = {

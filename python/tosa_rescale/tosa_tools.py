@@ -58,12 +58,13 @@ def reference_model_available() -> bool:
     return all(shutil.which(tool) for tool in ("tosa_reference_model", "tosa-opt"))
 
 
-def run_reference_model(tosa: bytes, inputs: Sequence[np.ndarray], source: str) -> list[np.ndarray]:
+def run_reference_model(tosa: bytes, inputs: Sequence[np.ndarray], outputs: int, source: str) -> list[np.ndarray]:
     """Runs a .tosa flatbuffer on the TOSA reference model.
 
     Args:
         tosa: the flatbuffer.
         inputs: one array for each input, batch dimension included.
+        outputs: number of outputs.
         source: the model's name, for errors.
 
     Raises:
@@ -73,29 +74,34 @@ def run_reference_model(tosa: bytes, inputs: Sequence[np.ndarray], source: str) 
     tool = shutil.which("tosa_reference_model")
     if tool is None:
         raise MissingToolError(f"tosa_reference_model: not found; {HINT}")
+    input_files, output_files = ([f"{role}{i}.npy" for i in range(n)] for role, n in (("in", len(inputs)), ("out", outputs)))
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
         folder = pathlib.Path(name)
         (folder / "model.tosa").write_bytes(tosa)
-        inputs_named = [f"in{i}.npy" for i in range(len(inputs))]
-        for file, array in zip(inputs_named, inputs, strict=True):
+        for file, array in zip(input_files, inputs, strict=True):
             np.save(folder / file, array)
+        # The names are those that `tosa-opt --tosa-serialize` gives; without them the tool asks for a test description.
         argv = [
-            tool,
-            "--tosa_file",
-            "model.tosa",
-            "--flatbuffer_dir",
-            ".",
-            "--output_dir",
-            ".",
-            "--ifm_file",
-            ",".join(inputs_named),
+            *(tool, "--tosa_file", "model.tosa", "--flatbuffer_dir", ".", "--output_dir", "."),
+            *("--operator_fbs", str(_schema(pathlib.Path(tool)))),
+            *("--ifm_name", ",".join(f"TosaInput_{i}" for i in range(len(inputs))), "--ifm_file", ",".join(input_files)),
+            *("--ofm_name", ",".join(f"TosaOutput_{i}" for i in range(outputs)), "--ofm_file", ",".join(output_files)),
         ]
         done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             verdict = {1: "UNPREDICTABLE", 2: "ERROR"}.get(done.returncode, f"status {done.returncode}")
-            said = next((line for line in (done.stdout + done.stderr).splitlines() if line.strip()), "no message")
-            raise ModelError(f"{source}: the TOSA reference model says {verdict}: {said}")
-        return [np.load(file) for file in sorted(folder.glob("*.npy")) if file.name not in inputs_named]
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and " AT /" not in line]
+            raise ModelError(f"{source}: the TOSA reference model says {verdict}: {said[0] if said else 'no message'}")
+        return [np.load(folder / file) for file in output_files]
+
+
+def _schema(tool: pathlib.Path) -> pathlib.Path:
+    """tosa.fbs of the environment that the reference model is installed in."""
+    beside = tool.resolve().parent / "tosa.fbs"
+    found = [beside] if beside.is_file() else sorted(tool.parent.parent.glob("lib/python*/site-packages/bin/tosa.fbs"))
+    if not found:
+        raise MissingToolError(f"tosa.fbs: not found near {tool}; {HINT}")
+    return found[0]
 
 
 def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
