@@ -10,6 +10,8 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include <cmath>
+
 using namespace mlir;
 
 namespace tosa_rescale {
@@ -49,34 +51,45 @@ static bool readRaw(ArrayRef<char> bytes, IntegerType type,
   }
 }
 
-std::optional<SmallVector<int64_t>> getConstantIntegers(Value value) {
+ElementsAttr getConstantElements(Value value) {
   while (auto reshape = value.getDefiningOp<tosa::ReshapeOp>())
     value = reshape.getInput1();
   // Not m_Constant: it asks for a trait, whose identity is a name that g++ and
   // clang spell differently. A plugin and its host need not have the same
   // compiler.
   auto constant = value.getDefiningOp<tosa::ConstOp>();
-  if (!constant)
+  return constant ? constant.getValues() : ElementsAttr();
+}
+
+std::optional<ArrayRef<char>> getRawData(ElementsAttr elements) {
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {
+    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
+    return blob ? std::optional(blob->getData()) : std::nullopt;
+  }
+  auto dense = dyn_cast<DenseElementsAttr>(elements);
+  if (!dense || dense.isSplat())
     return std::nullopt;
-  const ElementsAttr elements = constant.getValues();
+  return dense.getRawData();
+}
+
+std::optional<SmallVector<int64_t>> getConstantIntegers(Value value) {
+  const ElementsAttr elements = getConstantElements(value);
+  if (!elements)
+    return std::nullopt;
   auto type = dyn_cast<IntegerType>(elements.getElementType());
   if (!type || type.getWidth() > 64)
     return std::nullopt;
 
   SmallVector<int64_t> result;
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {
-    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-    if (!blob || !readRaw(blob->getData(), type, result) ||
-        static_cast<int64_t>(result.size()) != elements.getNumElements())
-      return std::nullopt;
+  if (std::optional<ArrayRef<char>> bytes = getRawData(elements);
+      bytes && readRaw(*bytes, type, result) &&
+      static_cast<int64_t>(result.size()) == elements.getNumElements())
     return result;
-  }
   auto dense = dyn_cast<DenseIntElementsAttr>(elements);
   if (!dense)
     return std::nullopt;
+  result.clear();
   result.reserve(dense.getNumElements());
-  if (!dense.isSplat() && readRaw(dense.getRawData(), type, result))
-    return result;
   for (const APInt &element : dense.getValues<APInt>())
     result.push_back(type.isUnsigned() || type.getWidth() == 1
                          ? static_cast<int64_t>(element.getZExtValue())
@@ -97,22 +110,44 @@ std::optional<SmallVector<Scale>> getScales(tosa::RescaleOp op) {
   return scales;
 }
 
-/// Makes `operand` read a new constant with `elements`, and erases the old one
-/// if nothing else reads it.
-static void replaceConstant(OpBuilder &builder, OpOperand &operand,
-                            DenseElementsAttr elements) {
+void eraseIfDead(Operation *op) {
+  if (!op || !isOpTriviallyDead(op))
+    return;
+  const SmallVector<Value> operands(op->getOperands());
+  op->erase();
+  for (Value operand : operands)
+    eraseIfDead(operand.getDefiningOp());
+}
+
+void replaceConstant(OpBuilder &builder, OpOperand &operand,
+                     DenseElementsAttr elements) {
   Operation *old = operand.get().getDefiningOp();
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(old);
   operand.set(tosa::ConstOp::create(builder, old->getLoc(), elements.getType(),
                                     elements));
-  // A multiplier may have come through a reshape.
-  while (old && isOpTriviallyDead(old)) {
-    Operation *source =
-        old->getNumOperands() ? old->getOperand(0).getDefiningOp() : nullptr;
-    old->erase();
-    old = source;
+  eraseIfDead(old);
+}
+
+std::optional<SmallVector<Scale>> narrowScales(ArrayRef<Scale> scales,
+                                               const NarrowFormat &format) {
+  SmallVector<Scale> result;
+  for (const Scale &scale : scales) {
+    std::optional<Scale> narrowed = narrowScale(scale, format);
+    if (!narrowed)
+      return std::nullopt;
+    result.push_back(*narrowed);
   }
+  return result;
+}
+
+std::string describeLargest(ArrayRef<Scale> scales) {
+  const Scale largest =
+      *llvm::max_element(scales, [](const Scale &a, const Scale &b) {
+        return std::ldexp(a.multiplier, -a.shift) <
+               std::ldexp(b.multiplier, -b.shift);
+      });
+  return (Twine(largest.multiplier) + " * 2^" + Twine(-largest.shift)).str();
 }
 
 bool setScales(OpBuilder &builder, tosa::RescaleOp op, ArrayRef<Scale> scales,

@@ -25,16 +25,39 @@ constexpr int64_t kMaxBits = kMultiplierBits32;
 /// Which rescales a pass is about: those of accumulators, or every one.
 enum class Scope { Accumulator, All };
 
+/// The elements of a constant; null if `value` is none. Looks through
+/// `tosa.reshape`, which keeps the memory order.
+mlir::ElementsAttr getConstantElements(mlir::Value value);
+
+/// The bytes of `elements` in memory order. No result where the attribute keeps
+/// them in another form, as one element that stands for all.
+std::optional<llvm::ArrayRef<char>> getRawData(mlir::ElementsAttr elements);
+
+/// Makes `operand`, which reads a constant, read a new one with `elements`, and
+/// erases the old one if nothing else reads it.
+void replaceConstant(mlir::OpBuilder &builder, mlir::OpOperand &operand,
+                     mlir::DenseElementsAttr elements);
+
+/// Erases `op` if nothing reads it, and then what only `op` read.
+void eraseIfDead(mlir::Operation *op);
+
 /// The elements of an integer tensor constant in memory order, extended
 /// according to their type (signless ones by sign). No result if `value` is not
-/// a constant or not of integers. Looks through `tosa.reshape`, which keeps the
-/// memory order.
+/// a constant or not of integers. Looks through `tosa.reshape`.
 std::optional<llvm::SmallVector<int64_t>>
 getConstantIntegers(mlir::Value value);
 
 /// The scales of `op`, one for each channel or one for all. No result if one of
 /// the two operands is not a constant.
 std::optional<llvm::SmallVector<Scale>> getScales(mlir::tosa::RescaleOp op);
+
+/// Narrows every scale, or none.
+std::optional<llvm::SmallVector<Scale>>
+narrowScales(llvm::ArrayRef<Scale> scales, const NarrowFormat &format);
+
+/// The largest scale, as text: the one that a legal shift is least likely to
+/// express.
+std::string describeLargest(llvm::ArrayRef<Scale> scales);
 
 /// Gives `op` the scales, as new constants of the type that `scale32` asks for,
 /// and erases those that became dead. Changes nothing where `op` already is

@@ -7,8 +7,6 @@
 
 #include "Passes.h"
 
-#include "mlir/IR/DialectResourceBlobManager.h"
-#include "mlir/IR/Matchers.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/Support/DebugLog.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -122,9 +120,8 @@ private:
   void narrowOnly(Plan &plan, const Twine &reason) {
     plan.op.emitRemark("narrowed only: ") << reason;
     plan.layer.reset();
-    plan.scales = *narrowAll(plan);
+    plan.scales = *narrowScales(plan.oldScales, plan.format);
   }
-  static std::optional<SmallVector<Scale>> narrowAll(const Plan &plan);
 
   BitsRequest request;
 };
@@ -165,23 +162,16 @@ static bool readFloats(Attribute attribute, ArrayRef<int64_t> shape,
       elements.getShapedType().getShape() != shape)
     return false;
   const size_t count = elements.getNumElements();
-  ArrayRef<char> bytes;
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {
-    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-    if (!blob)
-      return false;
-    bytes = blob->getData();
-  } else if (auto dense = dyn_cast<DenseElementsAttr>(elements)) {
-    if (dense.isSplat()) {
-      out.assign(count, dense.getSplatValue<float>());
-      return true;
-    }
-    bytes = dense.getRawData();
+  if (auto dense = dyn_cast<DenseElementsAttr>(elements);
+      dense && dense.isSplat()) {
+    out.assign(count, dense.getSplatValue<float>());
+    return true;
   }
-  if (bytes.size() != count * sizeof(float))
+  const std::optional<ArrayRef<char>> bytes = getRawData(elements);
+  if (!bytes || bytes->size() != count * sizeof(float))
     return false;
   out.resize(count);
-  std::memcpy(out.data(), bytes.data(), bytes.size());
+  std::memcpy(out.data(), bytes->data(), bytes->size());
   return true;
 }
 
@@ -320,29 +310,6 @@ static LogicalResult readStatistics(Operation *op, Statistics &statistics) {
 // Planning
 //===----------------------------------------------------------------------===//
 
-std::optional<SmallVector<Scale>>
-TosaRescaleCompensatePass::narrowAll(const Plan &plan) {
-  SmallVector<Scale> result;
-  for (const Scale &scale : plan.oldScales) {
-    std::optional<Scale> narrowed = narrowScale(scale, plan.format);
-    if (!narrowed)
-      return std::nullopt;
-    result.push_back(*narrowed);
-  }
-  return result;
-}
-
-/// The largest scale, as text: the one that a legal shift is least likely to
-/// express.
-static std::string getLargest(ArrayRef<Scale> scales) {
-  const Scale largest =
-      *llvm::max_element(scales, [](const Scale &a, const Scale &b) {
-        return std::ldexp(a.multiplier, -a.shift) <
-               std::ldexp(b.multiplier, -b.shift);
-      });
-  return llvm::formatv("{0} * 2^{1}", largest.multiplier, -largest.shift).str();
-}
-
 FailureOr<std::optional<Plan>>
 TosaRescaleCompensatePass::makePlan(tosa::RescaleOp op, int64_t bits) {
   Plan plan;
@@ -387,51 +354,45 @@ TosaRescaleCompensatePass::makePlan(tosa::RescaleOp op, int64_t bits) {
       plan.scale32 ? kMultiplierBits32 : kMultiplierBits16;
   plan.format.leftAligned = encoding == Encoding::Aligned;
   plan.format.doubleRound = doubleRound;
-  std::optional<SmallVector<Scale>> narrowed = narrowAll(plan);
+  std::optional<SmallVector<Scale>> narrowed =
+      narrowScales(plan.oldScales, plan.format);
   if (!narrowed && encoding == Encoding::Scale16 && op.getScale32()) {
     // As in tosa-rescale-narrow: what 15 bits cannot express, 31 may.
     plan.format.containerBits = kMultiplierBits32;
     plan.format.leftAligned = true;
     plan.scale32 = true;
-    narrowed = narrowAll(plan);
+    narrowed = narrowScales(plan.oldScales, plan.format);
     if (narrowed)
       op.emitRemark("keeps its 32-bit multiplier: no 16-bit multiplier "
                     "expresses the scale ")
-          << getLargest(plan.oldScales);
+          << describeLargest(plan.oldScales);
   }
   if (!narrowed)
     return std::optional<Plan>(
         leaveAlone(op, "no legal shift expresses the scale " +
-                           getLargest(plan.oldScales)));
+                           describeLargest(plan.oldScales)));
   plan.scales = std::move(*narrowed);
   return std::optional<Plan>(std::move(plan));
 }
 
 /// Finds the weights of `layer` in a constant of i8, also through reshapes.
 static bool readWeights(Value value, Layer &layer) {
-  while (auto reshape = value.getDefiningOp<tosa::ReshapeOp>())
-    value = reshape.getInput1();
-  ElementsAttr elements;
-  if (!matchPattern(value, m_Constant(&elements)))
+  const ElementsAttr elements = getConstantElements(value);
+  if (!elements)
     return false;
   const size_t count = elements.getNumElements();
-  ArrayRef<char> bytes;
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {
-    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-    if (!blob)
-      return false;
-    bytes = blob->getData();
-  } else if (auto dense = dyn_cast<DenseElementsAttr>(elements)) {
-    if (dense.isSplat()) {
-      layer.splat.assign(count, dense.getSplatValue<APInt>().getSExtValue());
-      layer.weights = layer.splat;
-      return true;
-    }
-    bytes = dense.getRawData();
+  if (auto dense = dyn_cast<DenseElementsAttr>(elements);
+      dense && dense.isSplat()) {
+    layer.splat.assign(count, dense.getSplatValue<APInt>().getSExtValue());
+    layer.weights = layer.splat;
+    return true;
   }
+  const std::optional<ArrayRef<char>> bytes = getRawData(elements);
+  if (!bytes || bytes->size() != count)
+    return false;
   layer.weights =
-      ArrayRef(reinterpret_cast<const int8_t *>(bytes.data()), bytes.size());
-  return bytes.size() == count;
+      ArrayRef(reinterpret_cast<const int8_t *>(bytes->data()), count);
+  return true;
 }
 
 /// The values that `value` can hold, whatever the layers before it: their
@@ -762,26 +723,6 @@ void TosaRescaleCompensatePass::conclude(Plan &plan) {
 // Rewriting
 //===----------------------------------------------------------------------===//
 
-static void eraseDead(Operation *op) {
-  while (op && isOpTriviallyDead(op)) {
-    SmallVector<Value> operands(op->getOperands());
-    op->erase();
-    for (Value operand : llvm::drop_begin(operands, operands.empty() ? 0 : 1))
-      eraseDead(operand.getDefiningOp());
-    op = operands.empty() ? nullptr : operands.front().getDefiningOp();
-  }
-}
-
-/// Makes `operand` read a constant with `elements`, beside the old one.
-static void setConstant(OpBuilder &builder, OpOperand &operand,
-                        DenseElementsAttr elements) {
-  Operation *old = operand.get().getDefiningOp();
-  builder.setInsertionPoint(old);
-  operand.set(tosa::ConstOp::create(builder, old->getLoc(), elements.getType(),
-                                    elements));
-  eraseDead(old);
-}
-
 /// Gives `operand` new elements through copies of the reshapes that it came
 /// through: the constant keeps its shape, and with it everything that knows the
 /// graph by its structure.
@@ -808,7 +749,7 @@ static void setWeights(OpBuilder &builder, OpOperand &operand,
     value = copy->getResult(0);
   }
   operand.set(value);
-  eraseDead(old);
+  eraseIfDead(old);
 }
 
 void TosaRescaleCompensatePass::apply(Plan &plan) {
@@ -821,9 +762,10 @@ void TosaRescaleCompensatePass::apply(Plan &plan) {
       setWeights(builder, op->getOpOperand(kWeight), newWeights);
     if (layer->getNewZp() != layer->weightZp) {
       auto type = cast<ShapedType>(op->getOperand(kWeightZp).getType());
-      setConstant(builder, op->getOpOperand(kWeightZp),
-                  DenseElementsAttr::get(
-                      type, builder.getIntegerAttr(type.getElementType(), 0)));
+      replaceConstant(
+          builder, op->getOpOperand(kWeightZp),
+          DenseElementsAttr::get(
+              type, builder.getIntegerAttr(type.getElementType(), 0)));
     }
     SmallVector<int64_t> biases = layer->biases;
     for (auto [bias, result] : llvm::zip_equal(biases, layer->results))
@@ -835,7 +777,7 @@ void TosaRescaleCompensatePass::apply(Plan &plan) {
       for (int64_t bias : biases)
         elements.emplace_back(element.getIntOrFloatBitWidth(), bias,
                               /*isSigned=*/true);
-      setConstant(
+      replaceConstant(
           builder, op->getOpOperand(kBias),
           DenseElementsAttr::get(
               RankedTensorType::get({layer->channels}, element), elements));

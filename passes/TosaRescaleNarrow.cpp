@@ -9,8 +9,6 @@
 
 #include "llvm/Support/DebugLog.h"
 
-#include <cmath>
-
 #define DEBUG_TYPE "tosa-rescale-narrow"
 
 using namespace mlir;
@@ -52,30 +50,6 @@ private:
 };
 
 } // namespace
-
-/// Narrows every scale, or none.
-static std::optional<SmallVector<Scale>>
-narrowScales(ArrayRef<Scale> scales, const NarrowFormat &format) {
-  SmallVector<Scale> result;
-  for (const Scale &scale : scales) {
-    std::optional<Scale> narrowed = narrowScale(scale, format);
-    if (!narrowed)
-      return std::nullopt;
-    result.push_back(*narrowed);
-  }
-  return result;
-}
-
-/// The largest scale, as text: the one that a legal shift is least likely to
-/// express.
-static std::string getLargest(ArrayRef<Scale> scales) {
-  const Scale largest =
-      *llvm::max_element(scales, [](const Scale &a, const Scale &b) {
-        return std::ldexp(a.multiplier, -a.shift) <
-               std::ldexp(b.multiplier, -b.shift);
-      });
-  return (Twine(largest.multiplier) + " * 2^" + Twine(-largest.shift)).str();
-}
 
 LogicalResult TosaRescaleNarrowPass::initialize(MLIRContext *context) {
   const Location location = UnknownLoc::get(context);
@@ -160,11 +134,11 @@ TosaRescaleNarrowPass::makePlan(tosa::RescaleOp op, int64_t bits) {
     if (narrowed)
       op.emitRemark("keeps its 32-bit multiplier: no 16-bit multiplier "
                     "expresses the scale ")
-          << getLargest(*scales);
+          << describeLargest(*scales);
   }
   if (!narrowed)
     return leaveAlone(op, "no legal shift expresses the scale " +
-                              getLargest(*scales));
+                              describeLargest(*scales));
   plan.scales = std::move(*narrowed);
   return std::optional<Plan>(std::move(plan));
 }
