@@ -191,3 +191,11 @@ def test_diagnostics_are_read_line_by_line() -> None:
         ("error", "requires X, got Y"),
         ("remark", "left alone: why"),
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_real_models_run_bit_exactly(shared_models: pathlib.Path, name: str, bits: int) -> None:
+    model = tr.load(shared_models / f"{name}.tflite").narrow(bits)
+    assert model.check(2).bit_exact
