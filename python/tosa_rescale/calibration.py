@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from tosa_rescale.errors import DataError
 from tosa_rescale.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Op
+    from tosa_rescale_runtime import Module, Op
 
     from tosa_rescale.model import Model
 
@@ -51,7 +51,7 @@ class LayerStatistics:
     factors: np.ndarray
 
 
-def calibrate(model: Model, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> bytes:
+def calibrate(model: Model, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
     """Runs samples through the model and writes each MAC layer's input statistics on it.
 
     Args:
@@ -60,7 +60,7 @@ def calibrate(model: Model, inputs: Sequence[np.ndarray], progress: Progress | N
         progress: shows rate and remaining time.
 
     Returns:
-        The module's bytecode with the attributes.
+        The module with the attributes.
 
     Raises:
         DataError: there are no samples.
@@ -84,13 +84,13 @@ def calibrate(model: Model, inputs: Sequence[np.ndarray], progress: Progress | N
         module.set_attribute(op, MEAN_ATTRIBUTE, statistics.mean)
         module.set_attribute(op, SQUARE_ATTRIBUTE, statistics.square)
         module.set_attribute(op, FACTORS_ATTRIBUTE, statistics.factors)
-    return module.to_bytecode()
+    return module
 
 
 class _Measure:
     """Adds up the statistics of one layer over samples."""
 
-    def __init__(self, module: Any, op: Op) -> None:
+    def __init__(self, module: Module, op: Op) -> None:
         self._geometry = Geometry.of(module, op)
         zero_point = module.constant(op, 3)
         self._zero_point = 0 if zero_point is None else int(zero_point.reshape(-1)[0])
@@ -172,18 +172,19 @@ class Geometry:
         return self.kind == "depthwise_conv2d"
 
     @staticmethod
-    def of(module: Any, op: Op) -> Geometry:
+    def of(module: Module, op: Op) -> Geometry:
         """Reads an op's attributes and shapes."""
         weight = module.constant(op, 1)
+        assert weight is not None  # calibrate measures layers with constant weights only
         kernel = weight.shape[:2] if op.kind == "depthwise_conv2d" else weight.shape[1:3]
-        transposed = op.kind == "transpose_conv2d"
+        transposed, output = op.kind == "transpose_conv2d", module.result_shape(op)
         return Geometry(
             op.kind,
             (int(kernel[0]), int(kernel[1])),
             tuple(module.attribute(op, "out_pad" if transposed else "pad")),
             tuple(module.attribute(op, "stride")),
             (1, 1) if transposed else tuple(module.attribute(op, "dilation")),
-            tuple(module.result_shape(op)[1:3]),
+            (output[1] or 1, output[2] or 1),
         )
 
     def planes(self, x: np.ndarray) -> list[np.ndarray]:

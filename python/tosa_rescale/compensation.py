@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tosa_rescale_runtime import Executable, compare_all
+from tosa_rescale_runtime import Executable, Module, compare_all
 
 from tosa_rescale.calibration import calibrate
 from tosa_rescale.data import Dataset
 from tosa_rescale.errors import OptionError
 from tosa_rescale.options import Encoding, NarrowOptions, Scope, parse_bits, parse_enum
-from tosa_rescale.passes import Diagnostic, run_passes
+from tosa_rescale.passes import Diagnostic, PassResult, run_passes, run_passes_on
 from tosa_rescale.progress import Progress, Silent
 from tosa_rescale.synthetic import synthetic_inputs
 
@@ -126,7 +126,7 @@ class Compensator:
     def __init__(self, model: Model, inputs: list[np.ndarray] | None, progress: Progress | None = None) -> None:
         self._model, self._inputs = model, inputs
         self._outputs: tuple[np.ndarray, ...] | None = None
-        self._calibrated: bytes | None = None
+        self._calibrated: Module | None = None
         if inputs is not None:
             self._calibrated = calibrate(model, inputs, progress or Silent())
             self._outputs = self._run(model.bytecode)
@@ -144,7 +144,7 @@ class Compensator:
         Raises:
             PassError: the pass refused the module.
         """
-        data_free = self._run_passes(self._model.bytecode, options, bits_of)
+        data_free = self._run_passes(None, options, bits_of)
         if self._calibrated is None:
             return Compensated(data_free.bytecode, data_free.remarks, "data-free", None)
         calibrated = self._run_passes(self._calibrated, options, bits_of)
@@ -153,8 +153,16 @@ class Compensator:
             return Compensated(data_free.bytecode, data_free.remarks, "data-free", distances[1])
         return Compensated(calibrated.bytecode, calibrated.remarks, "calibrated", distances[0])
 
-    def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: dict[str, int] | None) -> Any:
-        return run_passes(_with_bits(bytecode, bits_of) if bits_of else bytecode, options.passes(), self._model.source)
+    def _run_passes(self, calibrated: Module | None, options: CompensateOptions, bits_of: dict[str, int] | None) -> PassResult:
+        if bits_of:
+            # A copy: the calibrated module serves other widths too.
+            text = self._model.bytecode if calibrated is None else calibrated.to_generic_text()
+            module = _with_bits(Module.parse(text, self._model.source), bits_of)
+        elif calibrated is None:
+            return run_passes(self._model.bytecode, options.passes(), self._model.source)
+        else:
+            module = calibrated
+        return run_passes_on(module, options.passes(), self._model.source)
 
     def _distance(self, bytecode: bytes) -> float:
         assert self._outputs is not None
@@ -165,11 +173,8 @@ class Compensator:
         return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs)
 
 
-def _with_bits(bytecode: bytes, bits_of: dict[str, int]) -> bytes:
-    from tosa_rescale_runtime import Module
-
-    module = Module.parse(bytecode)
+def _with_bits(module: Module, bits_of: dict[str, int]) -> Module:
     for op in module.ops():
         if op.key in bits_of:
             module.set_attribute(op, "tosa_rescale.bits", bits_of[op.key])
-    return module.to_bytecode()
+    return module

@@ -15,8 +15,12 @@ import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tosa_rescale.errors import MissingToolError, PassError
+
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import Module
 
 TOOL = "tosa-rescale-opt"
 TOOL_VARIABLE = "TOSA_RESCALE_OPT"
@@ -96,6 +100,18 @@ def run_passes(bytecode: bytes, passes: Sequence[str], source: str = "model", ti
     if done.returncode != 0:
         raise PassError(f"{source}: {_failure_message(done.returncode, diagnostics, said)}", said)
     return PassResult(done.stdout, diagnostics)
+
+
+def run_passes_on(module: Module, passes: Sequence[str], source: str = "model") -> PassResult:
+    """Runs passes over a module that Python has changed; see run_passes.
+
+    The bindings' MLIR is newer than the tool's, and for a few ops (tosa.cast) the tool cannot read its bytecode. Both
+    agree on the generic text, which is larger and slower, so it comes second.
+    """
+    try:
+        return run_passes(module.to_bytecode(), passes, source)
+    except PassError:
+        return run_passes(module.to_generic_text().encode(), passes, source)
 
 
 def parse_diagnostics(text: str) -> tuple[Diagnostic, ...]:

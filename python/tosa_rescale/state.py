@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import Any
 
+from tosa_rescale.passes import run_passes_on
 from tosa_rescale.quantization import GraphQuantization, TensorQuantization
 
 _INPUTS, _OUTPUTS, _RECIPE = "tosa_rescale.inputs", "tosa_rescale.outputs", "tosa_rescale.recipe"
@@ -34,7 +35,7 @@ def attach_state(bytecode: bytes, quantization: GraphQuantization | None, recipe
         values[_OUTPUTS] = [dataclasses.asdict(each) for each in quantization.outputs]
     for name, value in values.items():
         module.set_text_attribute(name, json.dumps(value))
-    return module.to_bytecode()
+    return run_passes_on(module, [], source).bytecode
 
 
 def read_state(bytecode: bytes, source: str) -> tuple[GraphQuantization | None, tuple[Step, ...]]:

@@ -203,6 +203,10 @@ class Module:
         """Returns the module as text for people to read; larger constants are elided."""
         return self.ir.operation.get_asm(large_elements_limit=large_elements_limit)
 
+    def to_generic_text(self) -> str:
+        """Returns the module as complete text in generic form, with locations: what MLIR releases agree on best."""
+        return self.ir.operation.get_asm(print_generic_op_form=True, enable_debug_info=True)
+
     @property
     def block(self) -> Block:
         """The body of the function."""

@@ -11,7 +11,7 @@ import tosa_rescale as tr
 from tosa_rescale.calibration import Geometry, calibrate, leading_factors
 from tosa_rescale.errors import DataError
 from tosa_rescale.synthetic import synthetic_inputs
-from tosa_rescale_runtime import Executable, Module, Tap
+from tosa_rescale_runtime import Executable, Tap
 
 
 def conv_values(x: np.ndarray, g: Geometry) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_planes_are_what_the_specifications_loops_read(geometry: Geometry) -> No
 def test_statistics_of_every_layer_match_a_direct_sum(demo_model: pathlib.Path) -> None:
     model = tr.load(demo_model)
     inputs = model.random_inputs(5)
-    module = Module.parse(calibrate(model, inputs))
+    module = calibrate(model, inputs)
     layers = [layer.op for layer in module.mac_layers()]
     seen = Executable.build(model.bytecode, taps=[Tap(op.key, operand=0) for op in layers]).run_many(*inputs)[1:]
     assert len(layers) == 11

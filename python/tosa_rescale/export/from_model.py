@@ -90,6 +90,8 @@ def _numbers(module: Module, layer: MacLayer) -> _Numbers | None:
     multiplier, shift = module.constant(layer.rescale, 1), module.constant(layer.rescale, 2)
     if multiplier is None or shift is None:
         return None
+    channels = module.result_shape(layer.op)[-1]
+    bias = np.broadcast_to(bias.reshape(-1), (channels or 1,))  # TOSA lets one element stand for all channels
     return _Numbers(layer.op.name, _zero_point_free(module, layer, weights), bias, *compact(multiplier, shift))
 
 

@@ -332,7 +332,7 @@ def write_litert(
     if unexpressed and not allow_partial:
         raise ModelError(
             f"{source}: {len(unexpressed)} narrowed multipliers cannot be expressed by scales: {_some(unexpressed)}; "
-            "narrow the accumulator scope only, or pass `allow_partial` (--allow-partial) to leave them at full width"
+            "narrow layers with constant weights only, or pass `allow_partial` (--allow-partial) to leave these at full width"
         )
     start = _archive_start(original)
     flatbuffer = original[:start]
