@@ -108,10 +108,15 @@ def evaluate(
         label: what progress calls this.
 
     Raises:
-        DataError: samples do not fit the input, or labels not the output.
+        DataError: samples do not fit the input, labels not the output, or there is nothing to compare outputs with.
         ModelError: the reference has other outputs than the model, or the engine cannot run the model.
     """
     progress = progress or Silent()
+    if data.labels is None and reference is None and keep is None:
+        raise DataError(
+            f"{data.source}: has no labels, and there is no reference model: nothing can be measured;"
+            " add labels (labels.csv, class folders, or y in the .npz) or pass --reference"
+        )
     with contextlib.ExitStack() as stack:
         if reference is not None and not isinstance(reference, OutputStore):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))

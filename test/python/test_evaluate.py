@@ -70,6 +70,15 @@ def test_labels_beyond_the_classes_are_an_error(demo: tr.Model, demo_data: pathl
         demo.evaluate(data)
 
 
+def test_data_without_labels_needs_a_reference(demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 8, 8, 1), np.uint8))
+    data = tr.load_data(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"has no labels, .* pass --reference"):
+        demo.evaluate(data)
+    found = demo.evaluate(data, reference=demo)
+    assert (found.top1, found.top5, found.agreement) == (None, None, 100.0)
+
+
 def test_the_original_is_as_accurate_on_litert_and_on_iree(demo: tr.Model, digits: tr.Dataset) -> None:
     # Kernels round differently, so values may differ; 5 of 500 digits is more than that can do.
     iree, litert = (demo.evaluate(digits, engine=engine).top1 for engine in ("iree", "litert"))
