@@ -154,7 +154,7 @@ class Compensator:
         return Compensated(calibrated.bytecode, calibrated.remarks, "calibrated", distances[0])
 
     def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: dict[str, int] | None) -> Any:
-        return run_passes(_with_bits(bytecode, bits_of) if bits_of else bytecode, options.passes(), self._model.source)
+        return run_passes(with_bits(bytecode, bits_of) if bits_of else bytecode, options.passes(), self._model.source)
 
     def _distance(self, bytecode: bytes) -> float:
         assert self._outputs is not None
@@ -165,7 +165,8 @@ class Compensator:
         return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs)
 
 
-def _with_bits(bytecode: bytes, bits_of: dict[str, int]) -> bytes:
+def with_bits(bytecode: bytes, bits_of: dict[str, int]) -> bytes:
+    """The module with a width of its own on single rescales, by key (`Op.key`)."""
     from tosa_rescale_runtime import Module
 
     module = Module.parse(bytecode)
