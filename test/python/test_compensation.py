@@ -172,9 +172,9 @@ def test_the_search_goes_layer_by_layer(demo: tr.Model, digits: tr.Dataset, tmp_
         """Narrows without compensating, so that one bit is too few for the whole."""
 
         def _run_passes(self, bytecode, options, bits_of):  # type: ignore[no-untyped-def]
-            from tosa_rescale.compensation import _with_bits
+            from tosa_rescale.compensation import with_bits
 
-            return run_passes(_with_bits(bytecode, bits_of or {}), [f"tosa-rescale-narrow=bits={options.bits}"])
+            return run_passes(with_bits(bytecode, bits_of or {}), [f"tosa-rescale-narrow=bits={options.bits}"])
 
     found = find_bits(demo, digits, tmp_path, Naive(demo, None), max_drop=3.0, per_layer=True)
     assert found.bits == 2 and found.drop <= 3.0  # 96.2 of 98.8 at 2 bits, 84.2 at 1
