@@ -10,6 +10,7 @@
 Importing this package loads neither TensorFlow nor IREE.
 """
 
+from tosa_rescale.compile_driver import compile as compile
 from tosa_rescale.data import Dataset as Dataset
 from tosa_rescale.data import Preprocessing as Preprocessing
 from tosa_rescale.data import load_data as load_data

@@ -157,7 +157,7 @@ class Compensator:
         if bits_of:
             # A copy: the calibrated module serves other widths too.
             text = self._model.bytecode if calibrated is None else calibrated.to_generic_text()
-            module = _with_bits(Module.parse(text, self._model.source), bits_of)
+            module = with_bits(Module.parse(text, self._model.source), bits_of)
         elif calibrated is None:
             return run_passes(self._model.bytecode, options.passes(), self._model.source)
         else:
@@ -173,7 +173,8 @@ class Compensator:
         return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs)
 
 
-def _with_bits(module: Module, bits_of: dict[str, int]) -> Module:
+def with_bits(module: Module, bits_of: dict[str, int]) -> Module:
+    """Writes widths of single rescales, by key (`Op.key`), on a module; gives it back."""
     for op in module.ops():
         if op.key in bits_of:
             module.set_attribute(op, "tosa_rescale.bits", bits_of[op.key])

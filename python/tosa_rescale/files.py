@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import fcntl
+import glob
 import os
 import pathlib
 import tempfile
+import time
 from collections.abc import Iterator
 
 from tosa_rescale.errors import FileKindError, OutputError
 
 PathLike = str | os.PathLike[str]
+
+STALE_SECONDS = 60  # between making a temporary file and locking it pass microseconds
 
 
 class FileKind(enum.Enum):
@@ -68,13 +73,14 @@ def atomic_write(path: PathLike) -> Iterator[pathlib.Path]:
         OutputError: the file cannot be written (no space, no permission).
     """
     path = pathlib.Path(path)
+    _remove_stale(path)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
     temporary = pathlib.Path(name)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # for _remove_stale; ends with this process, however it ends
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
@@ -83,7 +89,19 @@ def atomic_write(path: PathLike) -> Iterator[pathlib.Path]:
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}; the old file, if any, is as it was") from error
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _remove_stale(path: pathlib.Path) -> None:
+    """Removes temporary files of `path` that killed processes left: old enough to be locked, and not locked."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.????????{glob.escape(path.suffix)}"):
+        with contextlib.suppress(OSError):
+            if time.time() - temporary.stat().st_mtime < STALE_SECONDS:
+                continue
+            with open(temporary, "rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                temporary.unlink()
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:

@@ -70,9 +70,17 @@ def import_flatbuffer(data: bytes, source: str, batch: int = 1) -> Imported:
 
 
 def _make_static(data: bytes, source: str, batch: int) -> bytes:
-    # MLIR's bytecode reader can loop on a corrupt file; a sound one takes 10 ms for each megabyte.
-    limit = READ_TIMEOUT + len(data) / 1e6
-    return run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=source, timeout=limit).bytecode
+    return run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=source, timeout=_read_limit(data)).bytecode
+
+
+def require_readable(data: bytes, source: str) -> None:
+    """Raises PassError where a module cannot be read; in a process of its own, because the reader may never return."""
+    run_passes(data, [], source=source, timeout=_read_limit(data))
+
+
+def _read_limit(data: bytes) -> float:
+    """Seconds. MLIR's bytecode reader can loop on a corrupt file; a sound one takes 10 ms for each megabyte."""
+    return READ_TIMEOUT + len(data) / 1e6
 
 
 def read_file(path: pathlib.Path) -> bytes:

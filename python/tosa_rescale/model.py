@@ -18,7 +18,7 @@ from tosa_rescale.files import FileKind, PathLike, kind_of, require_writable, wr
 from tosa_rescale.importer import import_model, read_file
 from tosa_rescale.inspection import RescaleInfo, describe_rescales
 from tosa_rescale.options import NarrowOptions
-from tosa_rescale.passes import Diagnostic, run_passes
+from tosa_rescale.passes import Diagnostic, run_passes, run_passes_on
 from tosa_rescale.quantization import GraphQuantization
 from tosa_rescale.state import Step, attach_state, read_state
 
@@ -73,6 +73,15 @@ class Model:
         self.require_rescales()
         done = run_passes(self.bytecode, [f"tosa-rescale-narrow={asked.pass_options()}"], self.source)
         return self._after(done.bytecode, Step("narrow", asked.as_dict()), done.remarks)
+
+    def with_bits(self, bits_of: dict[str, int]) -> Model:
+        """Writes widths of single rescales, by key (`Op.key`), as attributes that override a pass's own width."""
+        from tosa_rescale_runtime import Module
+
+        from tosa_rescale.compensation import with_bits
+
+        marked = with_bits(Module.parse(self.bytecode, self.source), bits_of)
+        return dataclasses.replace(self, bytecode=run_passes_on(marked, [], self.source).bytecode)
 
     def compensate(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import Cli
-from tosa_rescale.compensation import CompensateOptions, Compensator, _with_bits, calibration_inputs
+from tosa_rescale.compensation import CompensateOptions, Compensator, calibration_inputs, with_bits
 from tosa_rescale.engines import make_engine
 from tosa_rescale.errors import DataError, ModelError, OptionError
 from tosa_rescale.export.from_model import compact
@@ -202,7 +202,7 @@ def test_the_search_goes_layer_by_layer(demo: tr.Model, digits: tr.Dataset, tmp_
         """Narrows without compensating, so that one bit is too few for the whole."""
 
         def _run_passes(self, calibrated, options, bits_of):  # type: ignore[no-untyped-def]
-            module = _with_bits(Module.parse(demo.bytecode), bits_of or {})
+            module = with_bits(Module.parse(demo.bytecode), bits_of or {})
             return run_passes_on(module, [f"tosa-rescale-narrow=bits={options.bits}"])
 
     found = find_bits(demo, digits, tmp_path, Naive(demo, None), max_drop=3.0, per_layer=True)
