@@ -152,6 +152,6 @@ def test_a_killed_sweep_goes_on(cli: Cli, demo_model: pathlib.Path, demo_data: p
 
 
 def test_npz_of_the_wrong_shape_is_named(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    np.savez(tmp_path / "x.npz", x=np.zeros((3, 9, 9, 1), np.uint8))
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 9, 9, 1), np.uint8), y=np.zeros(3, np.int64))
     done = cli("evaluate", demo_model, "--data", "x.npz")
     assert done.returncode == 2 and "samples have shape (9, 9, 1), the model's input takes (8, 8, 1)" in done.stderr
