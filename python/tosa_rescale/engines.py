@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -108,6 +109,36 @@ class ReferenceEngine:
         return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
+class TwinEngine:
+    """The differentiable twin in TensorFlow: integers held in floats, float32 wherever that is proven exact."""
+
+    REFERENCE = False
+    BATCH = 16
+
+    def __init__(self, model: Model, workers: int | None = None) -> None:
+        from tosa_rescale_runtime import Module
+
+        from tosa_rescale.twin import Twin
+
+        del workers  # TensorFlow has one pool of threads for the whole process
+        self._twin = Twin(Module.parse(model.bytecode, model.source), reference=self.REFERENCE)
+
+    def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
+        chunks: list[list[np.ndarray]] = []
+        for start in range(0, len(inputs[0]), self.BATCH):
+            chunk = [array[start : start + self.BATCH] for array in inputs]
+            chunks.append(self._twin.run(chunk))
+            if advance:
+                advance(len(chunk[0]))
+        return [np.concatenate(column) for column in zip(*chunks, strict=True)]
+
+
+class ReferenceTwinEngine(TwinEngine):
+    """The twin in float64 throughout."""
+
+    REFERENCE = True
+
+
 def _signless(array: np.ndarray) -> np.ndarray:
     return array.view(array.dtype.str.replace("u", "i")) if array.dtype.kind == "u" else array
 
@@ -117,6 +148,8 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     "iree-constant": IreeConstantEngine,
     "litert": LitertEngine,
     "reference": ReferenceEngine,
+    "tf": TwinEngine,
+    "tf64": ReferenceTwinEngine,
 }
 
 
@@ -145,4 +178,5 @@ def exact_engines() -> list[str]:
     """The engines at hand that must agree bit for bit."""
     from tosa_rescale.tosa_tools import reference_model_available
 
-    return ["iree", "iree-constant", *(["reference"] if reference_model_available() else [])]
+    twin = ["tf"] if importlib.util.find_spec("tensorflow") else []
+    return ["iree", "iree-constant", *twin, *(["reference"] if reference_model_available() else [])]

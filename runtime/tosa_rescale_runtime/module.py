@@ -437,6 +437,26 @@ def constant_value(value: Value) -> np.ndarray | None:
     return np.ascontiguousarray(_dense_to_numpy(attribute)).reshape(static_shape(value.type))
 
 
+def shape_value(value: Value) -> np.ndarray:
+    """Reads a `tosa.const_shape`, int64 [rank]."""
+    return np.array(value.owner.operation.attributes["values"], np.int64)
+
+
+def element_type(tensor: Type) -> tuple[int, bool]:
+    """Returns the width of a tensor's integer elements and whether they are unsigned; (0, False) for a shape.
+
+    Raises:
+        ModuleError: the elements are no integers.
+
+    """
+    if not isinstance(tensor, ir.RankedTensorType):
+        return 0, False
+    element = ir.RankedTensorType(tensor).element_type
+    if not isinstance(element, ir.IntegerType):
+        raise ModuleError(f"requires integer elements, got `{tensor}`")
+    return element.width, element.is_unsigned
+
+
 def _dense_to_numpy(attribute: Any) -> np.ndarray:
     element = ir.RankedTensorType(attribute.type).element_type
     shape = static_shape(attribute.type)

@@ -15,7 +15,9 @@ from tosa_rescale.version import versions
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_ENGINES_HELP = "iree (multipliers and weights as parameters), iree-constant, litert, reference"
+_ENGINES_HELP = (
+    "iree (multipliers and weights as parameters), iree-constant, tf (the twin), tf64 (in float64), litert, reference"
+)
 
 
 def _choice(kind: Any) -> click.Choice:
@@ -381,6 +383,7 @@ def sweep(
 @click.option("--engines", help=f"At least two, by comma ({_ENGINES_HELP}). Default: all at hand that must agree.")
 @click.option("--inputs", type=click.IntRange(min=1), default=8, show_default=True, help="Number of random samples.")
 @click.option("--data", type=click.Path(), help="Images or .npz instead of random samples.")
+@click.option("--layers", is_flag=True, help="Compare the differentiable twin with IREE at every rescale as well.")
 @_seed
 @_data_options
 @_workers
@@ -391,6 +394,7 @@ def check(
     engines: str | None,
     inputs: int,
     data: str | None,
+    layers: bool,
     seed: int,
     workers: int | None,
     json_file: str | None,
@@ -405,7 +409,7 @@ def check(
     loaded = _load(model)
     what = _load_data(data, preprocessing, take, leave_out) if data else inputs
     names = [name.strip() for name in engines.split(",")] if engines else None
-    result = loaded.check(what, engines=names, seed=seed, workers=workers, progress=_progress(quiet))
+    result = loaded.check(what, engines=names, seed=seed, workers=workers, layers=layers, progress=_progress(quiet))
     print_check(result, _console())
     _write_json(json_file, result.as_dict())
     return 0 if result.bit_exact else 1

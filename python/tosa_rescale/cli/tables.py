@@ -87,6 +87,17 @@ def print_check(result: CheckResult, console: Console) -> None:
     for engines, compared in result.pairs.items():
         table.add_row(" = ".join(engines), str(compared.values), str(compared.mismatches), str(compared.max_lsb))
     console.print(table)
+    if result.layers:
+        values = sum(compared.values for compared in result.layers.values())
+        first = result.first_difference
+        console.print(
+            f"{len(result.layers)} rescales, twin = iree: {values} values, "
+            + (
+                "no mismatch"
+                if first is None
+                else f"first differing: {first[0]}, {first[1].mismatches} of {first[1].values}, by up to {first[1].max_lsb}"
+            )
+        )
     console.print(f"{result.samples} samples: {'bit-exact' if result.bit_exact else 'NOT bit-exact'}")
 
 
