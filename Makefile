@@ -8,7 +8,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-passes test-python test-slow docs format lint bench clean
+.PHONY: help install demo test test-passes test-python test-slow fuzz docs format lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ test-python: $(STAMP) ## pytest only
 
 test-slow: $(STAMP) ## the slow tier: whole models over many widths
 	$(BIN)/pytest -q -m slow
+
+fuzz: $(STAMP) ## 2,000 mutated files, and properties with many examples (minutes)
+	$(BIN)/python test/fuzz/fuzz.py --count 2000
+	TOSA_RESCALE_FUZZ=large $(BIN)/pytest -q -n $(CORES) test/python/test_properties.py
 
 docs: $(STAMP) ## renew docs/passes.md from passes/Passes.td
 	cp "$$($(BIN)/python -c 'import pathlib, tosa_rescale; print(pathlib.Path(tosa_rescale.__file__).parent)')/passes.md" docs/passes.md

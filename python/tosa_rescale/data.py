@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import hashlib
 import pathlib
-import zipfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -195,8 +194,12 @@ def _load_npz(path: pathlib.Path, preprocessing: Preprocessing) -> Dataset:
             if "x" not in archive:
                 raise DataError(f"{path}: has no array `x`; save it with numpy.savez(path, x=samples, y=labels)")
             x, y = archive["x"], archive.get("y")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds on corrupt files, and MemoryError on wrong shapes
         raise DataError(f"{path}: not a readable .npz of plain arrays") from error
+    if not all(isinstance(each, np.ndarray) for each in (x, y) if each is not None):  # members without NumPy's header
+        raise DataError(f"{path}: not a readable .npz of plain arrays")
     if x.ndim < 2:
         raise DataError(f"{path}: `x` has shape {x.shape}; needs samples along the first dimension")
     if y is not None and (y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer)):

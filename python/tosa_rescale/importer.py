@@ -16,7 +16,6 @@ from tosa_rescale.quantization import GraphQuantization, read_flatbuffer
 from tosa_rescale.tosa_tools import deserialize
 
 CONVERTER = pathlib.Path(__file__).parent / "_converter.py"
-CONVERTER_TIMEOUT = 600  # seconds; a model of 100 MB takes under 10
 READ_TIMEOUT = 8  # seconds, and one more for each megabyte
 
 
@@ -79,7 +78,7 @@ def require_readable(data: bytes, source: str) -> None:
 
 
 def _read_limit(data: bytes) -> float:
-    """Seconds. MLIR's bytecode reader can loop on a corrupt file; a sound one takes 10 ms for each megabyte."""
+    """Seconds. Converter and bytecode reader can loop on a corrupt file; a sound one takes them 100 ms for each megabyte."""
     return READ_TIMEOUT + len(data) / 1e6
 
 
@@ -101,9 +100,9 @@ def _convert_flatbuffer(data: bytes, source: str) -> bytes:
         (pathlib.Path(folder) / "model.tflite").write_bytes(data)
         argv = [sys.executable, "-P", str(CONVERTER), "model.tflite", "model.mlirbc"]
         try:
-            done = subprocess.run(argv, cwd=folder, capture_output=True, check=False, timeout=CONVERTER_TIMEOUT)
+            done = subprocess.run(argv, cwd=folder, capture_output=True, check=False, timeout=_read_limit(data))
         except subprocess.TimeoutExpired:
-            raise ModelError(f"{source}: the converter did not end within {CONVERTER_TIMEOUT} s") from None
+            raise ModelError(f"{source}: the converter did not end within {_read_limit(data):.0f} s (corrupt file?)") from None
         converted = pathlib.Path(folder) / "model.mlirbc"
         if done.returncode != 0 or not converted.is_file():
             raise ModelError(

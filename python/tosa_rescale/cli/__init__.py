@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 
 import click
 
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     from tosa_rescale.errors import TosaRescaleError
 
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images; what cannot be read is named as an error
     try:
         result = group.main(args=arguments, prog_name="tosa-rescale", standalone_mode=False)
         return result if isinstance(result, int) else 0
