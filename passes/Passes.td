@@ -103,6 +103,59 @@ def TosaRescaleNarrowPass : Pass<"tosa-rescale-narrow", "::mlir::func::FuncOp"> 
   ];
 }
 
+def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
+  let summary = "Change the scales of tensors so that the multipliers between them get narrow";
+  let description = [{
+    The multipliers of an addition, a mean or a product are ratios of the scales of the tensors that meet there. This pass gives each such tensor a new
+    scale `S' = S * f`, so that these ratios become multipliers of `bits` bits, with one bit powers of two. What makes and reads the tensor
+    makes up for it: a multiplier from tensor a to tensor b becomes `M * f_a / f_b`; a convolution that reads a tensor has its bias divided by f; the bounds of `clamp`
+    move in proportion about the zero point and stay within the type. Weights and zero points stay. In real arithmetic the network computes what it did;
+    integers differ by rounding, and where f is below 1 by clipping.
+
+    Multipliers behind convolutions with constant weights may become anything: `tosa-rescale-compensate` narrows them afterwards, and the whole network is narrow.
+
+    **Factors.** Tensors connected by `reshape`, `concat`, `pad`, pools, `clamp` and the like share a factor, and so do the operands and the result of `add`. Within a
+    group each scale is rounded up to the grid, but may shrink by the part `clipping`, so that the outermost values saturate. A group has one free constant, searched over an octave for
+    the least sum of f^2. f of a product of two tensors is that of one times that of the other. With more than 8 bits no factor is needed.
+
+    **What keeps its scale**: inputs and outputs of the graph, constants, tensors that tables and other operations not named here read or make, and tensors without a known zero point.
+    Where such scales contradict each other, the smallest set of multipliers that the pass finds keeps its width: each yields a remark that says why, and gets `tosa_rescale.bits = 31`, so that later passes leave it alone. With `strict` it
+    is an error, and nothing changes.
+
+    An op that makes a tensor of 8 or 16 bits with a new scale gets the attribute `tosa_rescale.scale_factor`, f as f64; running the pass again multiplies them.
+
+    Before, `a` scaled by 0.75 * 2^-8 meets another tensor in an addition as 0.75 * 2^-1 of its scale:
+
+    ```mlir
+    %a = tosa.rescale %acc, %m0, %s0, %izp, %zp {...}      // 1610612736 * 2^-39
+    %wide = tosa.rescale %a, %m1, %s1, %zp, %izp {...}     // 1610612736 * 2^-32
+    ```
+
+    After `--tosa-rescale-align="bits=1"` with f = 4/3:
+
+    ```mlir
+    %a = tosa.rescale %acc, %m0, %s0, %izp, %zp {tosa_rescale.scale_factor = 1.3333333333333333 : f64, ...}  // 1207959552 * 2^-39
+    %wide = tosa.rescale %a, %m1, %s1, %zp, %izp {...}     // 1073741824 * 2^-31
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let options = [
+    Option<"bits", "bits", "int64_t", /*default=*/"0",
+           "Significant bits of a multiplier between tensors, 1 to 31 (required)">,
+    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
+           "Do not count the leading one: bits + 1 significant bits">,
+    Option<"clipping", "clipping", "double", /*default=*/"0.1",
+           "Part by which a scale may shrink, 0 to 0.5">,
+    Option<"strict", "strict", "bool", /*default=*/"false",
+           "Fail where a multiplier must stay wide">,
+  ];
+  let statistics = [
+    Statistic<"numAligned", "num-aligned", "Number of tensors with a new scale">,
+    Statistic<"numRewritten", "num-rewritten", "Number of rescales with new multipliers">,
+    Statistic<"numWide", "num-wide", "Number of rescales that must stay wide">,
+  ];
+}
+
 def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::FuncOp"> {
   let summary = "Narrow multipliers and fold the difference into weights and biases";
   let description = [{
