@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
 DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
@@ -19,32 +20,36 @@ $(VENV)/bin/python:
 
 # Not editable: what is tested is what a user installs.
 $(STAMP): $(VENV)/bin/python $(SOURCES)
-	$(BIN)/pip install --quiet '.[report,test]'
+	$(BIN)/pip install --quiet '.[report]'
 	@touch $@
 
-$(DEV_STAMP): $(STAMP)
-	$(BIN)/pip install --quiet '.[report,test,dev]'
+$(TEST_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet '.[report,train,test]'
 	@touch $@
 
-install: $(STAMP) ## install the package with its tests' requirements into .venv
+$(DEV_STAMP): $(TEST_STAMP)
+	$(BIN)/pip install --quiet '.[report,train,test,dev]'
+	@touch $@
+
+install: $(STAMP) ## install the package into .venv
 
 demo: $(STAMP) ## install, then run the demo; the report goes to demo-report/
 	$(BIN)/tosa-rescale demo -o demo-report
 
-test: $(STAMP) ## everything that is fast: lit, C++ unit tests, pytest
+test: $(TEST_STAMP) ## everything that is fast: lit, C++ unit tests, pytest
 	$(BIN)/lit -sv -j $(CORES) test/passes test/unit
 	$(BIN)/pytest -q -n $(CORES) -m 'not slow'
 
-test-passes: $(STAMP) ## lit and C++ unit tests only
+test-passes: $(TEST_STAMP) ## lit and C++ unit tests only
 	$(BIN)/lit -sv -j $(CORES) test/passes test/unit
 
-test-python: $(STAMP) ## pytest only
+test-python: $(TEST_STAMP) ## pytest only
 	$(BIN)/pytest -q -n $(CORES) -m 'not slow'
 
-test-slow: $(STAMP) ## the slow tier: whole models over many widths
+test-slow: $(TEST_STAMP) ## the slow tier: whole models over many widths
 	$(BIN)/pytest -q -m slow
 
-fuzz: $(STAMP) ## 2,000 mutated files, and properties with many examples (minutes)
+fuzz: $(TEST_STAMP) ## 2,000 mutated files, and properties with many examples (minutes)
 	$(BIN)/python test/fuzz/fuzz.py --count 2000
 	TOSA_RESCALE_FUZZ=large $(BIN)/pytest -q -n $(CORES) test/python/test_properties.py
 
