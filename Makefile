@@ -23,9 +23,9 @@ $(STAMP): $(VENV)/bin/python $(SOURCES)
 	$(BIN)/pip install --quiet '.[report]'
 	@touch $@
 
-$(TEST_STAMP): $(STAMP)
+$(TEST_STAMP): $(VENV)/bin/python $(SOURCES)
 	$(BIN)/pip install --quiet '.[report,train,test]'
-	@touch $@
+	@touch $(STAMP) $@
 
 $(DEV_STAMP): $(TEST_STAMP)
 	$(BIN)/pip install --quiet '.[report,train,test,dev]'
