@@ -3,8 +3,8 @@
 
 Usage: python test/conformance/official.py FOLDER [--take N]
 
-FOLDER is what tosa_verif_conformance_generator wrote. Left out is INEXACT_ROUND, which IREE refuses, multipliers that are inputs,
-and the tests of wrong graphs. Many tests make one module, because a process and a compilation for each would take an hour.
+FOLDER is what tosa_verif_conformance_generator wrote. Left out is INEXACT_ROUND, which IREE refuses, multipliers that are
+inputs, and tests of wrong graphs. Many tests make one module, because a process and a compilation for each would take an hour.
 
 A multiplier that rounds up to the next power of two leaves half the range of values, and one that grows can leave int32 behind
 it. The tests fill their ranges, so their inputs are clipped to what the narrowed rescale allows; how many values that changes
