@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-passes test-python test-slow fuzz docs format lint bench clean
+.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance docs format lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,28 @@ fuzz: $(TEST_STAMP) ## 2,000 mutated files, and properties with many examples (m
 	$(BIN)/python test/fuzz/fuzz.py --count 2000
 	TOSA_RESCALE_FUZZ=large $(BIN)/pytest -q -n $(CORES) test/python/test_properties.py
 
+faults: $(STAMP) ## kill sweep, compensate and compile 50 times each, shared cache, full disk (an hour)
+	$(BIN)/python test/faults/faults.py --tries 50
+
+# An environment of its own: tosa-tools pins packages against ours.
+.venv-conformance/.installed:
+	$(PYTHON) -m venv .venv-conformance
+	.venv-conformance/bin/pip install --quiet tosa-tools==2026.8.0
+	@touch $@
+
+# The generator runs its sibling programs by name, and wants every path.
+.venv-conformance/suite: .venv-conformance/.installed
+	rm -rf $@.part $@.build
+	P=$$(echo $(CURDIR)/.venv-conformance/lib/python3*/site-packages); PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" \
+	tosa_verif_conformance_generator --operators rescale --profile tosa-pro-int --extension all --output-type both -j $(CORES) \
+	  --ref-model-path $$P/bin/tosa_reference_model --schema-path $$P/bin/tosa.fbs --flatc-path $$P/bin/flatc \
+	  --generate-lib-path $$P/tosa_reference_model/libtosa_reference_generate_lib.so --build-directory $@.build --output-directory $@.part
+	mv $@.part $@
+
+conformance: $(STAMP) .venv-conformance/suite ## compare with the TOSA reference model: RESCALE's own tests and its corners, at many widths
+	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/edges.py
+	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/official.py .venv-conformance/suite
+
 docs: $(STAMP) ## renew docs/passes.md from passes/Passes.td
 	cp "$$($(BIN)/python -c 'import pathlib, tosa_rescale; print(pathlib.Path(tosa_rescale.__file__).parent)')/passes.md" docs/passes.md
 
@@ -65,4 +87,4 @@ lint: $(DEV_STAMP) ## what pre-commit checks, on all files
 	$(BIN)/pre-commit run --all-files
 
 clean: ## remove what builds and tests leave behind, the virtual environment included
-	rm -rf $(VENV) build demo-report .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-conformance build demo-report .pytest_cache .ruff_cache .hypothesis
