@@ -45,6 +45,9 @@ class CompensateOptions:
         elementwise_bits: width for these, with scope all; None: as `bits`.
         encoding: how a multiplier stands in the op.
         promote: give legacy per-tensor layers one multiplier for each channel.
+        align: with scope all, change activation scales so that the element-wise multipliers become narrow by themselves.
+        clipping: part by which alignment may shrink a scale, 0..0.5.
+        strict: fail where scales contradict each other; else the multipliers that must stay wide are named in the remarks.
 
     Raises:
         OptionError: a value is out of range or contradicts another.
@@ -55,6 +58,9 @@ class CompensateOptions:
     elementwise_bits: int | None = None
     encoding: Encoding = Encoding.ALIGNED
     promote: bool = True
+    align: bool = True
+    clipping: float = 0.1
+    strict: bool = False
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -62,13 +68,27 @@ class CompensateOptions:
         set_(self, "scope", parse_enum(Scope, self.scope, "scope"))
         set_(self, "encoding", parse_enum(Encoding, self.encoding, "encoding"))
         self.narrow_options()  # the same limits hold for both passes
+        if not 0 <= self.clipping <= 0.5:
+            raise OptionError(f"clipping: {self.clipping} is out of range; give 0 to 0.5")
+        if self.strict and not self.aligns:
+            raise OptionError("strict: contradicting scales come from alignment; use scope all, with align")
 
     def narrow_options(self) -> NarrowOptions:
         """The options for the rescales that have no weights to fold into."""
         return NarrowOptions(self.bits, scope=self.scope, elementwise_bits=self.elementwise_bits, encoding=self.encoding)
 
+    @property
+    def aligns(self) -> bool:
+        """Whether activation scales change."""
+        return self.align and self.scope is Scope.ALL
+
+    def align_pass(self) -> str:
+        """The pass that changes activation scales, with its options."""
+        bits = self.elementwise_bits or self.bits
+        return f"tosa-rescale-align=bits={bits} clipping={self.clipping} strict={str(self.strict).lower()}"
+
     def passes(self) -> list[str]:
-        """The passes to run, with their options."""
+        """The passes to run after alignment, with their options."""
         own = f"bits={self.bits} encoding={self.encoding.value} promote={str(self.promote).lower()}"
         after = [f"tosa-rescale-narrow={self.narrow_options().pass_options()}"] if self.scope is Scope.ALL else []
         return [f"tosa-rescale-compensate={own}", *after]
@@ -115,7 +135,7 @@ def calibration_inputs(
 
 
 class Compensator:
-    """Compensates one model at several widths: samples are run through the original once.
+    """Compensates one model at several widths: samples are run through the original, and each aligned one, once.
 
     Args:
         model: the original.
@@ -125,10 +145,10 @@ class Compensator:
 
     def __init__(self, model: Model, inputs: list[np.ndarray] | None, progress: Progress | None = None) -> None:
         self._model, self._inputs = model, inputs
+        self._progress = progress or Silent()
+        self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
-        self._calibrated: Module | None = None
         if inputs is not None:
-            self._calibrated = calibrate(model, inputs, progress or Silent())
             self._outputs = self._run(model.bytecode)
 
     def compensate(self, options: CompensateOptions, bits_of: dict[str, int] | None = None) -> Compensated:
@@ -144,25 +164,32 @@ class Compensator:
         Raises:
             PassError: the pass refused the module.
         """
-        data_free = self._run_passes(None, options, bits_of)
-        if self._calibrated is None:
-            return Compensated(data_free.bytecode, data_free.remarks, "data-free", None)
-        calibrated = self._run_passes(self._calibrated, options, bits_of)
+        start, remarks = self._model.bytecode, ()
+        if options.aligns:
+            aligned = run_passes(start, [options.align_pass()], self._model.source)
+            start, remarks = aligned.bytecode, aligned.remarks
+        data_free = self._run_passes(start, options, bits_of)
+        if self._inputs is None:
+            return Compensated(data_free.bytecode, (*remarks, *data_free.remarks), "data-free", None)
+        calibrated = self._run_passes(self._calibrate(start), options, bits_of)
         distances = [self._distance(each.bytecode) for each in (calibrated, data_free)]
         if distances[1] < distances[0]:
-            return Compensated(data_free.bytecode, data_free.remarks, "data-free", distances[1])
-        return Compensated(calibrated.bytecode, calibrated.remarks, "calibrated", distances[0])
+            return Compensated(data_free.bytecode, (*remarks, *data_free.remarks), "data-free", distances[1])
+        return Compensated(calibrated.bytecode, (*remarks, *calibrated.remarks), "calibrated", distances[0])
 
-    def _run_passes(self, calibrated: Module | None, options: CompensateOptions, bits_of: dict[str, int] | None) -> PassResult:
+    def _calibrate(self, bytecode: bytes) -> bytes:
+        """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
+        assert self._inputs is not None
+        if bytecode not in self._calibrated:
+            measured = calibrate(dataclasses.replace(self._model, bytecode=bytecode), self._inputs, self._progress)
+            self._calibrated[bytecode] = run_passes_on(measured, [], self._model.source).bytecode
+        return self._calibrated[bytecode]
+
+    def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: dict[str, int] | None) -> PassResult:
         if bits_of:
-            # A copy: the calibrated module serves other widths too.
-            text = self._model.bytecode if calibrated is None else calibrated.to_generic_text()
-            module = with_bits(Module.parse(text, self._model.source), bits_of)
-        elif calibrated is None:
-            return run_passes(self._model.bytecode, options.passes(), self._model.source)
-        else:
-            module = calibrated
-        return run_passes_on(module, options.passes(), self._model.source)
+            marked = with_bits(Module.parse(bytecode, self._model.source), bits_of)
+            return run_passes_on(marked, options.passes(), self._model.source)
+        return run_passes(bytecode, options.passes(), self._model.source)
 
     def _distance(self, bytecode: bytes) -> float:
         assert self._outputs is not None

@@ -22,6 +22,7 @@ class RescaleInfo:
         rounding_mode: SINGLE_ROUND, DOUBLE_ROUND or INEXACT_ROUND.
         bits: significant bits of the widest multiplier, from the leading to the last one; None if not constant.
         shift_min, shift_max: range of the shifts as they stand in the op; None if not constant.
+        scale_factor: what alignment multiplied the scale of its result by; 1 where that is as it was.
         violations: rules of the TOSA specification that it breaks or cannot be proved to keep.
     """
 
@@ -35,6 +36,7 @@ class RescaleInfo:
     shift_min: int | None
     shift_max: int | None
     violations: tuple[str, ...]
+    scale_factor: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -72,6 +74,7 @@ def describe_rescales(bytecode: bytes) -> list[RescaleInfo]:
                 shift_min=None if shift is None else int(shift.min()),
                 shift_max=None if shift is None else int(shift.max()),
                 violations=tuple(rescale.info.get("violations", ())),
+                scale_factor=rescale.scale_factor,
             )
         )
     return described

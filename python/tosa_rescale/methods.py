@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tosa_rescale.compensation import CALIBRATION_SAMPLES, CompensateOptions, Compensator, calibration_inputs
 from tosa_rescale.data import Dataset
-from tosa_rescale.options import NarrowOptions
+from tosa_rescale.options import NarrowOptions, Scope
 from tosa_rescale.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -58,10 +58,16 @@ def _narrow(context: MethodContext, options: NarrowOptions) -> Model:
 
 
 def _compensate(context: MethodContext, options: NarrowOptions) -> Model:
-    asked = CompensateOptions(options.bits, options.scope, options.elementwise_bits, options.encoding)
+    asked = CompensateOptions(options.bits, options.scope, options.elementwise_bits, options.encoding, align=False)
+    return context.model.compensated_by(context.compensator, asked)
+
+
+def _align(context: MethodContext, options: NarrowOptions) -> Model:
+    """Every rescale of the network, whatever the scope."""
+    asked = CompensateOptions(options.bits, Scope.ALL, options.elementwise_bits, options.encoding)
     return context.model.compensated_by(context.compensator, asked)
 
 
 Method = Callable[[MethodContext, NarrowOptions], "Model"]
 
-METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate}
+METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align}

@@ -117,6 +117,7 @@ class Rescale:
         output_bits: width of the output's elements.
         shape: shape of the tensor; None stands for a dynamic extent.
         info: the attribute `tosa_rescale.info` as Python values; empty when absent.
+        scale_factor: the attribute `tosa_rescale.scale_factor`, what the scale of its result was multiplied by; 1 when absent.
 
     """
 
@@ -135,6 +136,7 @@ class Rescale:
     output_bits: int
     shape: tuple[int | None, ...]
     info: dict[str, Any]
+    scale_factor: float = 1.0
 
 
 class Module:
@@ -310,6 +312,26 @@ class Module:
     def result_shape(self, op: Op) -> tuple[int | None, ...]:
         """Returns the shape of an op's first result."""
         return tensor_shape(op.operation.results[0].type)
+
+    def tensor_name(self, op: Op) -> str | None:
+        """The whole name of the source tensor that an op belongs to: what the location says, joined names included."""
+
+        def names(location: Any) -> list[str]:
+            if isinstance(location, ir.NameLoc):
+                return [location.name_str]
+            if isinstance(location, ir.FusedLoc):
+                return [name for child in location.locations for name in names(child)]
+            return []
+
+        return ";".join(names(op.operation.location)) or None
+
+    def result_bits(self, op: Op) -> int | None:
+        """Width of the elements of an op's only result; None where it has none, several, or one that is no integer tensor."""
+        results = list(op.operation.results)
+        if len(results) != 1 or not isinstance(results[0].type, ir.ShapedType):
+            return None
+        element = ir.ShapedType(results[0].type).element_type
+        return element.width if isinstance(element, ir.IntegerType) else None
 
     def constant(self, op: Op, operand: int) -> np.ndarray | None:
         """Reads a constant operand.
@@ -590,6 +612,7 @@ def read_rescale(op: Op) -> Rescale:
         output_bits=_element_bits(operation.result.type),
         shape=tensor_shape(operation.result.type),
         info=attribute_to_python(attributes["tosa_rescale.info"]) if "tosa_rescale.info" in attributes else {},
+        scale_factor=float(attributes["tosa_rescale.scale_factor"].value) if "tosa_rescale.scale_factor" in attributes else 1.0,
         **flag,
     )
 

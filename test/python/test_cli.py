@@ -23,6 +23,7 @@ def test_narrow_writes_a_model_that_info_reads(cli: Cli, demo_model: pathlib.Pat
     rows = json.loads((tmp_path / "info.json").read_text())
     assert set(rows[0]) == {
         "name", "op", "scope", "channels", "scale32", "rounding_mode", "bits", "shift_min", "shift_max", "violations",
+        "scale_factor",
     }  # fmt: skip
     assert max(row["bits"] for row in rows if row["scope"] == "accumulator") == 4
 

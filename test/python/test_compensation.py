@@ -201,8 +201,8 @@ def test_the_search_goes_layer_by_layer(demo: tr.Model, digits: tr.Dataset, tmp_
     class Naive(Compensator):
         """Narrows without compensating, so that one bit is too few for the whole."""
 
-        def _run_passes(self, calibrated, options, bits_of):  # type: ignore[no-untyped-def]
-            module = with_bits(Module.parse(demo.bytecode), bits_of or {})
+        def _run_passes(self, bytecode, options, bits_of):  # type: ignore[no-untyped-def]
+            module = with_bits(Module.parse(bytecode), bits_of or {})
             return run_passes_on(module, [f"tosa-rescale-narrow=bits={options.bits}"])
 
     found = find_bits(demo, digits, tmp_path, Naive(demo, None), max_drop=3.0, per_layer=True)

@@ -210,6 +210,14 @@ def narrow(model: str, output: str, bits: str, allow_partial: bool, force: bool,
 @click.option(
     "--encoding", type=_choice(Encoding), default="aligned", show_default=True, help="How a multiplier stands in the op."
 )
+@click.option(
+    "--align/--no-align",
+    default=True,
+    show_default=True,
+    help="With --scope all: change activation scales so that all multipliers become narrow.",
+)
+@click.option("--clipping", type=float, default=0.1, show_default=True, help="Part by which alignment may shrink a scale.")
+@click.option("--strict", is_flag=True, help="Fail where alignment must leave multipliers wide.")
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Give per-tensor layers a multiplier a channel.")
 @click.option("--data", type=click.Path(), help="With --bits auto: what accuracy is measured on.")
 @click.option("--max-drop", type=float, default=0.5, show_default=True, help="With --bits auto: points that may be lost.")
@@ -319,7 +327,7 @@ def evaluate(
 @_model
 @click.option("--data", required=True, type=click.Path(), help="Images or .npz.")
 @click.option("--bits", default="32,8,6,5,4,3,2,1", show_default=True, help="Widths by comma; 32 stands for the original.")
-@click.option("--methods", default="narrow", show_default=True, help="By comma: narrow, compensate.")
+@click.option("--methods", default="narrow", show_default=True, help="By comma: narrow, compensate, align.")
 @_calibration
 @_samples
 @_seed

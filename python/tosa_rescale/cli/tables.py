@@ -22,13 +22,16 @@ def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:
     """One row a rescale, then the violations, then a summary."""
     table = rich.table.Table()
     table.add_column("name", overflow="ellipsis", no_wrap=True)
-    for column in ("op", "scope", "channels", "type", "rounding", "bits", "shift"):
-        table.add_column(column, justify="right" if column in ("channels", "bits", "shift") else "left", no_wrap=True)
+    aligned = any(each.scale_factor != 1 for each in rescales)
+    for column in ("op", "scope", "channels", "type", "rounding", "bits", "shift", *(["factor"] if aligned else [])):
+        right = column in ("channels", "bits", "shift", "factor")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for each in rescales:
         bits = "not constant" if each.bits is None else str(each.bits)
         shift = "-" if each.shift_min is None else f"{each.shift_min}..{each.shift_max}"
         kind, rounding = "scale32" if each.scale32 else "scale16", each.rounding_mode.removesuffix("_ROUND").lower()
-        table.add_row(each.name, each.op, each.scope, str(each.channels), kind, rounding, bits, shift)
+        factor = [f"{each.scale_factor:.4f}"] if aligned else []
+        table.add_row(each.name, each.op, each.scope, str(each.channels), kind, rounding, bits, shift, *factor)
     console.print(table)
     for each in rescales:
         for violation in each.violations:
@@ -39,6 +42,7 @@ def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:
     console.print(
         f"{len(rescales)} rescales, {sum(each.channels for each in rescales)} multipliers;"
         f" widest {max(known, default=0)} bits; {shifts} pure shifts; {broken} with violations"
+        + (f"; {sum(each.scale_factor != 1 for each in rescales)} results have a new scale" if aligned else "")
     )
 
 

@@ -41,12 +41,14 @@ def run_demo(folder: pathlib.Path, console: Console, progress: Progress) -> int:
         f"{MODEL.name}: {len(rescales)} rescales, {sum(r.channels for r in rescales)} multipliers of up to"
         f" {max(r.bits or 0 for r in rescales)} bits; {len(data)} digits it has not seen in training."
     )
-    result = sweep(model, data, folder, methods=("narrow", "compensate"), force=True, progress=progress)
+    result = sweep(model, data, folder, methods=("narrow", "compensate", "align"), force=True, progress=progress)
     print_sweep(result, console)
 
-    shift_only = model.compensate(bits=1, progress=progress)
+    shift_only = model.compensate(bits=1, scope="all", progress=progress)
+    widest = max(r.bits or 0 for r in shift_only.info())
     console.print(
-        "Compensated at k = 1, no layer multiplies: its rescales are shifts. Two ways to compile it agree bit for bit:"
+        f"Aligned and compensated at k = 1, the whole network has no multiplier: its widest has {widest} bit, a shift."
+        " Two ways to compile it agree bit for bit:"
     )
     verdict = shift_only.check(data.take(64), engines=("iree", "iree-constant"), progress=progress)
     print_check(verdict, console)

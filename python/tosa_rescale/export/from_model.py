@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tosa_rescale.errors import ModelError
-from tosa_rescale.export.litert import LayerPatch, MacOp, litert_layers, match_layers, write_litert
+from tosa_rescale.export.litert import (
+    LayerPatch,
+    MacOp,
+    litert_layers,
+    match_layers,
+    spread_factors,
+    tensor_scales,
+    write_litert,
+)
 from tosa_rescale.importer import import_flatbuffer
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import MacLayer, Module, Rescale
 
     from tosa_rescale.model import Model
+
+SCALE_FACTOR_ATTRIBUTE = "tosa_rescale.scale_factor"
+SAME_SCALE = 2.0**-20  # in log2: what float32 scales leave of a ratio
 
 
 def to_litert(model: Model, flatbuffer: bytes, allow_partial: bool = False) -> bytes:
@@ -41,19 +52,38 @@ def to_litert(model: Model, flatbuffer: bytes, allow_partial: bool = False) -> b
         raise ModelError(f"{model.source}: the flatbuffer does not belong to the model; give the one it was imported from")
     rows = match_layers(litert_layers(flatbuffer, model.source), [_mac_op(old, each) for each in old_layers], model.source)
 
+    factors = _scale_factors(new)
     numbers = [_numbers(new, layer) for layer in layers]
     changed = [n != o for n, o in zip(numbers, (_numbers(old, layer) for layer in old_layers), strict=True)]
     expressible = {layer.rescale.key for layer in layers if layer.rescale and new.constant(layer.op, 1) is not None}
     unexpressed = _narrowed_elsewhere(new, old, expressible)
-    if not any(changed) and not unexpressed:
+    if not any(changed) and not unexpressed and not factors:
         return flatbuffer
-    whole = any(row.input.dtype == "uint8" for row in rows)  # a uint8 file is written anew as an int8 one
+    # A uint8 file is written anew as an int8 one; new activation scales change what every layer's multiplier is derived from.
+    whole = bool(factors) or any(row.input.dtype == "uint8" for row in rows)
     patches = [
         n.patch(row.operator, model.source)
         for row, n, c in zip(rows, numbers, changed, strict=True)
         if n is not None and (c or whole)
     ]
-    return write_litert(flatbuffer, patches, unexpressed=unexpressed, allow_partial=allow_partial, source=model.source)
+    scales = _activation_scales(flatbuffer, factors, model.source) if factors else {}
+
+    def write(left: list[str]) -> bytes:
+        return write_litert(
+            flatbuffer,
+            patches,
+            activation_scales=scales,
+            unexpressed=left,
+            allow_partial=allow_partial,
+            source=model.source,
+        )
+
+    if not scales:
+        return write(unexpressed)
+    written = write([])
+    back = Module.parse(import_flatbuffer(written, model.source).bytecode, model.source)
+    left = _not_read_back(new, back)
+    return write(left) if left else written
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,6 +149,67 @@ def _zero_point_free(module: Module, layer: MacLayer, weights: np.ndarray) -> np
 def _mac_op(module: Module, layer: MacLayer) -> MacOp:
     weights = module.constant(layer.op, 1)
     return MacOp(layer.op.name, layer.op.kind, None if weights is None else _zero_point_free(module, layer, weights))
+
+
+def _scale_factors(module: Module) -> dict[str, float]:
+    """What the scale of each source tensor was multiplied by; empty where all are 1.
+
+    A source operator may have become several ops of one name; the last one of 8 or 16 bits makes the tensor.
+    """
+    factors: dict[str, float] = {}
+    for op in module.ops():
+        name = module.tensor_name(op)
+        if name is not None and module.result_bits(op) in (8, 16):
+            factors[name] = module.attribute(op, SCALE_FACTOR_ATTRIBUTE) or 1.0
+    return factors if any(factor != 1 for factor in factors.values()) else {}
+
+
+def _activation_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dict[str, float]:
+    """The new scales by tensor name. Those that differ by a power of two but for float32's rounding do so exactly."""
+    old = tensor_scales(flatbuffer, source)
+    factors = {name: f for name, f in spread_factors(flatbuffer, factors, source).items() if f != 1}
+    unknown = sorted(name for name in factors if name not in old)
+    if unknown:
+        raise ModelError(
+            f"{source}: {len(unknown)} tensors with a new scale are not in the flatbuffer: {unknown[0]!r}; compensate with"
+            " align off (--no-align)"
+        )
+    known = [scale for name, scale in old.items() if name not in factors]
+    scales: dict[str, float] = {}
+    for name, factor in factors.items():
+        scale = float(np.float32(old[name] * factor))
+        for reference in known:
+            octaves = np.log2(old[name] * factor / reference)
+            if abs(octaves - round(octaves)) < SAME_SCALE:
+                scale = float(np.ldexp(reference, round(octaves)))
+                break
+        else:
+            known.append(scale)
+        scales[name] = scale
+    return scales
+
+
+def _not_read_back(new: Module, back: Module) -> list[str]:
+    """Names of the source operators outside MAC layers whose multipliers a reader of the file derives otherwise.
+
+    Mantissas are compared: a chain of rescales shares out powers of two as it likes.
+    """
+    wanted: dict[str, list[float]] = {}
+    for name, octaves in _elementwise_octaves(new):
+        wanted.setdefault(name, [0.0]).extend(octaves)  # a power of two is always narrow
+    names = {}
+    for name, octaves in _elementwise_octaves(back):
+        gaps = np.subtract.outer(octaves, wanted.get(name, [0.0]))
+        if np.any(np.abs(gaps - np.round(gaps)).min(axis=1, initial=1.0) > SAME_SCALE):
+            names[name] = None
+    return list(names)
+
+
+def _elementwise_octaves(module: Module) -> list[tuple[str, np.ndarray]]:
+    """log2 of the multipliers of each rescale outside MAC layers."""
+    mac = {layer.rescale.key for layer in module.mac_layers() if layer.rescale}
+    multipliers = [(each.name, each.multiplier) for each in module.rescales() if each.key not in mac]
+    return [(name, np.log2(each[each > 0])) for name, each in multipliers if each is not None]
 
 
 def _narrowed_elsewhere(new: Module, old: Module, expressible: set[str]) -> list[str]:

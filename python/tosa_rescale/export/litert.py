@@ -91,6 +91,38 @@ _INT8_VERSIONS = {
     "TRANSPOSE_CONV": 2,
     "UNPACK": 2,
 }
+# Operators that move data: what they read and what they make has one scale.
+_SAME_SCALE = {
+    "AVERAGE_POOL_2D",
+    "BATCH_TO_SPACE_ND",
+    "BROADCAST_TO",
+    "CONCATENATION",
+    "DEPTH_TO_SPACE",
+    "EXPAND_DIMS",
+    "GATHER",
+    "MAXIMUM",
+    "MAX_POOL_2D",
+    "MINIMUM",
+    "MIRROR_PAD",
+    "PACK",
+    "PAD",
+    "PADV2",
+    "RESHAPE",
+    "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "REVERSE_V2",
+    "SELECT",
+    "SLICE",
+    "SPACE_TO_BATCH_ND",
+    "SPACE_TO_DEPTH",
+    "SPLIT",
+    "SPLIT_V",
+    "SQUEEZE",
+    "STRIDED_SLICE",
+    "TILE",
+    "TRANSPOSE",
+    "UNPACK",
+}
 _PER_CHANNEL_FULLY_CONNECTED = 12  # operator version that allows one scale for each row
 
 
@@ -254,6 +286,61 @@ def litert_layers(data: bytes, source: str = "model") -> list[LitertLayer]:
         ModelError: not a readable LiteRT flatbuffer, or its constants lie outside the flatbuffer.
     """
     return _layers(_unpack(data, source), source)
+
+
+def tensor_scales(data: bytes, source: str = "model") -> dict[str, float]:
+    """The scale of each tensor of the first subgraph that has one scale, by name.
+
+    Args:
+        data: a LiteRT flatbuffer.
+        source: its name, for errors.
+
+    Raises:
+        ModelError: not a readable LiteRT flatbuffer.
+    """
+    found = {}
+    for tensor in _unpack(data[: _archive_start(data)], source).subgraphs[0].tensors:
+        scale = _array(None if tensor.quantization is None else tensor.quantization.scale, np.float32)
+        if len(scale) == 1:
+            found[(tensor.name or b"").decode(errors="replace")] = float(scale[0])
+    return found
+
+
+def spread_factors(data: bytes, factors: Mapping[str, float], source: str = "model") -> dict[str, float]:
+    """Gives tensors that no op of a module stands for the factor of those whose scale they must share.
+
+    Args:
+        data: a LiteRT flatbuffer.
+        factors: what tensor scales are multiplied by, by name; 1 where a scale is known to stay.
+        source: the flatbuffer's name, for errors.
+
+    Returns:
+        `factors`, and the factors of tensors tied to those by operators that move data.
+
+    Raises:
+        ModelError: not a readable LiteRT flatbuffer.
+    """
+    model = _unpack(data[: _archive_start(data)], source)
+    graph, found = model.subgraphs[0], dict(factors)
+    tied = []
+    for operator in graph.operators:
+        if _op_name(model, operator) not in _SAME_SCALE:
+            continue
+        tensors = [graph.tensors[int(i)] for i in (*operator.inputs, *operator.outputs) if int(i) >= 0]
+        tied.append([(t.name or b"").decode(errors="replace") for t in tensors if _has_one_scale(t)])
+    border = {(graph.tensors[int(i)].name or b"").decode(errors="replace") for i in (*graph.inputs, *graph.outputs)}
+    for names in [*tied, *reversed(tied)]:
+        known = [found[name] for name in names if name in found]
+        for name in names:
+            if known and name not in border:
+                found.setdefault(name, known[0])
+    return found
+
+
+def _has_one_scale(tensor: Any) -> bool:
+    kinds = _schema().TensorType
+    scale = None if tensor.quantization is None else tensor.quantization.scale
+    return tensor.type in (kinds.INT8, kinds.UINT8, kinds.INT16) and scale is not None and len(scale) == 1
 
 
 def match_layers(layers: Sequence[LitertLayer], ops: Sequence[MacOp], source: str = "model") -> list[LitertLayer]:

@@ -1,0 +1,177 @@
+//===- AlignmentTest.cpp - tests of the choice of scales ------------------===//
+//
+// Compares alignTensors() with exhaustive search over small random networks,
+// and multiplyScale() with the product in floating point.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s \
+// RUN:   %passes_src/Alignment.cpp -o %t
+// RUN: %t
+
+#include "Alignment.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+using namespace tosa_rescale;
+
+static int failures = 0;
+
+#define CHECK(condition, ...)                                                  \
+  do {                                                                         \
+    if (!(condition) && ++failures <= 20) {                                    \
+      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);              \
+      std::printf(__VA_ARGS__);                                                \
+      std::printf("\n");                                                       \
+    }                                                                          \
+  } while (false)
+
+static std::mt19937_64 random64(1);
+
+static int draw(int low, int high) {
+  return std::uniform_int_distribution<int>(low, high)(random64);
+}
+
+/// The fewest edges that must stay wide at one bit, where all multipliers are
+/// multiples of an eighth of an octave: then so may all factors be.
+static int countWideExhaustively(const AlignmentProblem &problem) {
+  const int count = problem.tensors.size();
+  std::vector<int> eighths(count, 0);
+  int best = problem.edges.size();
+  while (true) {
+    int wide = 0;
+    for (const AlignedEdge &edge : problem.edges) {
+      const int change = static_cast<int>(std::lround(edge.log2Scale * 8)) +
+                         eighths[edge.from] - eighths[edge.to];
+      wide += change % 8 != 0;
+    }
+    best = std::min(best, wide);
+    int i = 0;
+    for (; i < count; ++i) {
+      if (problem.tensors[i].pinned)
+        continue;
+      if (++eighths[i] < 8)
+        break;
+      eighths[i] = 0;
+    }
+    if (i == count)
+      return best;
+  }
+}
+
+/// Pinned tensors keep their factor, others stay within an octave above the
+/// lowest, an edge called narrow is, and no more of them are wide than must be.
+static void testRandomNetworks() {
+  int more = 0, cases = 0;
+  for (int round = 0; round < 400; ++round) {
+    AlignmentProblem problem;
+    const int count = draw(2, 5);
+    for (int i = 0; i < count; ++i)
+      problem.tensors.push_back({draw(0, 3) == 0, draw(0, 1) == 0});
+    for (int i = draw(1, 6); i > 0; --i) {
+      AlignedEdge edge;
+      edge.from = draw(0, count - 1);
+      edge.to = (edge.from + draw(1, count - 1)) % count;
+      edge.log2Scale = draw(-80, 80) / 8.0;
+      problem.edges.push_back(edge);
+    }
+    const Alignment found = alignTensors(problem);
+    for (int i = 0; i < count; ++i) {
+      const double factor = found.log2Factors[i];
+      const double lowest =
+          problem.tensors[i].roomy ? 0 : std::log2(1 - problem.clipping);
+      if (problem.tensors[i].pinned)
+        CHECK(factor == 0, "round %d: pinned, got 2^%g", round, factor);
+      else
+        CHECK(factor > lowest - 1e-8 && factor < lowest + 1 + 1e-8,
+              "round %d: got 2^%g", round, factor);
+    }
+    int wide = 0;
+    for (size_t i = 0; i < problem.edges.size(); ++i) {
+      const AlignedEdge &edge = problem.edges[i];
+      const double result = edge.log2Scale + found.log2Factors[edge.from] -
+                            found.log2Factors[edge.to];
+      const bool narrow = std::abs(result - std::round(result)) < 1e-6;
+      CHECK(narrow == found.narrow[i], "round %d, edge %zu", round, i);
+      wide += !narrow;
+    }
+    ++cases;
+    more += wide > countWideExhaustively(problem);
+  }
+  // A local search: it may miss the least set, but hardly ever does.
+  CHECK(more * 100 <= cases, "%d of %d cases have more wide edges than needed",
+        more, cases);
+}
+
+/// Two bits reach 2^n and 1.5 * 2^n: 1.4 needs a smaller change than with one.
+static void testWiderBudget() {
+  for (int bits = 1; bits <= 2; ++bits) {
+    AlignmentProblem problem;
+    problem.tensors = {{true, false}, {false, false}};
+    problem.edges = {{0, 1, std::log2(1.4), bits}};
+    problem.clipping = 0.1;
+    const double factor = std::exp2(alignTensors(problem).log2Factors[1]);
+    const double expected = bits == 1 ? 1.4 : 1.4 / 1.5;
+    CHECK(std::abs(factor - expected) < 1e-9, "%d bits: %g", bits, factor);
+  }
+}
+
+/// A product's factor is that of both; what it leads to follows.
+static void testProduct() {
+  AlignmentProblem problem;
+  problem.clipping = 0;
+  // 0 pinned -> 1 (by 0.75) and 0 -> 2 (by 0.75); 3 = 1 * 2; 3 -> 4 by 1.
+  problem.tensors = {
+      {true, false}, {false, false}, {false, false}, {false, true}, {}};
+  const double m = std::log2(0.75);
+  problem.edges = {{0, 1, m, 1}, {0, 2, m, 1}, {3, 4, 0, 1}};
+  problem.products = {{1, 2, 3}};
+  const Alignment found = alignTensors(problem);
+  const double expected[] = {0, m + 1, m + 1, 2 * m + 2, 2 * m + 1};
+  for (int i = 0; i < 5; ++i)
+    CHECK(std::abs(found.log2Factors[i] - expected[i]) < 1e-9,
+          "tensor %d: 2^%g", i, found.log2Factors[i]);
+  CHECK(found.narrow == std::vector<bool>(3, true), "not all narrow");
+}
+
+static void testMultiplyScale() {
+  for (int round = 0; round < 10000; ++round) {
+    const Scale scale{draw(1 << 29, (1 << 30) - 1) * int64_t(2) + draw(0, 1),
+                      draw(20, 60)};
+    const double log2Factor = draw(-4000, 4000) / 1000.0;
+    const std::optional<Scale> found = multiplyScale(scale, log2Factor, 31);
+    const double wanted =
+        std::ldexp(scale.multiplier, -scale.shift) * std::exp2(log2Factor);
+    CHECK(found, "round %d", round);
+    if (!found)
+      continue;
+    const double error =
+        std::ldexp(found->multiplier, -found->shift) / wanted - 1;
+    const double bound = found->shift == kMaxShift ? 0x1p-26 : 0x1p-30;
+    CHECK(std::abs(error) <= bound, "round %d: %g", round, error);
+    CHECK(isLegalShift(found->shift) && found->multiplier < int64_t(1) << 31,
+          "round %d", round);
+  }
+  // 0.75 * 4/3 is 1 up to the logarithm, and with one bit exactly that.
+  const std::optional<Scale> one =
+      multiplyScale({1610612736, 31}, std::log2(4.0 / 3), 31, 1);
+  CHECK(one && *one == (Scale{1 << 30, 30}), "not 1");
+  // The shift would have to be 1.
+  CHECK(!multiplyScale({1 << 30, 2}, 1, 31), "too large, yet expressed");
+  CHECK(multiplyScale({0, 40}, 3, 31)->multiplier == 0, "zero grew");
+}
+
+int main() {
+  testRandomNetworks();
+  testWiderBudget();
+  testProduct();
+  testMultiplyScale();
+  if (failures)
+    std::printf("%d failures\n", failures);
+  return failures != 0;
+}
