@@ -81,11 +81,11 @@ class Dataset:
 
     def take(self, count: int) -> Dataset:
         """`count` samples spread evenly over the dataset (a sorted folder's first files would all be of few classes)."""
-        return self._select(self._spread(count))
+        return self.select(self._spread(count))
 
     def drop(self, count: int) -> Dataset:
         """What `take(count)` leaves."""
-        return self._select(np.setdiff1d(np.arange(len(self)), self._spread(count)))
+        return self.select(np.setdiff1d(np.arange(len(self)), self._spread(count)))
 
     def quantized(self, spec: InputSpec, chunk: int = 64) -> Iterator[np.ndarray]:
         """The samples as the model's integers, in chunks of shape [<= chunk, *spec.shape], dtype spec.dtype.
@@ -118,7 +118,8 @@ class Dataset:
             raise DataError(f"{self.source}: {count} samples asked for, has {len(self)}; ask for 1 to {len(self)}")
         return np.unique(np.floor((np.arange(count) + 0.5) * len(self) / count).astype(int))
 
-    def _select(self, index: np.ndarray) -> Dataset:
+    def select(self, index: np.ndarray) -> Dataset:
+        """The samples at these positions, in this order."""
         samples = self.samples[index] if isinstance(self.samples, np.ndarray) else [self.samples[i] for i in index]
         return Dataset(self.source, samples, None if self.labels is None else self.labels[index], self.preprocessing)
 

@@ -135,6 +135,63 @@ class Model:
             recorded["bits_of"] = bits_of
         return self._after(done.bytecode, Step("compensate", recorded), done.remarks)
 
+    def finetune(
+        self,
+        data: Dataset | PathLike | Any,
+        bits: int | None = None,
+        *,
+        teacher: Model | str = "original",
+        optimizer: Any = None,
+        callbacks: Sequence[Any] = (),
+        checkpoint: PathLike | None = None,
+        resume: bool = False,
+        force: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Model:
+        """Trains weights and biases through the exact integer arithmetic (extra `train`).
+
+        Args:
+            data: a dataset, a folder, an .npz or a tf.data.Dataset; labels are only used with `teacher="labels"`.
+            bits: narrow to this width first; None: train this model as it is.
+            teacher: "original" (this model before narrowing, or the .tflite it was loaded from), "labels", or a model.
+            optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: SGD.
+            callbacks: tf.keras callbacks.
+            checkpoint: file for the state after every epoch.
+            resume: go on from the checkpoint; the weights at the end are those of an uninterrupted run.
+            force: overwrite a checkpoint that exists.
+            progress: shows rate, remaining time, loss and agreement.
+            **options: the fields of tosa_rescale.twin.finetune.FinetuneOptions (epochs, batch, learning_rate, validation,
+                seed, reference).
+
+        Returns:
+            The best epoch on held-out samples, never worse there than the start; the recipe has the history.
+
+        Raises:
+            MissingToolError: TensorFlow is not installed.
+            LoweringError: an op has no differentiable form.
+            TrainingError: the loss is no number, or diverges; the message names the layer.
+            OptionError, DataError, ModelError, OutputError: see the messages.
+        """
+        from tosa_rescale.twin.finetune import FinetuneOptions, finetune
+
+        asked = FinetuneOptions(**options)
+        start = self if bits is None else self.narrow(bits)
+        if bits is not None and teacher == "original":
+            teacher = self
+        return finetune(
+            start,
+            data,
+            teacher=teacher,
+            options=asked,
+            optimizer=optimizer,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            resume=resume,
+            force=force,
+            progress=progress,
+        ).model
+
     # -- questions -------------------------------------------------------------------------------------------------
 
     def info(self) -> list[RescaleInfo]:

@@ -292,6 +292,81 @@ def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_lay
 
 @group.command()
 @_model
+@_output
+@click.option("--bits", metavar="K", help="Narrow to K bits first; without: train MODEL as it is (compensated, say).")
+@click.option("--data", required=True, type=click.Path(), help="Images or .npz; labels are used with --teacher labels only.")
+@click.option("--epochs", type=int, default=2, show_default=True, help="Passes over the data.")
+@click.option(
+    "--teacher",
+    default="original",
+    show_default=True,
+    help="original: imitate MODEL before narrowing, no labels needed; labels; or the file of a model to imitate.",
+)
+@click.option("--batch", type=int, default=16, show_default=True, help="Samples for one step.")
+@click.option(
+    "--learning-rate", type=float, default=0.1, show_default=True, help="Of SGD: how far a weight moves a batch, in grid steps."
+)
+@click.option("--validation", type=float, default=0.1, show_default=True, help="Share of the data that chooses the epoch.")
+@_seed
+@click.option("--checkpoint", type=click.Path(dir_okay=False), help="State after every epoch. Default: beside OUTPUT.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a run that was stopped.")
+@_narrow_options
+@_data_options
+@_allow_partial
+@_json
+@_force
+@_quiet
+def finetune(
+    model: str,
+    output: str,
+    bits: str | None,
+    data: str,
+    epochs: int,
+    teacher: str,
+    batch: int,
+    learning_rate: float,
+    validation: float,
+    seed: int,
+    checkpoint: str | None,
+    resume: bool,
+    allow_partial: bool,
+    json_file: str | None,
+    force: bool,
+    quiet: bool,
+    take: int | None,
+    leave_out: int | None,
+    **options: Any,
+) -> int:
+    """Train MODEL's weights through its integer arithmetic; the result is never worse on held-out samples."""
+    from tosa_rescale.cli.tables import print_finetuned
+    from tosa_rescale.files import require_writable
+    from tosa_rescale.twin.finetune import FinetuneOptions
+    from tosa_rescale.twin.finetune import finetune as run_finetune
+
+    preprocessing = _take_preprocessing(options)
+    asked = FinetuneOptions(epochs, batch, learning_rate, validation, seed)
+    narrowing = None if bits is None else NarrowOptions(parse_bits(bits), **options)
+    require_writable(output, force)
+    state = pathlib.Path(checkpoint or f"{output}.checkpoint.npz")
+    loaded = _load(model)
+    loaded.require_rescales()
+    samples = _load_data(data, preprocessing, take, leave_out)
+    wanted: Any = teacher if teacher in ("original", "labels") else _load(teacher)
+    if narrowing is not None:
+        wanted, loaded = loaded if wanted == "original" else wanted, loaded.narrow(**narrowing.as_dict())
+        _print_remarks(loaded)
+    found = run_finetune(
+        loaded, samples, teacher=wanted, options=asked, checkpoint=state, resume=resume, force=force, progress=_progress(quiet)
+    )
+    print_finetuned(found, _console())
+    _save(found.model, output, force, allow_partial=allow_partial)
+    state.unlink(missing_ok=True)  # only now: what was trained is safe in the output
+    _write_json(json_file, found.as_dict())
+    return 0
+
+
+@group.command()
+@_model
 @click.option("--data", required=True, type=click.Path(), help="Images or .npz.")
 @click.option("--engine", default="iree", show_default=True, help=_ENGINES_HELP)
 @click.option("--reference", type=click.Path(), help="Model to compare with.")

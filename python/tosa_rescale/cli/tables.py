@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tosa_rescale.model import Model
     from tosa_rescale.parity import CheckResult
     from tosa_rescale.search import SearchResult
+    from tosa_rescale.twin.finetune import Finetuned
 
 
 def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:
@@ -103,6 +104,30 @@ def print_check(result: CheckResult, console: Console) -> None:
             )
         )
     console.print(f"{result.samples} samples: {'bit-exact' if result.bit_exact else 'NOT bit-exact'}")
+
+
+def print_finetuned(found: Finetuned, console: Console) -> None:
+    """One row an epoch, one a changed layer, then what was kept."""
+    epochs = rich.table.Table(title="held-out samples")
+    for column in ("epoch", "loss", "agreement %", "seconds"):
+        epochs.add_column(column, justify="right")
+    for entry in found.history:
+        kept = " *" if entry["epoch"] == found.best_epoch else ""
+        row = (f"{entry['validation_loss']:.4f}", f"{entry['agreement']:.2f}", f"{entry['seconds']:.1f}")
+        epochs.add_row(f"{entry['epoch']}{kept}", *row)
+    console.print(epochs)
+    layers = rich.table.Table(title="changed layers")
+    for column in ("layer", "name", "weights", "changed %", "mean |change|", "largest"):
+        layers.add_column(column, justify="left" if column in ("layer", "name") else "right", overflow="fold")
+    for layer in found.changes.layers:
+        if layer.changed:
+            percent = f"{100 * layer.changed / layer.weights:.2f}"
+            layers.add_row(layer.op, layer.name, str(layer.weights), percent, f"{layer.mean_absolute:.2f}", str(layer.largest))
+    console.print(layers)
+    console.print(
+        f"kept: epoch {found.best_epoch}; {found.changes.percent:.2f} % of the weights changed, by"
+        f" {found.changes.mean_absolute:.2f} steps on average, in {found.changes.touched} of {len(found.changes.layers)} layers"
+    )
 
 
 def _print_histogram(histogram: dict[int, int], console: Console, widest: int = 5) -> None:

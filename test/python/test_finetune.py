@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Fine-tuning on the demo's digits: it recovers what narrowing lost, resumes exactly, and refuses bad input."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import tosa_rescale as tr
+from tosa_rescale.data import Dataset, Preprocessing
+from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError
+from tosa_rescale.twin.backend import tf
+from tosa_rescale.twin.changes import weight_changes
+from tosa_rescale.twin.finetune import Finetuned, FinetuneOptions, TrainingError, as_dataset, finetune
+
+
+@pytest.fixture(scope="module")
+def digits(demo_data: pathlib.Path) -> dict[str, np.ndarray]:
+    with np.load(demo_data) as file:
+        return dict(file)
+
+
+def dataset(x: np.ndarray, y: np.ndarray | None = None) -> Dataset:
+    return Dataset("digits", x, None if y is None else y.astype(np.int64), Preprocessing())
+
+
+@pytest.fixture(scope="module")
+def training(digits: dict[str, np.ndarray]) -> Dataset:
+    return dataset(digits["train_x"], digits["train_y"])
+
+
+@pytest.fixture(scope="module")
+def original(demo_model: pathlib.Path) -> tr.Model:
+    return tr.load(demo_model)
+
+
+def test_two_naive_bits_come_back_to_base_without_labels(original: tr.Model, digits: dict[str, np.ndarray]) -> None:
+    unseen = dataset(digits["x"], digits["y"])
+    base = original.evaluate(unseen).top1
+    narrow = original.narrow(2)
+    before = narrow.evaluate(unseen).top1
+    tuned = narrow.finetune(dataset(digits["train_x"]), teacher=original, epochs=3)
+    after = tuned.evaluate(unseen).top1
+    assert base is not None
+    assert before is not None
+    assert after is not None
+    assert before < base - 1  # else there is nothing to bring back
+    assert after >= base - 0.5
+    # The trained model is as exact as any other, and its multipliers are still of two bits.
+    assert tuned.check(unseen.take(16), engines=["iree", "tf"]).bit_exact
+    assert {each.bits for each in tuned.info() if each.scope == "accumulator"} <= {1, 2}
+    assert tuned.recipe[-1].name == "finetune"
+
+
+def short(model: tr.Model, data: Dataset, **options: Any) -> Finetuned:
+    rest = {k: options.pop(k) for k in ("optimizer", "callbacks", "checkpoint", "resume", "force", "teacher") if k in options}
+    return finetune(model, data, options=FinetuneOptions(**{"epochs": 1, **options}), **rest)
+
+
+@pytest.mark.parametrize("adam", [False, True])
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    original: tr.Model, training: Dataset, tmp_path: pathlib.Path, adam: bool
+) -> None:
+    model, data = original.narrow(2), training.take(96)
+
+    def optimizer() -> Any:
+        return tf.keras.optimizers.Adam(0.05) if adam else tf.keras.optimizers.SGD(0.1, momentum=0.9)
+
+    path, undisturbed = tmp_path / "state.npz", tmp_path / "whole.npz"
+    whole = short(model, data, epochs=3, optimizer=optimizer(), teacher=original, checkpoint=undisturbed)
+
+    class Killed(tf.keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 3 and path.exists():
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        short(model, data, epochs=3, optimizer=optimizer(), teacher=original, callbacks=[Killed()], checkpoint=path)
+    resumed = short(model, data, epochs=3, optimizer=optimizer(), teacher=original, checkpoint=path, resume=True)
+    assert resumed.model.bytecode == whole.model.bytecode
+    assert resumed.best_epoch == whole.best_epoch
+    # The unrounded weights and the optimizer's state as well, and they did move.
+    with np.load(path) as one, np.load(undisturbed) as other:
+        assert sorted(one) == sorted(other)
+        assert all(np.array_equal(one[name], other[name]) for name in one if name != "state")
+        moved = [name for name in one if name.startswith("weight:") and not np.array_equal(one[name], np.rint(one[name]))]
+        assert moved
+    strip = [{k: v for k, v in entry.items() if k != "seconds"} for entry in resumed.history]
+    assert strip == [{k: v for k, v in entry.items() if k != "seconds"} for entry in whole.history]
+
+
+def test_the_result_is_never_worse_than_the_start(original: tr.Model, training: Dataset) -> None:
+    class Drift(tf.keras.optimizers.SGD):
+        """Moves the first layer's weights wherever the loss goes."""
+
+        def apply_gradients(self, grads_and_vars: Any, **options: Any) -> Any:
+            pairs = [(tf.ones_like(g) if i == 0 else tf.zeros_like(g), v) for i, (g, v) in enumerate(grads_and_vars)]
+            return super().apply_gradients(pairs, **options)
+
+    found = short(original, training.take(64), optimizer=Drift(0.2), teacher=original)
+    assert found.history[0]["validation_loss"] == 0
+    assert found.history[1]["validation_loss"] > 0
+    assert found.best_epoch == 0
+    assert found.model.bytecode == original.bytecode
+    assert found.changes.percent == 0
+
+
+def test_where_nothing_is_lost_nothing_moves(original: tr.Model, training: Dataset) -> None:
+    # Gradients are rounding noise then, and dividing noise by its own size would move every weight at random.
+    found = short(original, training.take(64), teacher=original)
+    assert found.history[1]["validation_loss"] == 0
+    assert found.model.bytecode == original.bytecode
+
+
+def test_labels_teach_too(original: tr.Model, training: Dataset) -> None:
+    found = short(original.narrow(1), training.take(320), epochs=2, teacher="labels")
+    assert found.history[found.best_epoch]["validation_loss"] < found.history[0]["validation_loss"]
+
+
+def test_the_original_is_known_from_the_file(original: tr.Model, training: Dataset) -> None:
+    data = training.take(64)
+    narrow = original.narrow(2)
+    assert short(narrow, data).model.bytecode == short(narrow, data, teacher=original).model.bytecode
+    assert original.finetune(data, 2, epochs=1).bytecode == short(narrow, data).model.bytecode
+
+
+def test_tf_data_is_accepted(original: tr.Model, training: Dataset) -> None:
+    data = training.take(64)
+    stream = tf.data.Dataset.from_tensor_slices((data.samples, data.labels)).batch(10)
+    assert len(as_dataset(stream)) == 64
+    narrow = original.narrow(2)
+    given = short(narrow, stream, teacher=original)
+    assert given.model.bytecode == short(narrow, data, teacher=original).model.bytecode
+
+
+def test_callbacks_can_stop_and_see_the_agreement(original: tr.Model, training: Dataset) -> None:
+    seen: list[float] = []
+
+    class Stop(tf.keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seen.append(logs["val_agreement"])
+            self.model.stop_training = True
+
+    found = short(original.narrow(2), training.take(64), epochs=5, callbacks=[Stop()], teacher=original)
+    assert len(seen) == 1
+    assert [entry["epoch"] for entry in found.history] == [0, 1]
+
+
+def test_a_trained_model_becomes_a_litert_file(original: tr.Model, training: Dataset, tmp_path: pathlib.Path) -> None:
+    tuned = original.finetune(training.take(64), 2, epochs=1)
+    path = tuned.save(tmp_path / "tuned.tflite")
+    assert weight_changes(tuned.bytecode, tr.load(path).bytecode).percent == 0
+
+
+def test_weight_changes_count() -> None:
+    from tosa_rescale_runtime import Module
+
+    model = tr.load(pathlib.Path(tr.__file__).parent / "demo" / "digits_int8.tflite")
+    module = Module.parse(model.bytecode)
+    op = next(op for op in module.ops() if op.kind == "conv2d")
+    weights = module.constant(op, 1)
+    assert weights is not None
+    moved = weights.astype(np.int64)
+    flat = moved.reshape(-1)
+    flat[:3] += np.where(flat[:3] > 0, -1, 1) * np.array([1, 1, 4])
+    module.set_constant(op, 1, moved)
+    found = weight_changes(model.bytecode, module.to_bytecode())
+    (layer,) = [each for each in found.layers if each.changed]
+    assert (layer.op, layer.changed, layer.mean_absolute, layer.largest) == (op.key, 3, 2.0, 4)
+    assert found.touched == 1
+    assert found.percent == pytest.approx(100 * 3 / sum(each.weights for each in found.layers))
+    assert found.mean_absolute == 2.0
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_stops_with_the_layer_named(
+    original: tr.Model, training: Dataset, tmp_path: pathlib.Path
+) -> None:
+    class Poison(tf.keras.optimizers.SGD):
+        def apply_gradients(self, grads_and_vars: Any, **options: Any) -> Any:
+            pairs = list(grads_and_vars)
+            pairs[4] = (pairs[4][0] * float("nan"), pairs[4][1])
+            return super().apply_gradients(pairs, **options)
+
+    path = tmp_path / "state.npz"
+    model, data = original.narrow(2), training.take(64)
+    short(model, data, checkpoint=path, teacher=original)
+    kept = path.read_bytes()
+    with pytest.raises(TrainingError, match=r"stopped in epoch 1: not a finite number at `.*conv2d.*lower the learning rate"):
+        short(model, data, optimizer=Poison(0.1), checkpoint=path, teacher=original, force=True)
+    assert path.read_bytes() == kept
+
+
+def test_a_diverging_run_stops_with_the_layer_named(original: tr.Model, training: Dataset) -> None:
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1: loss .* after .*, weights of `.*` .*moved most, by"):
+        short(original.narrow(4), training.take(128), learning_rate=200.0, teacher=original)
+
+
+def test_bad_data_is_refused(original: tr.Model, digits: dict[str, np.ndarray]) -> None:
+    x, y = digits["train_x"][:20], digits["train_y"][:20].astype(np.int64)
+    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes"):
+        short(original, dataset(x, np.where(y == y[3], 10, y)), teacher="labels")
+    with pytest.raises(DataError, match="has no labels, which --teacher labels needs"):
+        short(original, dataset(x), teacher="labels")
+    with pytest.raises(DataError, match="holds no samples"):
+        short(original, dataset(x[:0]))
+    with pytest.raises(DataError, match="1 samples cannot be split"):
+        short(original, dataset(x[:1]))
+    with pytest.raises(DataError, match=r"tf\.data: holds no samples"):
+        as_dataset(tf.data.Dataset.from_tensor_slices(x[:0]).batch(2))
+    with pytest.raises(DataError, match="int is not a Dataset"):
+        as_dataset(3)
+
+
+def test_bad_options_are_refused(original: tr.Model, training: Dataset) -> None:
+    for options, message in (
+        ({"epochs": 0}, "epochs: 0 is out of range"),
+        ({"batch": 0}, "batch: 0 is out of range"),
+        ({"learning_rate": 0.0}, "learning-rate: 0.0 is out of range"),
+        ({"validation": 1.0}, "validation: 1.0 is out of range"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            FinetuneOptions(**options)
+    with pytest.raises(OptionError, match="teacher: 'me' is not one of original, labels or a model"):
+        short(original, training, teacher="me")
+    with pytest.raises(OptionError, match="resume: needs a checkpoint"):
+        short(original, training, resume=True)
+    with pytest.raises(ModelError, match="its original is not known"):
+        short(tr.Model(original.bytecode), training)
+
+
+def test_a_checkpoint_of_another_run_is_refused(original: tr.Model, training: Dataset, tmp_path: pathlib.Path) -> None:
+    path, data = tmp_path / "state.npz", training.take(64)
+    short(original.narrow(2), data, checkpoint=path, teacher=original)
+    with pytest.raises(OutputError, match="pass --resume to go on, or --force"):
+        short(original.narrow(2), data, checkpoint=path, teacher=original)
+    for model, samples, options, what in (
+        (original.narrow(3), data, {}, "model"),
+        (original.narrow(2), training.take(32), {}, "data"),
+        (original.narrow(2), data, {"seed": 5}, "options"),
+        (original.narrow(2), data, {"optimizer": tf.keras.optimizers.Adam()}, "optimizer"),
+    ):
+        with pytest.raises(ModelError, match=f"is a checkpoint of another {what}"):
+            short(model, samples, checkpoint=path, resume=True, teacher=original, **options)
+    with pytest.raises(DataError, match="there is no checkpoint to go on from"):
+        short(original, data, checkpoint=tmp_path / "none.npz", resume=True, teacher=original)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="is not a readable checkpoint"):
+        short(original.narrow(2), data, checkpoint=path, resume=True, teacher=original)
+
+
+# -- command line ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_trains_and_writes(cli, demo_model: pathlib.Path, training: Dataset, tmp_path: pathlib.Path) -> None:
+    np.savez(tmp_path / "train.npz", x=training.samples[:200])
+    done = cli(
+        "finetune", demo_model, "-o", "tuned.tflite", "--bits", 2, "--data", "train.npz", "--epochs", 1, "--json", "f.json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "% of the weights changed" in done.stdout
+    assert (tmp_path / "tuned.tflite").exists()
+    assert not (tmp_path / "tuned.tflite.checkpoint.npz").exists()
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert [entry["epoch"] for entry in figures["history"]] == [0, 1]
+    assert figures["changes"]["touched"] > 0
+    done = cli("finetune", demo_model, "-o", "other.tflite", "--bits", 2, "--data", "train.npz", "--teacher", "labels")
+    assert done.returncode == 2
+    assert "has no labels" in done.stderr
+    assert done.stderr.count("\n") == 1 or "Traceback" not in done.stderr
