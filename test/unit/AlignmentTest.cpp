@@ -11,25 +11,14 @@
 // RUN: %t
 
 #include "Alignment.h"
+#include "Check.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <random>
 #include <vector>
 
 using namespace tosa_rescale;
-
-static int failures = 0;
-
-#define CHECK(condition, ...)                                                  \
-  do {                                                                         \
-    if (!(condition) && ++failures <= 20) {                                    \
-      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);              \
-      std::printf(__VA_ARGS__);                                                \
-      std::printf("\n");                                                       \
-    }                                                                          \
-  } while (false)
 
 static std::mt19937_64 random64(1);
 
@@ -171,7 +160,5 @@ int main() {
   testWiderBudget();
   testProduct();
   testMultiplyScale();
-  if (failures)
-    std::printf("%d failures\n", failures);
-  return failures != 0;
+  return report();
 }

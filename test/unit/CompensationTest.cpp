@@ -11,25 +11,14 @@
 // RUN: %t
 
 #include "Compensation.h"
+#include "Check.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <random>
 #include <vector>
 
 using namespace tosa_rescale;
-
-static int failures = 0;
-
-#define CHECK(condition, ...)                                                  \
-  do {                                                                         \
-    if (!(condition) && ++failures <= 20) {                                    \
-      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);              \
-      std::printf(__VA_ARGS__);                                                \
-      std::printf("\n");                                                       \
-    }                                                                          \
-  } while (false)
 
 static std::mt19937_64 random64(1);
 
@@ -247,7 +236,5 @@ int main() {
   testFillScale();
   testRoundingWithoutStatistics();
   testWithStatistics();
-  if (failures != 0)
-    std::printf("%d checks failed\n", failures);
-  return failures != 0;
+  return report();
 }

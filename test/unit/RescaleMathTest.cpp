@@ -11,25 +11,14 @@
 // RUN: %t
 
 #include "RescaleMath.h"
+#include "Check.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <initializer_list>
 #include <limits>
 #include <vector>
 
 using namespace tosa_rescale;
-
-static int failures = 0;
-
-#define CHECK(condition, ...)                                                  \
-  do {                                                                         \
-    if (!(condition) && ++failures <= 20) {                                    \
-      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);              \
-      std::printf(__VA_ARGS__);                                                \
-      std::printf("\n");                                                       \
-    }                                                                          \
-  } while (false)
 
 static long long ll(Int128 value) { return static_cast<long long>(value); }
 
@@ -363,7 +352,5 @@ int main() {
   testAligningIsExact();
   testRescaleValue();
   testPredicates();
-  if (failures != 0)
-    std::printf("%d checks failed\n", failures);
-  return failures != 0;
+  return report();
 }
