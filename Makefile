@@ -77,7 +77,7 @@ conformance: $(STAMP) .venv-conformance/suite ## compare with the TOSA reference
 
 MODEL ?= python/tosa_rescale/demo/digits_int8.tflite
 bench: $(TEST_STAMP) ## speed, as ratios measured in one run; MODEL=path/to/model.tflite
-	for script in narrow sweep engines; do PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/$$script.py $(MODEL) || exit 1; done
+	for script in narrow sweep engines; do $(BIN)/python bench/$$script.py $(MODEL) || exit 1; done
 
 docs: $(STAMP) ## renew docs/passes.md from passes/Passes.td
 	cp "$$($(BIN)/python -c 'import pathlib, tosa_rescale; print(pathlib.Path(tosa_rescale.__file__).parent)')/passes.md" docs/passes.md

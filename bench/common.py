@@ -3,45 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-
-
-def opt_tool() -> str:
-    """Returns the path of `tosa-rescale-opt`: `TOSA_RESCALE_OPT`, else from PATH."""
-    tool = os.environ.get("TOSA_RESCALE_OPT") or shutil.which("tosa-rescale-opt")
-    if tool is None:
-        raise SystemExit("tosa-rescale-opt is not on PATH; set TOSA_RESCALE_OPT")
-    return tool
-
-
-def run_passes(data: bytes, *flags: str) -> bytes:
-    """Runs passes on a module, bytecode in and out."""
-    command = [opt_tool(), "-", *flags, "--emit-bytecode", "-o", "-"]
-    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+from tosa_rescale import load as load_model
 
 
 def load(model: Path) -> bytes:
-    """Converts a .tflite to TOSA bytecode with a static batch; reads other files as they are."""
-    if model.suffix != ".tflite":
-        return model.read_bytes()
-    import tosa_converter_for_tflite
-
-    with tempfile.TemporaryDirectory() as folder:
-        converted = Path(folder, "model.mlirbc")
-        tosa_converter_for_tflite.tflite_flatbuffer_to_tosa_mlir(str(model), str(converted))
-        return run_passes(converted.read_bytes(), "--tosa-rescale-static-batch")
+    """Reads a model as TOSA bytecode with a static batch."""
+    return load_model(model).bytecode
 
 
 def random_inputs(shape: tuple[int, ...], dtype: np.dtype, count: int) -> np.ndarray:

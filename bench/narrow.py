@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from common import interleaved, load, opt_tool
+from common import interleaved, load
+from tosa_rescale.passes import find_tool
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
         source.write_bytes(data)
 
         def process(*passes: str) -> None:
-            command = [opt_tool(), str(source), *passes, "--emit-bytecode", "-o", str(target)]
+            command = [str(find_tool()), str(source), *passes, "--emit-bytecode", "-o", str(target)]
             subprocess.run(command, check=True)
 
         medians = interleaved({"no pass": process, "narrow": lambda: process("--tosa-rescale-narrow=bits=4")}, options.repeats)

@@ -11,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import load, random_inputs, run_passes
+from common import load, random_inputs
+from tosa_rescale.passes import run_passes
 from tosa_rescale_runtime import Cache, Executable, externalize
 
 BITS = (31, 8, 6, 5, 4, 3, 2, 1)
@@ -36,7 +37,7 @@ def main() -> None:
         swept = executed = 0.0
         for bits in BITS:
             start = time.perf_counter()
-            narrowed = data if bits == 31 else run_passes(data, f"--tosa-rescale-narrow=bits={bits}")
+            narrowed = data if bits == 31 else run_passes(data, [f"tosa-rescale-narrow=bits={bits}"]).bytecode
             variant = Executable.from_skeleton(externalize(narrowed), cache=cache)
             variant.run_many(samples)
             swept += time.perf_counter() - start

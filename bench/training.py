@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import interleaved, load, run_passes
+from common import interleaved, load
+from tosa_rescale.passes import run_passes
 from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.lowering import Graph
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--skip-float64", action="store_true")
     options = parser.parse_args()
-    narrowed = run_passes(load(options.model), f"--tosa-rescale-narrow=bits={options.bits}")
+    narrowed = run_passes(load(options.model), [f"tosa-rescale-narrow=bits={options.bits}"]).bytecode
     graph = read_graph(Module.parse(narrowed))
     spec = graph.signature.inputs[0]
     limits = np.iinfo(spec.dtype)

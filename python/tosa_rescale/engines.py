@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tosa_rescale.errors import MissingToolError, OptionError
+from tosa_rescale.progress import Advance
 
 if TYPE_CHECKING:
     from tosa_rescale.model import Model
-
-Advance = Callable[[int], None]
 
 
 class Engine(Protocol):

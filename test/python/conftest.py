@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import tosa_rescale as tr
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = pathlib.Path(os.environ.get("TOSA_RESCALE_SHARED", ROOT.parent / "shared"))
@@ -48,6 +49,18 @@ def demo_data() -> pathlib.Path:
     from tosa_rescale.demo import DATA
 
     return DATA
+
+
+@pytest.fixture(scope="module")
+def demo(demo_model: pathlib.Path) -> tr.Model:
+    """The demo's model, read."""
+    return tr.load(demo_model)
+
+
+@pytest.fixture(scope="module")
+def digits(demo_data: pathlib.Path) -> tr.Dataset:
+    """The demo's held-out digits."""
+    return tr.load_data(demo_data)
 
 
 @pytest.fixture

@@ -19,16 +19,6 @@ from tosa_rescale.search import find_bits
 from tosa_rescale_runtime import Module
 
 
-@pytest.fixture(scope="module")
-def demo(demo_model: pathlib.Path) -> tr.Model:
-    return tr.load(demo_model)
-
-
-@pytest.fixture(scope="module")
-def digits(demo_data: pathlib.Path) -> tr.Dataset:
-    return tr.load_data(demo_data)
-
-
 @pytest.mark.parametrize("calibration", ["none", "synthetic", "data"])
 @pytest.mark.parametrize("bits", [1, 2])
 def test_compensation_keeps_what_narrowing_loses(demo: tr.Model, digits: tr.Dataset, bits: int, calibration: str) -> None:

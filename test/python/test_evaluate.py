@@ -20,16 +20,6 @@ from tosa_rescale.report import write_report
 from tosa_rescale.sweeping import STATE_FILE, SweepPoint
 
 
-@pytest.fixture(scope="module")
-def demo(demo_model: pathlib.Path) -> tr.Model:
-    return tr.load(demo_model)
-
-
-@pytest.fixture(scope="module")
-def digits(demo_data: pathlib.Path) -> tr.Dataset:
-    return tr.load_data(demo_data)
-
-
 class FixedEngine:
     """Gives outputs written in the test."""
 

@@ -26,11 +26,6 @@ module {
 """
 
 
-@pytest.fixture(scope="module")
-def demo(demo_model: pathlib.Path) -> tr.Model:
-    return tr.load(demo_model)
-
-
 def test_the_border_keeps_its_quantization(demo: tr.Model) -> None:
     assert demo.quantization is not None
     (image,) = demo.quantization.inputs
