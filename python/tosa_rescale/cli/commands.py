@@ -562,7 +562,7 @@ def _save(model: Any, output: str, force: bool, **litert_options: Any) -> None:
 
 def _print_remarks(model: Any) -> None:
     for remark in model.remarks:
-        click.echo(f"left alone: {remark.where}: {remark.text}", err=True)
+        click.echo(f"remark: {remark.where}: {remark.text}", err=True)
 
 
 def _write_json(path: str | None, value: Any) -> None:
