@@ -121,6 +121,9 @@ def _data_options(function: _F) -> _F:
 
 
 _workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
+_cluster = click.option(
+    "--cluster", metavar="ADDRESS|local", help="Run as tasks of a Ray cluster: its address, or a new one on this machine."
+)
 _json = click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file as well.")
 _allow_partial = click.option(
     "--allow-partial", is_flag=True, help="Write a .tflite although scales cannot express every multiplier."
@@ -372,6 +375,7 @@ def finetune(
 @click.option("--reference", type=click.Path(), help="Model to compare with.")
 @_data_options
 @_workers
+@_cluster
 @_json
 @_quiet
 def evaluate(
@@ -380,6 +384,7 @@ def evaluate(
     engine: str,
     reference: str | None,
     workers: int | None,
+    cluster: str | None,
     json_file: str | None,
     quiet: bool,
     take: int | None,
@@ -392,7 +397,9 @@ def evaluate(
     loaded = _load(model)
     other = _load(reference) if reference else None
     samples = _load_data(data, preprocessing, take, leave_out)
-    found = loaded.evaluate(samples, engine=engine, reference=other, workers=workers, progress=_progress(quiet))
+    found = loaded.evaluate(
+        samples, engine=engine, reference=other, workers=workers, cluster=cluster, progress=_progress(quiet)
+    )
     print_evaluation(found, _console())
     _write_json(json_file, found.as_dict())
     return 0
@@ -410,6 +417,7 @@ def evaluate(
 @_narrow_options
 @_data_options
 @_workers
+@_cluster
 @_json
 @_force
 @_quiet
@@ -425,6 +433,7 @@ def sweep(
     take: int | None,
     leave_out: int | None,
     workers: int | None,
+    cluster: str | None,
     json_file: str | None,
     force: bool,
     quiet: bool,
@@ -452,6 +461,7 @@ def sweep(
         calibration=plan,
         force=force,
         workers=workers,
+        cluster=cluster,
         progress=_progress(quiet),
     )
     print_sweep(result, _console())
