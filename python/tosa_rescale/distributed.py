@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import itertools
 import logging
 import os
 import platform
@@ -48,6 +49,9 @@ RETRIES = 3
 
 TASKS_PER_CORE = 4
 """Shards are made small enough for so many of one point on each core: the last ones to end then keep few cores waiting."""
+
+TASKS_AHEAD = 3
+"""Tasks handed to the cluster for each core: none waits for us, and little is left to do when we stop."""
 
 LARGEST_SHARD = 4 * CHUNK
 REACH_SECONDS = 5.0
@@ -211,7 +215,6 @@ class Cluster:
     def __init__(self, ray: Any, cores: int) -> None:
         self._ray, self.cores = ray, cores
         self._expected = ray.put(tuple(environment().items()))
-        self._open: set[Any] = set()
 
     def points(
         self,
@@ -242,67 +245,63 @@ class Cluster:
             TosaRescaleError: what a task raised.
         """
         ray = self._ray
-        shards = self._shards(data)
         prepare, measure = self._task(_prepare_point), self._task(_score_shard, num_returns=2)
-        ready = self._task(_prepare_context)
-        common = self._submit(ready, _without_progress(context), [method for method, _ in points])
-        kept: list[Any] = [None] * len(shards)
-        known: Any = None
-        if reference is not None:
-            known = self._submit(prepare, _without_progress(MethodContext(reference)), BASE, None, "iree", None)
-            kept = [self._submit(measure, known, "iree", shard, None, True)[1] for shard in shards]
-        # Tasks start in the order in which they are submitted, so points end one after the other, the first ones first.
-        waiting: dict[Any, tuple[int, int]] = {}
-        prepared = []
-        for index, point in enumerate(points):
-            model = self._submit(prepare, common, point, options, engine, known)
-            prepared.append(model)
-            base = point == BASE and options is not None
-            for shard_index, shard in enumerate(shards):
-                counted, outputs = self._submit(measure, model, engine, shard, None if base else kept[shard_index], base)
-                waiting[counted] = (index, shard_index)
-                if base:
-                    kept[shard_index] = outputs
-            known = model if base else known
-        totals = [Score(data.labels is not None) for _ in points]
-        seconds, left = [0.0] * len(points), [len(shards)] * len(points)
-        with (progress or Silent()).task(label, len(points) * len(data)) as advance:
-            while waiting:
-                done, _ = ray.wait(list(waiting), num_returns=1)
-                for each in done:
-                    index, _ = waiting.pop(each)
-                    counted, spent = self._get(each)
-                    totals[index] += counted
-                    seconds[index] += spent
-                    left[index] -= 1
-                    advance(counted.samples)
-                    if not left[index]:
-                        spent = seconds[index] + self._get(prepared[index]).seconds
-                        yield Measured(points[index], totals[index].result(), spent)
-
-    def cancel(self) -> None:
-        """Takes back what was submitted and is not done."""
-        for each in self._open:
-            with contextlib.suppress(Exception):
-                self._ray.cancel(each, force=False)
-        self._open.clear()
-
-    def _shards(self, data: Dataset) -> list[Any]:
+        common = self._submit(self._task(_prepare_context), _without_progress(context), [method for method, _ in points])
         size = max(1, min(LARGEST_SHARD, -(-len(data) // (TASKS_PER_CORE * self.cores))))
-        return [self._ray.put(data[start : start + size].detached()) for start in range(0, len(data), size)]
+        starts = range(0, len(data), size)
+        # Read when first used: on a large dataset the first workers need not wait for the last file.
+        shard = functools.cache(lambda i: ray.put(data[starts[i] : starts[i] + size].detached()))
+        original: Any = None
+        if reference is not None:
+            original = self._submit(prepare, _without_progress(MethodContext(reference)), BASE, None, "iree", None)
+        compared: dict[int, Any] = {}  # outputs of the original or the reference, by shard
+        models: list[Any] = []
+
+        def submit(index: int, part: int) -> Any:
+            nonlocal original
+            base = points[index] == BASE and options is not None
+            if index == len(models):
+                models.append(self._submit(prepare, common, points[index], options, engine, original))
+                original = models[index] if base else original
+            if reference is not None and part not in compared:
+                compared[part] = self._submit(measure, original, "iree", shard(part), None, True)[1]
+            counted, outputs = self._submit(measure, models[index], engine, shard(part), compared.get(part), base)
+            if base:
+                compared[part] = outputs
+            return counted
+
+        todo = ((index, part) for index in range(len(points)) for part in range(len(starts)))
+        totals = [Score(data.labels is not None) for _ in points]
+        seconds, left = [0.0] * len(points), [len(starts)] * len(points)
+        waiting: dict[Any, int] = {}
+        with (progress or Silent()).task(label, len(points) * len(data)) as advance:
+            while True:
+                # Points end one after the other: tasks start in the order in which they are submitted.
+                for index, part in itertools.islice(todo, TASKS_AHEAD * self.cores - len(waiting)):
+                    waiting[submit(index, part)] = index
+                if not waiting:
+                    return
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                index = waiting.pop(done)
+                counted, spent = self._get(done)
+                totals[index] += counted
+                seconds[index] += spent
+                left[index] -= 1
+                advance(counted.samples)
+                if not left[index]:
+                    spent = seconds[index] + self._get(models[index]).seconds
+                    yield Measured(points[index], totals[index].result(), spent)
 
     def _task(self, function: Callable[..., Any], num_returns: int = 1) -> Any:
         return self._ray.remote(num_cpus=1, num_returns=num_returns, max_retries=RETRIES)(function)
 
     def _submit(self, task: Any, *arguments: Any) -> Any:
-        found = task.remote(self._expected, *arguments)
-        self._open.update(found if isinstance(found, list) else [found])
-        return found
+        return task.remote(self._expected, *arguments)
 
     def _get(self, reference: Any) -> Any:
         errors = self._ray.exceptions
         try:
-            value = self._ray.get(reference)
+            return self._ray.get(reference)
         except errors.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, TosaRescaleError):
@@ -318,8 +317,6 @@ class Cluster:
             raise ClusterError(
                 f"a task was lost {RETRIES + 1} times: {type(error).__name__}: {_first_line(error)}; is there enough memory?"
             ) from error
-        self._open.discard(reference)
-        return value
 
 
 @contextlib.contextmanager
@@ -344,12 +341,9 @@ def connect(address: str, workers: int | None = None) -> Iterator[Cluster]:
     if not joined:
         _join(ray, address, workers)
     try:
-        cluster = Cluster(ray, max(1, int(ray.cluster_resources().get("CPU", 1))))
-        try:
-            yield cluster
-        finally:
-            cluster.cancel()
+        yield Cluster(ray, max(1, int(ray.cluster_resources().get("CPU", 1))))
     finally:
+        # Tasks are not cancelled one by one: Ray 2.60 may end this process when a task ends as it is cancelled.
         if not joined:
             ray.shutdown()
 
@@ -397,6 +391,7 @@ def _join(ray: Any, address: str, workers: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers otherwise
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # those of tasks that nobody waits for after the first error
     try:
         if address == LOCAL:
             if not any(os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
@@ -432,9 +427,7 @@ def _require_answer(address: str) -> None:
     except subprocess.TimeoutExpired:
         healthy = False
     if not healthy:
-        raise ClusterError(
-            f"{address}: something answers, but no Ray cluster that accepts this version and its RAY_AUTH_TOKEN"
-        )
+        raise ClusterError(f"{address}: something answers, but no Ray cluster that accepts this version and its RAY_AUTH_TOKEN")
 
 
 def _not_installed(error: BaseException) -> ClusterError:
