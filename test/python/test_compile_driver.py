@@ -162,7 +162,7 @@ def test_compilation_phases_are_dumped(driver: Driver, demo_model: pathlib.Path,
     done = driver(demo_model, *VMVX, "-o", "x.vmfb", "--dump-compilation-phases-to=phases", "--tosa-rescale-bits=4")
     assert done.returncode == 0, done.stderr
     names = [each.name for each in (tmp_path / "phases").iterdir()]
-    assert len(names) > 5 and all(name.endswith(".mlir") for name in names)
+    assert len(names) > 5 and all(name.startswith(f"{demo_model.stem}.") and name.endswith(".mlir") for name in names)
 
 
 def test_compile_to_writes_ir(driver: Driver, net: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -313,6 +313,13 @@ def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_lay
 @_seed
 @click.option("--checkpoint", type=click.Path(dir_okay=False), help="State after every epoch. Default: beside OUTPUT.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of a run that was stopped.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["none", "mirrored", "multi-worker"]),
+    default="none",
+    show_default=True,
+    help="mirrored: all GPUs of this machine; multi-worker: the processes that TF_CONFIG names, each with this command.",
+)
 @_narrow_options
 @_data_options
 @_allow_partial
@@ -332,6 +339,7 @@ def finetune(
     seed: int,
     checkpoint: str | None,
     resume: bool,
+    strategy: str,
     allow_partial: bool,
     json_file: str | None,
     force: bool,
@@ -345,11 +353,15 @@ def finetune(
     from tosa_rescale.files import require_writable
     from tosa_rescale.twin.finetune import FinetuneOptions
     from tosa_rescale.twin.finetune import finetune as run_finetune
+    from tosa_rescale.twin.replicas import Replicas, strategy_named
 
     preprocessing = _take_preprocessing(options)
     asked = FinetuneOptions(epochs, batch, learning_rate, validation, seed)
     narrowing = None if bits is None else NarrowOptions(parse_bits(bits), **options)
-    require_writable(output, force)
+    distribution = strategy_named(strategy)
+    chief = Replicas(distribution).chief
+    if chief:
+        require_writable(output, force)
     state = pathlib.Path(checkpoint or f"{output}.checkpoint.npz")
     loaded = _load(model)
     loaded.require_rescales()
@@ -359,8 +371,18 @@ def finetune(
         wanted, loaded = loaded if wanted == "original" else wanted, loaded.narrow(**narrowing.as_dict())
         _print_remarks(loaded)
     found = run_finetune(
-        loaded, samples, teacher=wanted, options=asked, checkpoint=state, resume=resume, force=force, progress=_progress(quiet)
+        loaded,
+        samples,
+        teacher=wanted,
+        options=asked,
+        checkpoint=state,
+        resume=resume,
+        force=force,
+        strategy=distribution,
+        progress=_progress(quiet or not chief),
     )
+    if not chief:
+        return 0  # the first worker shows and writes what all of them have
     print_finetuned(found, _console())
     _save(found.model, output, force, allow_partial=allow_partial)
     state.unlink(missing_ok=True)  # only now: what was trained is safe in the output
