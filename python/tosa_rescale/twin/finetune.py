@@ -278,7 +278,11 @@ class _Trainer:
             return loss, tape.gradient(loss, self.variables, unconnected_gradients="zero")
 
         def score(x: Any, target: Any, count: Any) -> list[Any]:
-            return replicas.run(lambda *batch: self._loss(*replicas.own(count, *batch), count), x, target)
+            def on_replica(x: Any, target: Any) -> tuple[Any, Any]:
+                x, target = replicas.own(count, x, target)
+                return self._loss(x, target, count)
+
+            return replicas.run(on_replica, x, target)
 
         def gradients(x: Any, target: Any, count: Any) -> list[Any]:
             def on_replica(x: Any, target: Any) -> list[Any]:
