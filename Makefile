@@ -53,7 +53,7 @@ fuzz: $(TEST_STAMP) ## 2,000 mutated files, and properties with many examples (m
 	$(BIN)/python test/fuzz/fuzz.py --count 2000
 	TOSA_RESCALE_FUZZ=large $(BIN)/pytest -q -n $(CORES) test/python/test_properties.py
 
-faults: $(STAMP) ## kill sweep, compensate and compile 50 times each, shared cache, full disk (an hour)
+faults: $(TEST_STAMP) ## kill sweep, compensate, compile and finetune 50 times each, shared cache, full disk (two hours)
 	$(BIN)/python test/faults/faults.py --tries 50
 
 # An environment of its own: tosa-tools pins packages against ours.
