@@ -149,10 +149,17 @@ class Compensator:
         model: the original.
         inputs: calibration samples, one array [N, *shape without batch] for each input; None for none.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
     """
 
-    def __init__(self, model: Model, inputs: list[np.ndarray] | None, progress: Progress | None = None) -> None:
-        self._model, self._inputs = model, inputs
+    def __init__(
+        self,
+        model: Model,
+        inputs: list[np.ndarray] | None,
+        progress: Progress | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self._model, self._inputs, self._workers = model, inputs, workers
         self._progress = progress or Silent()
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
@@ -222,6 +229,11 @@ class Compensator:
         calibrated = [] if self._inputs is None else [made("calibrated", self._calibrate(start))]
         return [*calibrated, made("data-free", start)]
 
+    def calibrate(self) -> None:
+        """Measures the original now, not when it is first needed."""
+        if self._inputs is not None:
+            self._calibrate(self._model.bytecode)
+
     def _calibrate(self, bytecode: bytes) -> bytes:
         """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
         assert self._inputs is not None
@@ -242,7 +254,7 @@ class Compensator:
 
     def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
         assert self._inputs is not None
-        return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs)
+        return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs, workers=self._workers)
 
 
 def with_bits(module: Module, bits_of: dict[str, int]) -> Module:

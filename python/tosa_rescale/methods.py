@@ -40,17 +40,19 @@ class MethodContext:
         model: the original.
         plan: what to calibrate on.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
     """
 
     model: Model
     plan: CalibrationPlan = CalibrationPlan()
     progress: Progress = dataclasses.field(default_factory=Silent)
+    workers: int | None = None
 
     @functools.cached_property
     def compensator(self) -> Compensator:
         """Calibrated once for all widths."""
         inputs = calibration_inputs(self.model, self.plan.source, self.plan.samples, self.plan.seed)
-        return Compensator(self.model, inputs, self.progress)
+        return Compensator(self.model, inputs, self.progress, self.workers)
 
 
 def _narrow(context: MethodContext, options: NarrowOptions) -> Model:
@@ -71,3 +73,6 @@ def _align(context: MethodContext, options: NarrowOptions) -> Model:
 Method = Callable[[MethodContext, NarrowOptions], "Model"]
 
 METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align}
+
+CALIBRATED = ("compensate", "align")
+"""Methods that use the context's compensator."""

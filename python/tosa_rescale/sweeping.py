@@ -9,7 +9,7 @@ import json
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tosa_rescale.data import Dataset
@@ -122,6 +122,7 @@ def sweep(
     calibration: CalibrationPlan | None = None,
     force: bool = False,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> SweepResult:
     """Evaluates every method at every width. An interrupted sweep goes on where it stopped.
@@ -138,9 +139,12 @@ def sweep(
         calibration: what methods that calibrate calibrate on; None: synthetic samples.
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
+        cluster: "local", or the address of a Ray cluster; see tosa_rescale.distributed. None: this process and its workers.
+            The figures are the same; seconds are then the sum over all workers.
         progress: shows rate and remaining time.
 
     Raises:
+        ClusterError: the cluster cannot be used.
         OptionError: an unknown method, or a width out of range.
         OutputError: the folder cannot be written, or holds a sweep of something else.
     """
@@ -154,26 +158,58 @@ def sweep(
     context = MethodContext(model, calibration, progress)
     journal = _Journal(pathlib.Path(folder), _identity(model, data, options, calibration), force)
 
-    def measure(
-        method: str, k: int, make: Callable[[], Model], reference: OutputStore | None, keep: OutputStore | None
-    ) -> SweepPoint:
-        began = time.perf_counter()
-        label = "original model" if k == BASE_BITS else f"{method} k={k}"
-        found = evaluate(make(), data, reference=reference, keep=keep, workers=workers, progress=progress, label=label)
-        return SweepPoint(method, k, found, time.perf_counter() - began)
-
     todo = [(method, k) for method in methods for k in widths if (method, k) not in journal.done]
-    outputs = OutputStore(journal.folder / ".original", len(data))
     if todo or ("base", BASE_BITS) not in journal.done:
         # The original's outputs are what all others are compared with; a resumed sweep makes them again.
-        base = measure("base", BASE_BITS, lambda: model, None, outputs)
-        itself = dataclasses.replace(base.evaluation, agreement=100.0, max_lsb=0, mean_lsb=0.0)
-        journal.add(dataclasses.replace(base, evaluation=itself))
-    for method, k in todo:
-        journal.add(measure(method, k, lambda m=method, b=k: METHODS[m](context, options.with_bits(b)), outputs, None))
-    shutil.rmtree(journal.folder / ".original", ignore_errors=True)
+        where = _measure_here(context, data, journal.folder / ".original", workers)
+        if cluster is not None:
+            where = _measure_on(cluster, context, data, workers)
+        for point in where([("base", BASE_BITS), *todo], options):
+            journal.add(point)
     wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
     return SweepResult(model.source, data.source, options.as_dict(), tuple(journal.done[key] for key in wanted))
+
+
+_Measure = Callable[[list[tuple[str, int]], NarrowOptions], Iterator[SweepPoint]]
+
+
+def _measure_here(context: MethodContext, data: Dataset, folder: pathlib.Path, workers: int | None) -> _Measure:
+    """Measures points one after the other; the first is the original, whose outputs are kept for the others in `folder`."""
+
+    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[SweepPoint]:
+        outputs = OutputStore(folder, len(data))
+        for method, k in points:
+            began = time.perf_counter()
+            base = k == BASE_BITS
+            model = context.model if base else METHODS[method](context, options.with_bits(k))
+            label = "original model" if base else f"{method} k={k}"
+            reference, keep = (None, outputs) if base else (outputs, None)
+            found = evaluate(
+                model, data, reference=reference, keep=keep, workers=workers, progress=context.progress, label=label
+            )
+            yield SweepPoint(method, k, _with_itself(found) if base else found, time.perf_counter() - began)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return measure
+
+
+def _measure_on(cluster: str, context: MethodContext, data: Dataset, workers: int | None) -> _Measure:
+    """Measures points on a cluster, each when its last task ends."""
+
+    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[SweepPoint]:
+        from tosa_rescale.distributed import BASE, connect
+
+        with connect(cluster, workers) as joined:
+            for each in joined.points(context, data, points, options, progress=context.progress):
+                found = _with_itself(each.evaluation) if each.point == BASE else each.evaluation
+                yield SweepPoint(*each.point, found, each.seconds)
+
+    return measure
+
+
+def _with_itself(base: Evaluation) -> Evaluation:
+    """The original's figures: it agrees with itself."""
+    return dataclasses.replace(base, agreement=100.0, max_lsb=0, mean_lsb=0.0)
 
 
 class _Journal:

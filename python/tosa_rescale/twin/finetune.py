@@ -13,6 +13,7 @@ gradients are scaled to move it by that many times as much.
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.changes import WeightChanges, weight_changes
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.lowering import Graph, Twin, emit
+from tosa_rescale.twin.replicas import Replicas
 from tosa_rescale.twin.values import Node
 
 if TYPE_CHECKING:
@@ -159,9 +161,11 @@ class _Trainer:
         optimizer: Any,
         callbacks: Sequence[Any],
         progress: Progress,
+        replicas: Replicas,
     ) -> None:
-        self.model, self.options, self.progress = model, options, progress
-        self.twin = Twin(Module.parse(model.bytecode, model.source), reference=options.reference, trainable=True)
+        self.model, self.options, self.progress, self.replicas = model, options, progress, replicas
+        with replicas.scope():
+            self.twin = Twin(Module.parse(model.bytecode, model.source), reference=options.reference, trainable=True)
         if not self.twin.layers:
             raise ModelError(f"{model.source}: has no layer with constant weights and bias; there is nothing to train")
         count = max(1, round(options.validation * len(data)))
@@ -179,9 +183,10 @@ class _Trainer:
         self.optimizer = optimizer
         self.callbacks = list(callbacks)
         self.variables = _variables(self.twin)
-        # Built now: a checkpoint restores its variables before the first step.
-        self.optimizer.build(self.variables)
-        self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in self.variables]
+        with replicas.scope():
+            # Built now: a checkpoint restores its variables before the first step.
+            self.optimizer.build(self.variables)
+            self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in self.variables]
         self._trace()
 
     # -- what is compared ----------------------------------------------------------------------------------------------
@@ -235,21 +240,26 @@ class _Trainer:
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
-    def _loss(self, x: Any, target: Any) -> tuple[Any, Any]:
-        """Mean loss, and the number of decisions that equal the target's."""
+    def _loss(self, x: Any, target: Any, count: Any) -> tuple[Any, Any]:
+        """Loss summed over these samples and divided by all of the batch's `count`, and decisions that equal the target's."""
         (logits,) = self.twin.integers([x], self._keys())
         logits = tf.cast(logits, tf.float32) * self.scale
+
+        def mean(loss: Any) -> Any:
+            positions = np.prod(loss.shape[1:], dtype=np.float64)
+            return tf.reduce_sum(loss) / (tf.cast(count, tf.float32) * tf.constant(positions, tf.float32))
+
         if self.labels:
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits)
-            return tf.reduce_mean(loss), tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == target, tf.float32))
+            return mean(loss), tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == target, tf.float32))
         wanted = tf.cast(target, tf.float32) * self.scale
         if logits.shape[-1] == 1:
-            return tf.reduce_mean((logits - wanted) ** 2), tf.reduce_sum(tf.cast(logits == wanted, tf.float32))
+            return mean((logits - wanted) ** 2), tf.reduce_sum(tf.cast(logits == wanted, tf.float32))
         # Kullback-Leibler: zero where student and teacher are one, so that the start of a lossless width shows as 0.
         share = tf.nn.softmax(wanted)
         loss = tf.reduce_sum(share * (tf.nn.log_softmax(wanted) - tf.nn.log_softmax(logits)), -1)
         same = tf.cast(tf.argmax(logits, -1) == tf.argmax(wanted, -1), tf.float32)
-        return tf.reduce_mean(loss), tf.reduce_sum(same)
+        return mean(loss), tf.reduce_sum(same)
 
     def _trace(self) -> None:
         spec = self.model.input_spec
@@ -257,25 +267,46 @@ class _Trainer:
         signature = [
             tf.TensorSpec([None, *spec.shape], spec.dtype),
             tf.TensorSpec([None, *target.shape[1:]], target.dtype),
+            tf.TensorSpec([], tf.int32),
         ]
+        replicas = self.replicas
 
-        def gradients(x: Any, target: Any) -> tuple[Any, Any, list[Any]]:
+        def differentiated(x: Any, target: Any, count: Any) -> tuple[Any, list[Any]]:
+            x, target = replicas.own(count, x, target)
             with tf.GradientTape() as tape:
-                loss, same = self._loss(x, target)
-            found = tape.gradient(loss, self.variables, unconnected_gradients="zero")
-            return loss, same, found
+                loss, _ = self._loss(x, target, count)
+            return loss, tape.gradient(loss, self.variables, unconnected_gradients="zero")
 
-        def step(x: Any, target: Any) -> tuple[Any, Any, Any]:
-            loss, _, found = gradients(x, target)
-            scaled = [g * tf.cast(unit, g.dtype) for g, unit in zip(found, self.units, strict=True)]
-            self.optimizer.apply_gradients(zip(scaled, self.variables, strict=True))
+        def score(x: Any, target: Any, count: Any) -> list[Any]:
+            def on_replica(x: Any, target: Any) -> tuple[Any, Any]:
+                x, target = replicas.own(count, x, target)
+                return self._loss(x, target, count)
+
+            return replicas.run(on_replica, x, target)
+
+        def gradients(x: Any, target: Any, count: Any) -> list[Any]:
+            def on_replica(x: Any, target: Any) -> list[Any]:
+                loss, found = differentiated(x, target, count)
+                return [loss, *replicas.gradients(found)]
+
+            return replicas.run(on_replica, x, target)
+
+        def step(x: Any, target: Any, count: Any) -> tuple[Any, Any, Any]:
+            def on_replica(x: Any, target: Any) -> list[Any]:
+                loss, found = differentiated(x, target, count)
+                scaled = [g * tf.cast(unit, g.dtype) for g, unit in zip(found, self.units, strict=True)]
+                # It adds them up over the replicas.
+                self.optimizer.apply_gradients(zip(replicas.gradients(scaled), self.variables, strict=True))
+                spoiled = [tf.logical_not(tf.reduce_all(tf.math.is_finite(g))) for g in found]
+                return [loss, tf.cast(tf.stack(spoiled), tf.float32)]
+
+            loss, spoiled = replicas.run(on_replica, x, target)
             # Beyond the grid a weight's gradient is masked and it would never come back.
             for layer in self.twin.layers.values():
-                layer.project()
+                layer.project(replicas.update)
             # The weights too: an optimizer may spoil what the gradients left whole.
-            checked = [tf.reduce_all(tf.math.is_finite(g)) for g in found]
-            checked = [c & tf.reduce_all(tf.math.is_finite(v)) for c, v in zip(checked, self.variables, strict=True)]
-            finite = tf.stack(checked)
+            checked = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))) for v in self.variables]
+            finite = tf.logical_and(spoiled == 0, tf.stack(checked))
             held = tf.stack([layer.within_bounds() for layer in self.twin.layers.values()])
             return loss, finite, held
 
@@ -283,7 +314,7 @@ class _Trainer:
             return tf.function(function, input_signature=signature, autograph=False)
 
         # Concrete, as a function traced anew is no sign of a mistake here.
-        self._score = traced(self._loss).get_concrete_function()
+        self._score = traced(score).get_concrete_function()
         self._gradients = traced(gradients).get_concrete_function()
         self._step = traced(step).get_concrete_function()
 
@@ -293,8 +324,8 @@ class _Trainer:
         order = np.random.default_rng([self.options.seed, 0]).permutation(len(self.training))
         chosen = order[: PROBE_BATCHES * self.options.batch]
         batches, worst = 0, 0.0
-        for x, rows in self.training.batches(chosen, self.options.batch):
-            loss, _, found = self._gradients(tf.constant(x), tf.constant(self.targets[0][rows]))
+        for batch in self._batches(0, chosen):
+            loss, *found = self._gradients(*batch)
             self._require_finite([bool(np.isfinite(g.numpy()).all()) for g in found], None, 0)
             squares = [s + float(np.mean(np.square(g.numpy(), dtype=np.float64))) for s, g in zip(squares, found, strict=True)]
             batches, worst = batches + 1, max(worst, float(loss))
@@ -307,13 +338,21 @@ class _Trainer:
         """Loss and agreement in per cent on the held-out samples."""
         loss = same = 0.0
         positions = 0
-        for x, rows in self.held_out.batches(np.arange(len(self.held_out)), self.options.batch):
-            target = self.targets[1][rows]
-            one, equal = self._score(tf.constant(x), tf.constant(target))
-            loss += float(one) * len(x)
+        for batch in self._batches(1, np.arange(len(self.held_out))):
+            one, equal = self._score(*batch)
+            loss += float(one) * int(batch[2])
             same += float(equal)
-            positions += target.size // (1 if self.labels else target.shape[-1])
+        target = self.targets[1]
+        positions = target.size // (1 if self.labels else target.shape[-1])
         return loss / len(self.held_out), 100 * same / positions
+
+    def _batches(self, part: int, order: np.ndarray) -> Iterator[tuple[Any, Any, Any]]:
+        """Batches of the training (0) or held-out (1) samples: this process's share, its targets, the whole batch's size."""
+        samples = (self.training, self.held_out)[part]
+        for start in range(0, len(order), self.options.batch):
+            rows = order[start : start + self.options.batch]
+            own = self.replicas.share(rows)
+            yield tf.constant(samples.at(own)), tf.constant(self.targets[part][own]), tf.constant(len(rows))
 
     def epoch(self, number: int, label: str, checkpoint: pathlib.Path | None) -> float:
         """Trains one epoch; returns the mean loss."""
@@ -321,14 +360,14 @@ class _Trainer:
         order = np.random.default_rng([self.options.seed, number]).permutation(len(self.training))
         total = 0.0
         with self.progress.task(label, len(order)) as advance:
-            for index, (x, rows) in enumerate(self.training.batches(order, self.options.batch)):
-                loss, finite, held = self._step(tf.constant(x), tf.constant(self.targets[0][rows]))
+            for index, batch in enumerate(self._batches(0, order)):
+                loss, finite, held = self._step(*batch)
                 self._require_finite(finite.numpy().tolist(), checkpoint, number, float(loss))
                 if not held.numpy().all():
                     self.twin.retrace()
                     self._trace()
-                total += float(loss) * len(x)
-                advance(len(x))
+                total += float(loss) * int(batch[2])
+                advance(int(batch[2]))
                 self.call("on_train_batch_end", index, {"loss": float(loss)})
         return total / len(order)
 
@@ -373,7 +412,7 @@ class _Trainer:
 
     def optimizer_state(self) -> list[np.ndarray]:
         """The optimizer's variables, then the units."""
-        return [np.asarray(v) for v in [*self.optimizer.variables, *self.units]]
+        return [v.numpy() for v in [*self.optimizer.variables, *self.units]]
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes back to a checkpoint."""
@@ -386,6 +425,16 @@ class _Trainer:
         if not all(bool(layer.within_bounds()) for layer in self.twin.layers.values()):
             self.twin.retrace()
             self._trace()
+
+    def require_same_weights(self, epoch: int) -> None:
+        """Raises TrainingError where replicas do not hold the same integers."""
+        layers = self.twin.layers.values()
+        differing = self.replicas.differing(lambda copy: [array for layer in layers for array in layer.integers(copy)])
+        if differing:
+            raise TrainingError(
+                f"{self.model.source}: after epoch {epoch} the integer weights of replicas {differing} differ from the first's;"
+                " run all workers on one kind of processor with the same versions"
+            )
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls every callback."""
@@ -408,10 +457,15 @@ class _Samples:
         """Batches in this order: samples [<= size, *shape] and their indices."""
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            if self._kept is not None:
-                yield self._kept[rows], rows
-            else:
-                yield np.concatenate(list(self._data.select(rows).quantized(self._spec, size))), rows
+            yield self.at(rows), rows
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """Samples [n, *shape] at these positions."""
+        if self._kept is not None:
+            return self._kept[rows]
+        if not len(rows):
+            return np.empty((0, *self._spec.shape), self._spec.dtype)
+        return np.concatenate(list(self._data.select(rows).quantized(self._spec, len(rows))))
 
 
 def _kept(checkpoint: pathlib.Path | None) -> str:
@@ -452,6 +506,7 @@ def finetune(
     checkpoint: PathLike | None = None,
     resume: bool = False,
     force: bool = False,
+    strategy: Any = None,
     progress: Progress | None = None,
 ) -> Finetuned:
     """Trains the weights and biases of a narrowed model through its own integer arithmetic.
@@ -467,6 +522,8 @@ def finetune(
         checkpoint: where the state goes after every epoch.
         resume: go on from the checkpoint.
         force: overwrite a checkpoint that exists.
+        strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; see docs/distributed.md. `options.batch` is that of
+            all replicas together. Only the first worker writes the checkpoint; all must be able to read it to resume.
         progress: shows rate, remaining time, loss and agreement.
 
     Returns:
@@ -478,14 +535,15 @@ def finetune(
         TrainingError: the loss is no number, or diverges.
     """
     options, progress = options or FinetuneOptions(), progress or Silent()
+    replicas = Replicas(strategy)
     data = as_dataset(data)
     source = _teacher(model, teacher)
     path = None if checkpoint is None else pathlib.Path(checkpoint)
-    if resume and path is None:
-        raise OptionError("resume: needs a checkpoint; name one")
-    if path is not None and path.exists() and not resume and not force:
-        raise OutputError(f"{path}: is the checkpoint of an unfinished run; pass --resume to go on, or --force to start anew")
-    optimizer = optimizer or tf.keras.optimizers.SGD(options.learning_rate)
+    if optimizer is None:
+        with replicas.scope():
+            optimizer = tf.keras.optimizers.SGD(options.learning_rate)
+    elif not replicas.owns(optimizer):
+        raise OptionError("optimizer: was made for another strategy; make it within `with strategy.scope():`")
     identity = {
         "model": model.fingerprint,
         "data": data.fingerprint(),
@@ -493,8 +551,8 @@ def finetune(
         "options": {key: value for key, value in dataclasses.asdict(options).items() if key != "epochs"},
         "optimizer": _plain(optimizer.get_config()),
     }
-    found = read_checkpoint(path, identity) if path is not None and resume else None
-    trainer = _Trainer(model, data, source, options, optimizer, callbacks, progress)
+    found = _agreed_start(replicas, model.source, identity, path, resume, force)
+    trainer = _Trainer(model, data, source, options, optimizer, callbacks, progress, replicas)
     if found is not None:
         state = found
         trainer.restore(state)
@@ -504,7 +562,13 @@ def finetune(
         first = {"epoch": 0, "loss": None, "validation_loss": loss, "agreement": agreement, "seconds": 0.0}
         weights = trainer.weights()
         state = Checkpoint(identity, 0, weights, weights, trainer.optimizer_state(), [first], 0)
-    state = _run(trainer, state, path)
+    try:
+        state = _run(trainer, state, path)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        raise TrainingError(
+            f"{model.source}: another worker ended or cannot be reached; start all of them again"
+            f"{_kept(path)}{' (--resume)' if path else ''}"
+        ) from error
     trainer.set_weights(state.best)
     bytecode = emit(trainer.twin, model.bytecode)
     changes = weight_changes(model.bytecode, bytecode)
@@ -525,6 +589,42 @@ def finetune(
     return Finetuned(result, tuple(state.history), state.best_epoch, changes)
 
 
+def _agreed_start(
+    replicas: Replicas, source: str, identity: dict[str, Any], path: pathlib.Path | None, resume: bool, force: bool
+) -> Checkpoint | None:
+    """The checkpoint to go on from; None to start anew. All workers decide alike, else all of them stop.
+
+    Raises:
+        OptionError, OutputError, DataError, ModelError: what is wrong here.
+        TrainingError: another worker has another start.
+    """
+    found, failure = None, None
+    try:
+        if resume and path is None:
+            raise OptionError("resume: needs a checkpoint; name one")
+        if path is not None and path.exists() and not resume and not force:
+            raise OutputError(
+                f"{path}: is the checkpoint of an unfinished run; pass --resume to go on, or --force to start anew"
+            )
+        if path is not None and resume:
+            found = read_checkpoint(path, identity)
+    except TosaRescaleError as error:
+        failure = error
+    text = json.dumps([identity, str(failure), found.epoch if found else 0], sort_keys=True)
+    start = [np.frombuffer(text.encode(), np.uint8)]
+    if found is not None:
+        start += [found.weights[key] for key in sorted(found.weights)]
+    differing = replicas.differing(lambda _: start)
+    if failure is not None:
+        raise failure
+    if differing:
+        raise TrainingError(
+            f"{source}: workers {differing} start from another model, data, options or checkpoint than the first;"
+            " give all of them the same command, and a checkpoint that all can read"
+        )
+    return found
+
+
 def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Checkpoint:
     """Trains the epochs that are left."""
     options, start = trainer.options, state.history[0]
@@ -538,6 +638,7 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         trainer.call("on_epoch_begin", number - 1)
         began = time.perf_counter()
         loss = trainer.epoch(number, label, path)
+        trainer.require_same_weights(number)
         validation_loss, agreement = trainer.validate()
         trainer.require_converging(validation_loss, start["validation_loss"], number, path)
         entry = {
@@ -555,7 +656,7 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         state = Checkpoint(
             state.identity, number, weights, best, trainer.optimizer_state(), [*state.history, entry], best_epoch
         )
-        if path is not None:
+        if path is not None and trainer.replicas.chief:
             state.write(path)
         trainer.call("on_epoch_end", number - 1, {"loss": loss, "val_loss": validation_loss, "val_agreement": agreement})
         if proxy.stop_training:
@@ -583,7 +684,5 @@ def _teacher(model: Model, teacher: Model | str) -> Model | None:
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:
     """An optimizer's configuration as JSON gives it back."""
-    import json
-
     # Keras numbers its names through the process.
     return json.loads(json.dumps({key: value for key, value in config.items() if key != "name"}, default=str))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -187,20 +187,28 @@ class Layer:
         held = [up <= partial, -down <= partial, up + bias <= most, down + bias >= least]
         return tf.reduce_all([tf.reduce_all(each) for each in held])
 
-    def project(self) -> None:
-        """Brings weights that left the grid back to its border; part of a training step."""
+    def project(self, update: Callable[[Any, Callable[[Any], Any]], None]) -> None:
+        """Brings weights that left the grid back to its border; part of a training step.
+
+        Args:
+            update: applies a function to every copy of a variable.
+        """
         for variable, (low, high) in ((self.kernel_variable, self.kernel_limits), (self.bias_variable, self.bias_limits)):
-            limits = (tf.constant(limit, variable.dtype) for limit in (low, high))
-            variable.assign(tf.clip_by_value(variable, *limits))
+            limits = [tf.constant(limit, variable.dtype) for limit in (low, high)]
+            update(variable, lambda copy, limits=limits: tf.clip_by_value(copy, *limits))
 
     def mean_move(self) -> float:
         """Mean distance of the weights from where they started, in steps."""
         return float(np.abs(self.kernel_variable.numpy() - self._start).mean())
 
-    def integers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Quantized weights (with their zero point, as in the graph) and bias, int64."""
-        kernel = np.clip(np.rint(self.kernel_variable.numpy()), *self.kernel_limits)
-        bias = np.clip(np.rint(self.bias_variable.numpy()), *self.bias_limits)
+    def integers(self, copy: Callable[[Any], Any] = lambda variable: variable) -> tuple[np.ndarray, np.ndarray]:
+        """Quantized weights (with their zero point, as in the graph) and bias, int64.
+
+        Args:
+            copy: which copy of a variable to read, where replicas have their own.
+        """
+        kernel = np.clip(np.rint(copy(self.kernel_variable).numpy()), *self.kernel_limits)
+        bias = np.clip(np.rint(copy(self.bias_variable).numpy()), *self.bias_limits)
         return kernel.astype(np.int64), bias.astype(np.int64)
 
     def renew(self, slack: float) -> None:
