@@ -12,6 +12,7 @@ from tosa_rescale.compensation import CALIBRATION_SAMPLES, CompensateOptions, Co
 from tosa_rescale.data import Dataset
 from tosa_rescale.options import NarrowOptions, Scope
 from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.training import TrainingPlan, finetune_method
 
 if TYPE_CHECKING:
     from tosa_rescale.model import Model
@@ -41,12 +42,14 @@ class MethodContext:
         plan: what to calibrate on.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
+        training: what methods that train train on.
     """
 
     model: Model
     plan: CalibrationPlan = CalibrationPlan()
     progress: Progress = dataclasses.field(default_factory=Silent)
     workers: int | None = None
+    training: TrainingPlan | None = None
 
     @functools.cached_property
     def compensator(self) -> Compensator:
@@ -72,7 +75,7 @@ def _align(context: MethodContext, options: NarrowOptions) -> Model:
 
 Method = Callable[[MethodContext, NarrowOptions], "Model"]
 
-METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align}
+METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align, "finetune": finetune_method}
 
 CALIBRATED = ("compensate", "align")
 """Methods that use the context's compensator."""

@@ -19,6 +19,7 @@ from tosa_rescale.files import PathLike, write_text
 from tosa_rescale.methods import METHODS, CalibrationPlan, MethodContext
 from tosa_rescale.options import NarrowOptions, parse_bits
 from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.training import TrainingPlan, training_of
 from tosa_rescale.version import versions
 
 if TYPE_CHECKING:
@@ -38,19 +39,22 @@ class SweepPoint:
         method: a key of METHODS; "base" for the original model.
         bits: the width asked for; 32 for the original model.
         evaluation: accuracy, and agreement with the original model.
-        seconds: all of it: rewriting, loading, executing.
+        seconds: all of it: rewriting, training, loading, executing.
+        training: history, best_epoch and changes of the method `finetune`; see tosa_rescale.training.
     """
 
     method: str
     bits: int
     evaluation: Evaluation
     seconds: float
+    training: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON: method, bits, seconds and the evaluation's figures."""
         figures = self.evaluation.as_dict()
         figures["execution_seconds"] = figures.pop("seconds")
-        return {"method": self.method, "bits": self.bits, "seconds": self.seconds, **figures}
+        trained = {} if self.training is None else {"training": self.training}
+        return {"method": self.method, "bits": self.bits, "seconds": self.seconds, **figures, **trained}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> SweepPoint:
@@ -59,7 +63,7 @@ class SweepPoint:
         figures["seconds"] = values["execution_seconds"]
         if figures["histogram"] is not None:
             figures["histogram"] = {int(key): count for key, count in figures["histogram"].items()}
-        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"])
+        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"], values.get("training"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +124,7 @@ def sweep(
     methods: Sequence[str] = ("narrow",),
     options: NarrowOptions | None = None,
     calibration: CalibrationPlan | None = None,
+    training: TrainingPlan | None = None,
     force: bool = False,
     workers: int | None = None,
     cluster: str | None = None,
@@ -137,6 +142,7 @@ def sweep(
         methods: keys of METHODS.
         options: of the narrowing; its `bits` is not used.
         calibration: what methods that calibrate calibrate on; None: synthetic samples.
+        training: what methods that train train on; None: no such method can be swept.
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
         cluster: "local", or the address of a Ray cluster; see tosa_rescale.distributed. None: this process and its workers.
@@ -155,8 +161,14 @@ def sweep(
     model.require_rescales()
     options = options or NarrowOptions(31)
     progress, calibration = progress or Silent(), calibration or CalibrationPlan()
-    context = MethodContext(model, calibration, progress)
-    journal = _Journal(pathlib.Path(folder), _identity(model, data, options, calibration), force)
+    if training is not None:
+        training = dataclasses.replace(training, scored=data, folder=training.folder or pathlib.Path(folder) / ".training")
+    elif "finetune" in methods:
+        raise OptionError("methods: finetune needs samples to train on; give a training plan (--train, --epochs)")
+    if cluster is not None and "finetune" in methods:
+        raise OptionError("methods: finetune does not run on --cluster; give `finetune` a tf.distribute strategy instead")
+    context = MethodContext(model, calibration, progress, training=training)
+    journal = _Journal(pathlib.Path(folder), _identity(model, data, options, calibration, training), force)
 
     todo = [(method, k) for method in methods for k in widths if (method, k) not in journal.done]
     if todo or ("base", BASE_BITS) not in journal.done:
@@ -166,6 +178,8 @@ def sweep(
             where = _measure_on(cluster, context, data, workers)
         for point in where([("base", BASE_BITS), *todo], options):
             journal.add(point)
+    for name in (".original", ".training"):
+        shutil.rmtree(journal.folder / name, ignore_errors=True)
     wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
     return SweepResult(model.source, data.source, options.as_dict(), tuple(journal.done[key] for key in wanted))
 
@@ -187,8 +201,8 @@ def _measure_here(context: MethodContext, data: Dataset, folder: pathlib.Path, w
             found = evaluate(
                 model, data, reference=reference, keep=keep, workers=workers, progress=context.progress, label=label
             )
-            yield SweepPoint(method, k, _with_itself(found) if base else found, time.perf_counter() - began)
-        shutil.rmtree(folder, ignore_errors=True)
+            found = _with_itself(found) if base else found
+            yield SweepPoint(method, k, found, time.perf_counter() - began, training_of(model))
 
     return measure
 
@@ -246,9 +260,11 @@ class _Journal:
         write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
 
 
-def _identity(model: Model, data: Dataset, options: NarrowOptions, plan: CalibrationPlan) -> str:
+def _identity(model: Model, data: Dataset, options: NarrowOptions, plan: CalibrationPlan, training: TrainingPlan | None) -> str:
     source = plan.source.fingerprint() if isinstance(plan.source, Dataset) else plan.source
     fixed = {**options.as_dict(), "bits": None, "calibration": [source, plan.samples, plan.seed]}
+    if training is not None:
+        fixed["training"] = training.identity()
     return hashlib.sha256(
         json.dumps([model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]).encode()
     ).hexdigest()

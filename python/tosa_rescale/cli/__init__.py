@@ -10,6 +10,7 @@ import warnings
 
 import click
 
+from tosa_rescale.cli import errors as _errors  # noqa: F401  registers itself
 from tosa_rescale.cli.commands import group
 
 DEBUG_VARIABLE = "TOSA_RESCALE_DEBUG"

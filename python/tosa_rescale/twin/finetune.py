@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tosa_rescale_runtime import Module
 
+from tosa_rescale.changes import WeightChanges, weight_changes
 from tosa_rescale.data import Dataset, Preprocessing, load_data
 from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.files import PathLike
 from tosa_rescale.progress import Progress, Silent
 from tosa_rescale.state import Step
 from tosa_rescale.twin.backend import tf
-from tosa_rescale.twin.changes import WeightChanges, weight_changes
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.lowering import Graph, Twin, emit
 from tosa_rescale.twin.replicas import Replicas
@@ -118,9 +118,14 @@ class Finetuned:
 class _Trained:
     """What a Keras callback may ask of its model."""
 
-    def __init__(self, twin: Twin, optimizer: Any) -> None:
+    def __init__(self, twin: Twin, optimizer: Any, start: bytes) -> None:
         self.optimizer, self.stop_training = optimizer, False
+        self._twin, self._start = twin, start
         self._variables = _variables(twin)
+
+    def bytecode(self) -> bytes:
+        """The module with the weights of now, rounded."""
+        return emit(self._twin, self._start)
 
     def get_weights(self) -> list[np.ndarray]:
         return [variable.numpy() for variable in self._variables]
@@ -518,7 +523,7 @@ def finetune(
             a model whose logits are imitated.
         options: epochs, batch, learning rate and so on.
         optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: plain SGD.
-        callbacks: tf.keras callbacks.
+        callbacks: tf.keras callbacks; what they add to `logs` at the end of an epoch becomes part of its history.
         checkpoint: where the state goes after every epoch.
         resume: go on from the checkpoint.
         force: overwrite a checkpoint that exists.
@@ -628,7 +633,7 @@ def _agreed_start(
 def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Checkpoint:
     """Trains the epochs that are left."""
     options, start = trainer.options, state.history[0]
-    proxy = _Trained(trainer.twin, trainer.optimizer)
+    proxy = _Trained(trainer.twin, trainer.optimizer, trainer.model.bytecode)
     for callback in trainer.callbacks:
         callback.set_model(proxy)
     trainer.call("on_train_begin")
@@ -648,6 +653,11 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
             "agreement": agreement,
             "seconds": time.perf_counter() - began,
         }
+        # What a callback adds to the figures of an epoch belongs to its history.
+        logs = {"loss": loss, "val_loss": validation_loss, "val_agreement": agreement}
+        known = set(logs)
+        trainer.call("on_epoch_end", number - 1, logs)
+        entry |= _plain({name: value for name, value in logs.items() if name not in known})
         weights, best, best_epoch = trainer.weights(), state.best, state.best_epoch
         # The loss is the finer measure, but a model that decides worse than the start is never an improvement.
         leading = next(e for e in state.history if e["epoch"] == best_epoch)
@@ -658,7 +668,6 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         )
         if path is not None and trainer.replicas.chief:
             state.write(path)
-        trainer.call("on_epoch_end", number - 1, {"loss": loss, "val_loss": validation_loss, "val_agreement": agreement})
         if proxy.stop_training:
             break
     trainer.call("on_train_end")
