@@ -307,7 +307,7 @@ def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_lay
 )
 @click.option("--batch", type=int, default=16, show_default=True, help="Samples for one step.")
 @click.option(
-    "--learning-rate", type=float, default=0.1, show_default=True, help="Of SGD: how far a weight moves a batch, in grid steps."
+    "--learning-rate", type=float, default=0.3, show_default=True, help="Of SGD: share of the loss that a batch is to take away."
 )
 @click.option("--validation", type=float, default=0.1, show_default=True, help="Share of the data that chooses the epoch.")
 @_seed
@@ -441,7 +441,7 @@ def evaluate(
 @click.option("--train-samples", type=click.IntRange(min=2), help="finetune: use this many of them.")
 @click.option("--epochs", type=int, default=2, show_default=True, help="finetune: passes over them.")
 @click.option("--batch", type=int, help="finetune: samples for one step.")
-@click.option("--learning-rate", type=float, help="finetune: how far a weight moves a batch, in grid steps.")
+@click.option("--learning-rate", type=float, help="finetune: share of the loss that a batch is to take away.")
 @click.option("--teacher", type=click.Choice(["original", "labels"]), default="original", show_default=True, help="finetune.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
 @_narrow_options

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Rescale-aware fine-tuning: weights trained through the exact integer arithmetic of the narrowed model.
 
-The learning rate is in steps of the weight grid. A weight of an integer model moves by whole steps whatever its layer, but
-gradients differ between layers by orders of magnitude, with the multipliers behind them: a float model's rate, such as
-0.01, moves nothing in one layer and everything in the next. So each layer's gradient is divided by its own root mean
-square, measured on the first batches before any weight moves, and `learning_rate` 0.1 means: at first a typical weight
-moves by a tenth of a step for each batch, and is rounded to another integer after five batches that agree.
-A bias counts in steps of the accumulator, so one step of it is worth as much as one weight's at the input's size; its
-gradients are scaled to move it by that many times as much.
+Gradients of an integer model differ between layers by orders of magnitude, with the multipliers behind them, and a weight is an
+integer up to 127 that small steps never change. Three things make plain gradient descent work all the same.
+
+- **The rate is a share of the loss.** Before anything moves, the squared gradient of each layer is measured on the first
+  batches; its steps are scaled so that, to first order, all layers together take away `learning_rate` of the loss for each batch.
+  With a rate of 1 and a single layer that is Polyak's step, the right one for a loss whose minimum is near 0, as a distillation's is.
+- **Gains.** A narrowed multiplier is wrong by one factor for a whole output channel. To follow it in single weights is a
+  long way, as large ones have far to go and small ones nowhere; so a step has three parts: along the weights, along the biases, and along
+  the gain of each channel, which scales both. Nothing but weights and biases is stored or written.
+- **Dither.** The trained real weight starts anywhere within its integer's rounding interval, by chance. The start is the same model,
+  but a common step of a hundredth then changes one weight in a hundred, instead of none.
 """
 
 from __future__ import annotations
@@ -40,8 +44,11 @@ if TYPE_CHECKING:
 PROBE_BATCHES = 4
 """Batches on which the size of gradients is measured."""
 
-BIAS_UNIT = 64.0
-"""Steps of an accumulator that count as one of a bias: the typical size of an 8-bit input."""
+SHARES = (0.3, 0.3, 0.4)
+"""What steps along weights, biases and gains are to take away of a layer's part of the loss."""
+
+DITHER = 0.49
+"""How far from its integer a trained weight may start."""
 
 LOGIT_SPREAD = 3.0
 """Standard deviation given to logits whose scale the model does not tell, so that softmax is neither flat nor hard."""
@@ -67,7 +74,7 @@ class FinetuneOptions:
     Attributes:
         epochs: passes over the training samples.
         batch: samples for one step.
-        learning_rate: of the default optimizer, in steps of the weight grid.
+        learning_rate: of the default optimizer: the share of the loss that a batch is expected to take away.
         validation: share of the data held out to choose the epoch, 0 < share < 1; at least one sample.
         seed: of the order of samples.
         reference: float64 everywhere (slow) instead of float32 where that is exact.
@@ -78,7 +85,7 @@ class FinetuneOptions:
 
     epochs: int = 2
     batch: int = 16
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     validation: float = 0.1
     seed: int = 0
     reference: bool = False
@@ -191,7 +198,8 @@ class _Trainer:
         with replicas.scope():
             # Built now: a checkpoint restores its variables before the first step.
             self.optimizer.build(self.variables)
-            self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in self.variables]
+            # For each layer of weights, bias and gain.
+            self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in self.twin.layers for _ in SHARES]
         self._trace()
 
     # -- what is compared ----------------------------------------------------------------------------------------------
@@ -299,7 +307,7 @@ class _Trainer:
         def step(x: Any, target: Any, count: Any) -> tuple[Any, Any, Any]:
             def on_replica(x: Any, target: Any) -> list[Any]:
                 loss, found = differentiated(x, target, count)
-                scaled = [g * tf.cast(unit, g.dtype) for g, unit in zip(found, self.units, strict=True)]
+                scaled = self._scaled(found)
                 # It adds them up over the replicas.
                 self.optimizer.apply_gradients(zip(replicas.gradients(scaled), self.variables, strict=True))
                 spoiled = [tf.logical_not(tf.reduce_all(tf.math.is_finite(g))) for g in found]
@@ -323,21 +331,42 @@ class _Trainer:
         self._gradients = traced(gradients).get_concrete_function()
         self._step = traced(step).get_concrete_function()
 
-    def measure_units(self) -> None:
-        """Chooses what each variable's gradient is multiplied by; see the module's text."""
-        squares = [0.0] * len(self.variables)
+    def _parts(self, found: Sequence[Any]) -> list[Any]:
+        """For each layer the gradients by weights, by bias and by the logarithm of each channel's gain."""
+        parts = []
+        for layer, kernel, bias in zip(self.twin.layers.values(), found[::2], found[1::2], strict=True):
+            parts += [kernel, bias, layer.gain_gradient(kernel, bias)]
+        return parts
+
+    def _scaled(self, found: Sequence[Any]) -> list[Any]:
+        """The step that a rate of 1 takes, for each variable."""
+        parts = [part * tf.cast(unit, part.dtype) for part, unit in zip(self._parts(found), self.units, strict=True)]
+        steps = []
+        for layer, kernel, bias, gain in zip(self.twin.layers.values(), parts[::3], parts[1::3], parts[2::3], strict=True):
+            by_kernel, by_bias = layer.spread_gain(gain)
+            steps += [kernel + by_kernel, bias + by_bias]
+        return steps
+
+    def start(self) -> None:
+        """Chooses what each part of a gradient is multiplied by, and dithers the weights; see the module's text."""
+        squares = np.zeros(len(self.units))
         order = np.random.default_rng([self.options.seed, 0]).permutation(len(self.training))
         chosen = order[: PROBE_BATCHES * self.options.batch]
-        batches, worst = 0, 0.0
+        losses = []
         for batch in self._batches(0, chosen):
             loss, *found = self._gradients(*batch)
             self._require_finite([bool(np.isfinite(g.numpy()).all()) for g in found], None, 0)
-            squares = [s + float(np.mean(np.square(g.numpy(), dtype=np.float64))) for s, g in zip(squares, found, strict=True)]
-            batches, worst = batches + 1, max(worst, float(loss))
+            squares += [float(np.sum(np.square(part.numpy(), dtype=np.float64))) for part in self._parts(found)]
+            losses.append(float(loss))
+        # Where nothing is lost, gradients are the noise of float32 and must not be blown up to steps.
+        if max(losses) <= NOTHING_LOST:
+            squares[:] = 0
         for index, (unit, square) in enumerate(zip(self.units, squares, strict=True)):
-            size = (square / batches) ** 0.5
-            # Where nothing is lost, gradients are the noise of float32 and must not be blown up to steps.
-            unit.assign((BIAS_UNIT if index % 2 else 1.0) / size if size > 0 and worst > NOTHING_LOST else 0.0)
+            wanted = SHARES[index % len(SHARES)] * sum(losses) / len(self.twin.layers)
+            unit.assign(wanted / square if square > 0 else 0.0)
+        rng = np.random.default_rng([self.options.seed, 0, 0])
+        for layer in self.twin.layers.values():
+            layer.dither(rng, DITHER)
 
     def validate(self) -> tuple[float, float]:
         """Loss and agreement in per cent on the held-out samples."""
@@ -522,7 +551,8 @@ def finetune(
         teacher: "original": the .tflite that the model was loaded from; "labels": cross-entropy with the data's labels; or
             a model whose logits are imitated.
         options: epochs, batch, learning rate and so on.
-        optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: plain SGD.
+        optimizer: any tf.keras optimizer; None: plain SGD. One that divides by the size of gradients itself, as Adam, has its
+            rate in steps of the weight grid.
         callbacks: tf.keras callbacks; what they add to `logs` at the end of an epoch becomes part of its history.
         checkpoint: where the state goes after every epoch.
         resume: go on from the checkpoint.
@@ -562,8 +592,8 @@ def finetune(
         state = found
         trainer.restore(state)
     else:
-        trainer.measure_units()
         loss, agreement = trainer.validate()
+        trainer.start()
         first = {"epoch": 0, "loss": None, "validation_loss": loss, "agreement": agreement, "seconds": 0.0}
         weights = trainer.weights()
         state = Checkpoint(identity, 0, weights, weights, trainer.optimizer_state(), [first], 0)

@@ -195,6 +195,39 @@ class Layer:
             limits = [tf.constant(limit, variable.dtype) for limit in (low, high)]
             update(variable, lambda copy, limits=limits: tf.clip_by_value(copy, *limits))
 
+    def gain_gradient(self, kernel: Any, bias: Any) -> Any:
+        """The gradient by ln(gain) of each output channel, where the gain scales its weights and its bias.
+
+        Args:
+            kernel, bias: the gradients by weights and bias.
+
+        Returns:
+            float64, of the kernel's rank, 1 in all dimensions but those of the output channels.
+        """
+        weights = tf.cast(self.kernel_variable, tf.float64) - float(self._zero_point)
+        by_weights = tf.reduce_sum(tf.cast(kernel, tf.float64) * weights, self._axes, keepdims=True)
+        by_bias = bias * tf.convert_to_tensor(self.bias_variable)
+        if bias.shape[0] == 1:
+            return by_weights + by_bias
+        return by_weights + tf.reshape(by_bias, by_weights.shape)
+
+    def spread_gain(self, gain: Any) -> tuple[Any, Any]:
+        """What small changes of ln(gain), shaped as by `gain_gradient`, do to weights and bias."""
+        weights = tf.convert_to_tensor(self.kernel_variable) - float(self._zero_point)
+        bias = tf.convert_to_tensor(self.bias_variable)
+        by_bias = tf.reduce_mean(gain) if bias.shape[0] == 1 else tf.reshape(gain, [-1])
+        return tf.cast(gain, tf.float32) * weights, by_bias * bias
+
+    def dither(self, rng: np.random.Generator, size: float) -> None:
+        """Moves each weight within its rounding interval, which changes no integer.
+
+        Args:
+            rng: draws the moves, uniform.
+            size: the largest move, below 0.5.
+        """
+        moves = rng.uniform(-size, size, tuple(self.kernel_variable.shape)).astype(np.float32)
+        self.kernel_variable.assign(tf.convert_to_tensor(self.kernel_variable) + moves)
+
     def mean_move(self) -> float:
         """Mean distance of the weights from where they started, in steps."""
         return float(np.abs(self.kernel_variable.numpy() - self._start).mean())
