@@ -307,7 +307,11 @@ def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_lay
 )
 @click.option("--batch", type=int, default=16, show_default=True, help="Samples for one step.")
 @click.option(
-    "--learning-rate", type=float, default=0.3, show_default=True, help="Of SGD: share of the loss that a batch is to take away."
+    "--learning-rate",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Of SGD: share of the loss that a batch is to take away.",
 )
 @click.option("--validation", type=float, default=0.1, show_default=True, help="Share of the data that chooses the epoch.")
 @_seed

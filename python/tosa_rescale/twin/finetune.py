@@ -5,13 +5,13 @@ Gradients of an integer model differ between layers by orders of magnitude, with
 integer up to 127 that small steps never change. Three things make plain gradient descent work all the same.
 
 - **The rate is a share of the loss.** Before anything moves, the squared gradient of each layer is measured on the first
-  batches; its steps are scaled so that, to first order, all layers together take away `learning_rate` of the loss for each batch.
-  With a rate of 1 and a single layer that is Polyak's step, the right one for a loss whose minimum is near 0, as a distillation's is.
+  batches; steps are scaled so that, to first order, all layers together take away `learning_rate` of the loss in each
+  batch. A rate of 1 is Polyak's step, right for a loss whose minimum is near 0, as a distillation's is.
 - **Gains.** A narrowed multiplier is wrong by one factor for a whole output channel. To follow it in single weights is a
-  long way, as large ones have far to go and small ones nowhere; so a step has three parts: along the weights, along the biases, and along
-  the gain of each channel, which scales both. Nothing but weights and biases is stored or written.
-- **Dither.** The trained real weight starts anywhere within its integer's rounding interval, by chance. The start is the same model,
-  but a common step of a hundredth then changes one weight in a hundred, instead of none.
+  long way, as large ones have far to go; so a step has three parts: along the weights, along the biases, and along the gain
+  of each channel, which scales both. Nothing but weights and biases is stored or written.
+- **Dither.** The trained real weight starts anywhere within its integer's rounding interval, by chance. The start is the
+  same model, but a common step of a hundredth then changes one weight in a hundred, instead of none.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class FinetuneOptions:
 
     epochs: int = 2
     batch: int = 16
-    learning_rate: float = 0.3
+    learning_rate: float = 0.5
     validation: float = 0.1
     seed: int = 0
     reference: bool = False
