@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tosa_rescale.data import Dataset
+from tosa_rescale.details import DetailStore, describe_point, measure_errors
 from tosa_rescale.errors import OptionError, OutputError
 from tosa_rescale.evaluation import Evaluation, OutputStore, evaluate
 from tosa_rescale.files import PathLike, write_text
@@ -70,12 +72,16 @@ class SweepResult:
         model, data: what was swept, over what.
         options: those of the narrowing; its `bits` is the sweep's first.
         points: the original model first, then every method from wide to narrow.
+        provenance: hashes of model and data, calibration and seed, versions, command, date; empty where it is not known.
+        identity: of model, data and options; what the details of the points are kept under.
     """
 
     model: str
     data: str
     options: dict[str, Any]
     points: tuple[SweepPoint, ...]
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    identity: str = ""
 
     @property
     def base(self) -> SweepPoint:
@@ -108,7 +114,56 @@ class SweepResult:
             "versions": versions(),
             "degradation_points": {method: self.degradation_point(method) for method in self.methods},
             "points": [point.as_dict() for point in self.points],
+            "provenance": self.provenance,
+            "identity": self.identity,
         }
+
+
+def read_sweep(path: PathLike) -> SweepResult:
+    """Reads a stored sweep, finished or not.
+
+    Args:
+        path: a sweep's folder, or a `sweep.json` or `results.json` in it.
+
+    Raises:
+        OutputError: it is missing, not a sweep's, or has not even the original model's point yet.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        known = [path / name for name in (STATE_FILE, "results.json") if (path / name).is_file()]
+        if not known:
+            raise OutputError(f"{path}: holds no {STATE_FILE}; name the folder that `tosa-rescale sweep -o` wrote")
+        # Before a sweep's state named model and data, only the results did.
+        path = next((each for each in known if "model" in _read_state(each)), known[0])
+    values = _read_state(path)
+    try:
+        points = [SweepPoint.from_dict(each) for each in values["points"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote") from error
+    points.sort(key=lambda point: point.method != "base")
+    if not points or points[0].method != "base":
+        raise OutputError(f"{path}: the original model is not measured yet; run `tosa-rescale sweep` once more")
+    provenance = values.get("provenance") or {"versions": values.get("versions", {})}
+    return SweepResult(
+        values.get("model", "model"),
+        values.get("data", "data"),
+        values.get("options", {}),
+        tuple(points),
+        provenance,
+        values.get("identity", ""),
+    )
+
+
+def _read_state(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote")
+    return values
 
 
 def sweep(
@@ -123,6 +178,8 @@ def sweep(
     force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    errors: int = 0,
+    command: str = "",
 ) -> SweepResult:
     """Evaluates every method at every width. An interrupted sweep goes on where it stopped.
 
@@ -139,6 +196,8 @@ def sweep(
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
         progress: shows rate and remaining time.
+        errors: samples on which the error of every rescale is measured as well; 0: it is not.
+        command: the command line that asked for it, for the report.
 
     Raises:
         OptionError: an unknown method, or a width out of range.
@@ -152,35 +211,54 @@ def sweep(
     options = options or NarrowOptions(31)
     progress, calibration = progress or Silent(), calibration or CalibrationPlan()
     context = MethodContext(model, calibration, progress)
-    journal = _Journal(pathlib.Path(folder), _identity(model, data, options, calibration), force)
+    identity = _identity(model, data, options, calibration)
+    about = {
+        "model": model.source,
+        "data": data.source,
+        "options": options.as_dict(),
+        "provenance": _provenance(model, data, calibration, command),
+    }
+    journal = _Journal(pathlib.Path(folder), identity, about, force)
+    details = DetailStore(journal.folder, identity)
 
     def measure(
-        method: str, k: int, make: Callable[[], Model], reference: OutputStore | None, keep: OutputStore | None
+        label: str, method: str, k: int, measured: Model, reference: OutputStore | None, keep: OutputStore | None, began: float
     ) -> SweepPoint:
-        began = time.perf_counter()
-        label = "original model" if k == BASE_BITS else f"{method} k={k}"
-        found = evaluate(make(), data, reference=reference, keep=keep, workers=workers, progress=progress, label=label)
+        found = evaluate(measured, data, reference=reference, keep=keep, workers=workers, progress=progress, label=label)
         return SweepPoint(method, k, found, time.perf_counter() - began)
 
-    todo = [(method, k) for method in methods for k in widths if (method, k) not in journal.done]
+    wanted = [(method, k) for method in methods for k in widths]
     outputs = OutputStore(journal.folder / ".original", len(data))
-    if todo or ("base", BASE_BITS) not in journal.done:
+    if any(key not in journal.done for key in [("base", BASE_BITS), *wanted]):
         # The original's outputs are what all others are compared with; a resumed sweep makes them again.
-        base = measure("base", BASE_BITS, lambda: model, None, outputs)
+        base = measure("original model", "base", BASE_BITS, model, None, outputs, time.perf_counter())
         itself = dataclasses.replace(base.evaluation, agreement=100.0, max_lsb=0, mean_lsb=0.0)
         journal.add(dataclasses.replace(base, evaluation=itself))
-    for method, k in todo:
-        journal.add(measure(method, k, lambda m=method, b=k: METHODS[m](context, options.with_bits(b)), outputs, None))
+    if not details.read("base", BASE_BITS):
+        details.write("base", BASE_BITS, describe_point(model, model))
+    for method, k in wanted:
+        done, known = (method, k) in journal.done, details.read(method, k)
+        if done and known and (known.get("errors_samples", 0) >= errors):
+            continue
+        began = time.perf_counter()
+        narrowed = METHODS[method](context, options.with_bits(k))
+        point = None if done else measure(f"{method} k={k}", method, k, narrowed, outputs, None, began)
+        found = describe_point(narrowed, model)
+        if errors:
+            found |= {"errors": measure_errors(narrowed, model, data.take(errors), progress), "errors_samples": errors}
+        details.write(method, k, found)  # first: a point in the journal is complete
+        if point is not None:
+            journal.add(point)
     shutil.rmtree(journal.folder / ".original", ignore_errors=True)
-    wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
-    return SweepResult(model.source, data.source, options.as_dict(), tuple(journal.done[key] for key in wanted))
+    points = tuple(journal.done[key] for key in [("base", BASE_BITS), *wanted])
+    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity)
 
 
 class _Journal:
     """The finished points of a sweep, on disk after each one."""
 
-    def __init__(self, folder: pathlib.Path, identity: str, force: bool) -> None:
-        self.folder, self._identity = folder, identity
+    def __init__(self, folder: pathlib.Path, identity: str, about: dict[str, Any], force: bool) -> None:
+        self.folder, self._identity, self._about = folder, identity, about
         self.done: dict[tuple[str, int], SweepPoint] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -198,15 +276,21 @@ class _Journal:
             raise OutputError(f"{path}: is not a sweep's state; pass --force to start anew") from error
         if state.get("identity") == identity:
             self.done = {(point.method, point.bits): point for point in points}
+            self._about = {**about, "provenance": state.get("provenance", about["provenance"])}
         elif not force:
             raise OutputError(
                 f"{folder}: holds a sweep of another model, data or options;"
                 " choose another folder or pass --force to start anew"
             )
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Of the run that measured the points, not of one that only found them."""
+        return self._about["provenance"]
+
     def add(self, point: SweepPoint) -> None:
         self.done[point.method, point.bits] = point
-        state = {"identity": self._identity, "points": [each.as_dict() for each in self.done.values()]}
+        state = {"identity": self._identity, **self._about, "points": [each.as_dict() for each in self.done.values()]}
         write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
 
 
@@ -216,3 +300,19 @@ def _identity(model: Model, data: Dataset, options: NarrowOptions, plan: Calibra
     return hashlib.sha256(
         json.dumps([model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]).encode()
     ).hexdigest()
+
+
+def _provenance(model: Model, data: Dataset, plan: CalibrationPlan, command: str) -> dict[str, Any]:
+    """Where the figures come from, for whoever reads them later."""
+    file = None if model.flatbuffer is None else hashlib.sha256(model.flatbuffer).hexdigest()
+    calibrated = plan.source if isinstance(plan.source, str) else pathlib.Path(plan.source.source).name
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "versions": versions(),
+        "model_file_sha256": file,
+        "module_sha256": model.fingerprint,
+        "data_sha256": data.fingerprint(),
+        "calibration": {"source": calibrated, "samples": plan.samples, "seed": plan.seed},
+        "preprocessing": dataclasses.asdict(data.preprocessing),
+    }

@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import tosa_rescale as tr
+from tosa_rescale.changes import weight_changes
 from tosa_rescale.data import Dataset, Preprocessing
 from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError
 from tosa_rescale.twin.backend import tf
-from tosa_rescale.twin.changes import weight_changes
 from tosa_rescale.twin.finetune import Finetuned, FinetuneOptions, TrainingError, as_dataset, finetune
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -11,6 +12,9 @@ import warnings
 import click
 
 from tosa_rescale.cli.commands import group
+from tosa_rescale.cli.report import report
+
+group.add_command(report)
 
 DEBUG_VARIABLE = "TOSA_RESCALE_DEBUG"
 EXIT_NO, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -29,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images; what cannot be read is named as an error
     try:
-        result = group.main(args=arguments, prog_name="tosa-rescale", standalone_mode=False)
+        typed = shlex.join(["tosa-rescale", *(sys.argv[1:] if arguments is None else arguments)])
+        result = group.main(args=arguments, prog_name="tosa-rescale", standalone_mode=False, obj=typed)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code

@@ -407,6 +407,9 @@ def evaluate(
 @_samples
 @_seed
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
+@click.option(
+    "--errors", type=click.IntRange(min=0), default=0, show_default=True, help="Samples to measure every rescale's error on."
+)
 @_narrow_options
 @_data_options
 @_workers
@@ -422,6 +425,7 @@ def sweep(
     samples: int,
     seed: int,
     output: str,
+    errors: int,
     take: int | None,
     leave_out: int | None,
     workers: int | None,
@@ -453,6 +457,8 @@ def sweep(
         force=force,
         workers=workers,
         progress=_progress(quiet),
+        errors=errors,
+        command=click.get_current_context().find_root().obj or "",
     )
     print_sweep(result, _console())
     for written in write_report(output, result):

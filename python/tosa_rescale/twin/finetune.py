@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tosa_rescale_runtime import Module
 
+from tosa_rescale.changes import WeightChanges, weight_changes
 from tosa_rescale.data import Dataset, Preprocessing, load_data
 from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.files import PathLike
 from tosa_rescale.progress import Progress, Silent
 from tosa_rescale.state import Step
 from tosa_rescale.twin.backend import tf
-from tosa_rescale.twin.changes import WeightChanges, weight_changes
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.lowering import Graph, Twin, emit
 from tosa_rescale.twin.values import Node

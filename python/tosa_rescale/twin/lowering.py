@@ -19,12 +19,10 @@ from tosa_rescale_runtime.module import (
     static_shape,
 )
 
+from tosa_rescale.changes import TRAINABLE
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.ops import LOWERINGS
 from tosa_rescale.twin.values import LoweringError, Node, Numbers, Value, type_limits
-
-TRAINABLE = ("conv2d", "conv3d", "depthwise_conv2d", "transpose_conv2d", "fully_connected")
-"""Ops whose operands 1 and 2 are weights and bias."""
 
 SLACK = 1.25
 """Training room of the proofs: accumulators may grow by this before a layer's float type is chosen anew."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What fine-tuning did to the weights, and what a narrow multiplier does to a rescale."""
+"""How two models of one graph differ in their weights: what compensation or fine-tuning did to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from tosa_rescale_runtime import Module
 
 from tosa_rescale.errors import ModelError
-from tosa_rescale.twin.lowering import TRAINABLE
+
+TRAINABLE = ("conv2d", "conv3d", "depthwise_conv2d", "transpose_conv2d", "fully_connected")
+"""Ops whose operands 1 and 2 are weights and bias."""
 
 
 @dataclasses.dataclass(frozen=True)
