@@ -57,7 +57,14 @@ def test_sweep_prints_a_table_and_writes_a_folder(
 ) -> None:
     done = cli("sweep", demo_model, "--data", demo_data, "--take", 40, "--bits", "32,4,1", "-o", "out", "--json", "s.json")
     assert done.returncode == 0, done.stderr
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"results.csv", "results.json", "accuracy.png", "sweep.json", "report.html", "points"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "results.csv",
+        "results.json",
+        "accuracy.png",
+        "sweep.json",
+        "report.html",
+        "points",
+    }
     rows = json.loads((tmp_path / "s.json").read_text())
     assert [(row["method"], row["bits"]) for row in rows] == [("base", 32), ("narrow", 4), ("narrow", 1)]
     assert {"top1", "top5", "agreement", "seconds"} <= rows[0].keys()
