@@ -103,10 +103,10 @@ def check(
         with (progress or Silent()).task(f"run on {name}", len(arrays[0])) as advance:
             outputs[name] = make_engine(name, model, workers).run_many(arrays, advance)
     pairs = {(a, b): compare_all(outputs[a], outputs[b]) for a, b in itertools.combinations(names, 2)}
-    return CheckResult(len(arrays[0]), pairs, _compare_layers(model, arrays, workers) if layers else {})
+    return CheckResult(len(arrays[0]), pairs, compare_layers(model, arrays, workers) if layers else {})
 
 
-def _compare_layers(model: Model, arrays: list[np.ndarray], workers: int | None) -> dict[str, Comparison]:
+def compare_layers(model: Model, arrays: list[np.ndarray], workers: int | None) -> dict[str, Comparison]:
     """Every rescale of the twin against IREE's, a few samples at a time: all of them are in memory at once."""
     from tosa_rescale_runtime import Executable, Module
 

@@ -11,6 +11,7 @@ import warnings
 
 import click
 
+from tosa_rescale.cli import errors as _errors  # noqa: F401  registers itself
 from tosa_rescale.cli.commands import group
 from tosa_rescale.cli.report import report
 
