@@ -10,6 +10,8 @@ import warnings
 
 import click
 
+from tosa_rescale.cli import export as export
+from tosa_rescale.cli import hardware as hardware
 from tosa_rescale.cli.commands import group
 
 DEBUG_VARIABLE = "TOSA_RESCALE_DEBUG"
