@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance docs format lint bench clean
+.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance hardware docs format lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,10 @@ conformance: $(STAMP) .venv-conformance/suite ## compare with the TOSA reference
 MODEL ?= python/tosa_rescale/demo/digits_int8.tflite
 bench: $(TEST_STAMP) ## speed, as ratios measured in one run; MODEL=path/to/model.tflite
 	for script in narrow sweep engines; do $(BIN)/python bench/$$script.py $(MODEL) || exit 1; done
+
+hardware: $(STAMP) ## synthesise the dot-product engine at every width and renew its table (minutes)
+	$(BIN)/pip install --quiet '.[hardware]'
+	$(BIN)/tosa-rescale hardware-cost --regenerate -o python/tosa_rescale/hardware/costs.json
 
 docs: $(STAMP) ## renew docs/passes.md from passes/Passes.td
 	cp "$$($(BIN)/python -c 'import pathlib, tosa_rescale; print(pathlib.Path(tosa_rescale.__file__).parent)')/passes.md" docs/passes.md

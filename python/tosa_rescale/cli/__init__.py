@@ -11,11 +11,11 @@ import warnings
 
 import click
 
-from tosa_rescale.cli import errors as _errors  # noqa: F401  registers itself
+from tosa_rescale.cli import errors as errors
+from tosa_rescale.cli import export as export
+from tosa_rescale.cli import hardware as hardware
+from tosa_rescale.cli import report as report
 from tosa_rescale.cli.commands import group
-from tosa_rescale.cli.report import report
-
-group.add_command(report)
 
 DEBUG_VARIABLE = "TOSA_RESCALE_DEBUG"
 EXIT_NO, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130

@@ -7,8 +7,10 @@ import pathlib
 
 import click
 
+from tosa_rescale.cli.commands import group
 
-@click.command()
+
+@group.command()
 @click.argument("results", metavar="DIR|sweep.json", type=click.Path())
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="The page. Default: report.html beside the results.")
 def report(results: str, output: str | None) -> int:
