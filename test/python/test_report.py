@@ -33,7 +33,7 @@ def swept(demo: tr.Model, digits: tr.Dataset, tmp_path_factory: pytest.TempPathF
 
     folder = tmp_path_factory.mktemp("swept")
     result = tr.sweep(
-        demo, digits.take(40), folder, bits=(8, 2, 1), methods=("narrow", "align"), command="tosa-rescale sweep x"
+        demo, digits.take(40), folder, bits=(8, 2, 1), methods=("narrow", "align"), errors=2, command="tosa-rescale sweep x"
     )
     write_report(folder, result)
     return folder
@@ -125,9 +125,48 @@ def test_what_so_few_samples_cannot_tell_is_said(copied: pathlib.Path) -> None:
     stored = read_stored(copied)
     safe = stored.safe("narrow")
     assert safe is not None and safe.bits == 2 and stored.standard_error(safe) == pytest.approx(1.0)
+    assert sections.lead(stored).startswith("2 significant bits may be enough")
     assert "400 samples resolve differences of 2.0 points" in sections.lead(stored)
     assert "on some 6,400" in sections.lead(stored)  # 2 * sqrt(0.04 / n) = 0.005
     assert {tile.unit for tile in sections.tiles(stored)} == {"within sampling error"}
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(100, 90.0), (50, 90.0), (40, 80.0)], [1, 2]),  # as good for less; worse, but for less
+        ([(50, 90.0), (50, 91.0)], [1]),
+        ([(50, 90.0), (50, 90.0)], [0, 1]),  # equals do not beat one another
+        ([(10, 50.0), (20, 40.0), (30, 60.0)], [0, 2]),
+    ],
+)
+def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]], expected: list[int]) -> None:
+    assert sections.front(points) == expected
+
+
+def test_area_is_that_of_the_synthesised_widths_and_between_them() -> None:
+    from tosa_rescale.hardware import read_costs
+
+    costs = {cost.bits: cost for cost in read_costs() if cost.macs == 4}
+    area = sections.areas(4)
+    four, five, six, whole = (area(bits) for bits in (4, 5, 6, 32))
+    assert four and five and six and whole and (whole.area, whole.area_delay) == (100, 100)
+    assert four.area == pytest.approx(100 * costs[4].transistors / costs[32].transistors)
+    assert four.area_delay == pytest.approx(
+        100 * costs[4].transistors * costs[4].depth / (costs[32].transistors * costs[32].depth)
+    )
+    assert five.interpolated and not four.interpolated and five.area == pytest.approx((four.area + six.area) / 2)
+    assert area(33) is None
+
+
+def test_every_rescale_with_an_8_bit_result_is_in_the_table_of_errors(swept: pathlib.Path, page: Tables) -> None:
+    (caption,) = [caption for caption in page.tables if caption.startswith("narrow, k = ") and "standard deviation" in caption]
+    bits = re.findall(r"k = (\d+)", caption)[0]
+    stored = json.loads((swept / "points" / f"narrow-{bits}.json").read_text())
+    expected = [e["name"] for e in stored["errors"] if e["output_bits"] == 8]
+    assert stored["errors_samples"] == 2 and [row[0] for row in page.tables[caption][1:]] == expected
+    # The four shares of a row are all there is.
+    assert all(sum(map(float, row[5:9])) == pytest.approx(100, abs=0.03) for row in page.tables[caption][1:])
 
 
 def test_provenance_names_what_the_figures_came_from(swept: pathlib.Path, page: Tables, demo: tr.Model) -> None:

@@ -66,6 +66,7 @@ def render(stored: Stored) -> str:
     result, version = stored.result, versions()["tosa-rescale"]
     made = [
         sections.accuracy(stored),
+        sections.hardware(stored),
         sections.paper(stored),
         sections.outputs(stored),
         sections.layers(stored),

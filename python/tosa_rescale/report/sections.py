@@ -73,7 +73,8 @@ class Stored:
         return drop is not None and drop > max(DEGRADATION, 2 * self.standard_error(point))
 
     def safe(self, method: str) -> SweepPoint | None:
-        """The narrowest width of a method down to which no width falls; None: the widest falls, or there are no labels."""
+        """The narrowest width of a method down to which no width falls; None: the widest falls, or "
+        "there are no labels."""
         found = None
         for point in sorted(self.result.of_method(method), key=lambda p: -p.bits):
             if not self.labelled or self.falls(point):
@@ -115,8 +116,8 @@ def lead(stored: Stored) -> str:
     if not stored.labelled:
         best = max((p for p in result.points[1:]), key=lambda p: p.evaluation.agreement or 0.0, default=None)
         return (
-            "The data has no labels, so what is measured is agreement: how often a narrowed model decides as the original does."
-            + (f" Highest: {number(best.evaluation.agreement)} % ({name_of(best)})." if best else "")
+            "The data has no labels, so what is measured is agreement: how often a narrowed model decides "
+            "as the original does." + (f" Highest: {number(best.evaluation.agreement)} % ({name_of(best)})." if best else "")
         )
     found = [(stored.safe(method), method) for method in result.methods]
     kept = sorted((point.bits, order) for order, (point, _) in enumerate(found) if point)
@@ -126,11 +127,17 @@ def lead(stored: Stored) -> str:
     assert point is not None
     shift = ": a pure shift, no multiplier" if stored.significant(point.bits) == 1 else ""
     return (
-        f"{point.bits} significant {'bit is' if point.bits == 1 else 'bits are'} enough{shift}. "
+        f"{point.bits} significant {_be(stored, point)} enough{shift}. "
         f"With {point.method} at k = {point.bits}, "
         f"top-1 is {number(point.evaluation.top1)} % where the original has {number(base.top1)} %, "
         f"and {number(point.evaluation.agreement)} % of the decisions are the original’s." + _uncertainty(stored, point)
     )
+
+
+def _be(stored: Stored, point: SweepPoint) -> str:
+    if 2 * stored.standard_error(point) > DEGRADATION:
+        return "bit may be" if point.bits == 1 else "bits may be"
+    return "bit is" if point.bits == 1 else "bits are"
 
 
 def _uncertainty(stored: Stored, point: SweepPoint) -> str:
@@ -163,10 +170,13 @@ def tiles(stored: Stored) -> list[Tile]:
             if stored.labelled
             else f"agreement {number(found.agreement)} %"
         ]
+        cost = areas(TYPICAL_MACS)(stored.significant(point.bits))
+        if cost is not None:
+            lines.append(f"area {signed(cost.area - 100, 0)} %, area × delay {signed(cost.area_delay - 100, 0)} %")
         fallen = stored.result.degradation_point(method)
         if stored.labelled:
             lines.append(
-                f"degradation point: k = {fallen}" if fallen is not None else "no width measured falls by more than 0.5 points"
+                f"degradation point: k = {fallen}" if fallen is not None else f"no width measured falls by more than 0.5 points"
             )
         kept = all((stored.drop(p) or 0.0) <= DEGRADATION for p in stored.result.of_method(method) if p.bits >= point.bits)
         unit = "is the narrowest"
@@ -218,8 +228,10 @@ def accuracy(stored: Stored) -> Section:
         points = [(method, result.degradation_point(method)) for method in result.methods]
         said = ", ".join(f"{method} {'none' if k is None else f'k = {k}'}" for method, k in points)
         text.append(
-            f"Degradation point, the widest k whose top-1 is more than {DEGRADATION} points below the original's: {said}. "
-            "Hollow marks are points below that limit. s.e.: at most the standard error of the difference, from the number of "
+            f"Degradation point, the widest k whose top-1 is more than {DEGRADATION} points below the "
+            f"original's: {said}. "
+            "Hollow marks are points below that limit. s.e.: at most the standard error of the difference, "
+            "from the number of "
             "samples that are decided differently."
         )
     caption = "All points" + (
@@ -344,6 +356,153 @@ def paper(stored: Stored) -> Section | None:
             ),
         ),
     )
+
+
+# -- area --------------------------------------------------------------------------------------------------------------
+
+TYPICAL_MACS = 4  # of the three sizes the one where the rescaler's share is largest
+
+
+@dataclasses.dataclass(frozen=True)
+class Area:
+    """Cost of an engine's width against 32 bits, per cent; between two synthesised widths, interpolated."""
+
+    area: float
+    delay: float
+    area_delay: float
+    interpolated: bool
+
+
+def areas(macs: int) -> Callable[[int], Area | None]:
+    """From a multiplier's width to the cost of a dot-product engine with so many MACs; None "
+    "outside what was synthesised."""
+    from tosa_rescale.hardware import read_costs, relative_costs
+
+    known = {each.cost.bits: each for each in relative_costs(read_costs()) if each.cost.macs == macs}
+
+    def area(bits: int) -> Area | None:
+        if not min(known) <= bits <= max(known):
+            return None
+        low, high = max(b for b in known if b <= bits), min(b for b in known if b >= bits)
+        part = (bits - low) / (high - low) if high > low else 0.0
+
+        def between(name: str) -> float:
+            return 100 * ((1 - part) * getattr(known[low], name) + part * getattr(known[high], name))
+
+        return Area(between("transistors"), between("depth"), between("area_delay"), low != high)
+
+    return area
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The places of the points that no other one beats: none has less cost and as much quality, or as little and more.
+
+    Args:
+        points: cost and quality.
+    """
+    return [
+        i
+        for i, (cost, quality) in enumerate(points)
+        if not any(c <= cost and q >= quality and (c, q) != (cost, quality) for c, q in points)
+    ]
+
+
+def hardware(stored: Stored) -> Section:
+    """Accuracy over area: the Pareto front, to pick a width."""
+    measure = "top1" if stored.labelled else "agreement"
+    label = "top-1, %" if stored.labelled else "agreement, %"
+    area = areas(TYPICAL_MACS)
+    known = [
+        (point, found, getattr(point.evaluation, measure))
+        for point in stored.result.points
+        if (found := area(stored.significant(point.bits))) is not None and getattr(point.evaluation, measure) is not None
+    ]
+    figures, fronts = [], []
+    for name, title, axis in (
+        ("area", "Accuracy over area", "area against 32 bits, %"),
+        ("area_delay", "Accuracy over area times delay", "area times delay against 32 bits, %"),
+    ):
+        best = front([(getattr(found, name), quality) for _, found, quality in known])
+        fronts.append(set(best))
+        figures.append(_front_chart(stored, name, title, axis, label, known, best))
+    cells, marked = [], []
+    for i, (point, found, quality) in enumerate(known):
+        on = [word for word, each in zip(("area", "area-delay"), fronts, strict=True) if i in each]
+        about = "≈ " if found.interpolated else ""
+        costs = [f"{about}{number(value, 1)}" for value in (found.area, found.delay, found.area_delay)]
+        cells.append((name_of(point), number(quality), *costs, ", ".join(on) or "–"))
+        marked.append(bool(on))
+    columns = ("method and width", label, "area %", "delay %", "area × delay %", "on the front of")
+    return Section(
+        "hardware",
+        "Area beside accuracy: pick a k",
+        (
+            f"Cost of a dot-product engine with {TYPICAL_MACS} MACs, accumulator and rescaler against the "
+            f"same with 32-bit multipliers: "
+            "transistors and gates on the longest path of our RTL, synthesised without a technology "
+            "library, so the ratios count, not "
+            "the units. `tosa-rescale hardware-cost` shows them, and those for more MACs, where the "
+            "rescaler weighs less.",
+            "On the front are the points that no other beats in both. A filled mark is on the front"
+            + (", ≈ is interpolated between two synthesised widths." if any(a.interpolated for _, a, _ in known) else "."),
+        ),
+        (
+            Block(
+                figures=tuple(figures),
+                tables=(Table("Accuracy and cost, the points on a front marked", columns, rows(cells, marked), (0, 5)),),
+            ),
+        ),
+    )
+
+
+def _front_chart(
+    stored: Stored,
+    name: str,
+    title: str,
+    axis: str,
+    label: str,
+    known: Sequence[tuple[SweepPoint, Area, float]],
+    best: Sequence[int],
+) -> Figure:
+    series = {"base": None, **{method: i for i, method in enumerate(stored.result.methods)}}
+    notes: dict[str, str] = {}
+    step = sorted((getattr(known[i][1], name), known[i][2]) for i in best)
+    top = max(quality for _, _, quality in known)
+    reference = known[0][2]
+    low = max(min(quality for _, _, quality in known), reference - 8)  # what falls out of sight is in the table
+
+    def draw(axes: Axes, narrow: bool) -> None:
+        axes.set_xlabel(axis)
+        axes.set_ylabel(label)
+        axes.axhline(reference, color=charts.SOFT, linestyle=(0, (5, 4)), linewidth=1.2)
+        xs, ys = [x for x, _ in step], [y for _, y in step]
+        axes.step([*xs, 102], [*ys, ys[-1]], where="post", color=charts.INK, linewidth=1.2, zorder=1)
+        for i, (point, found, quality) in enumerate(known):
+            gid, place = f"{name}-{i}", series[point.method]
+            x = getattr(found, name)
+            if place is None:
+                (mark,) = axes.plot([x], [quality], marker="*", markersize=9, color=charts.INK, linestyle="none")
+                mark.set_gid(gid)
+            else:
+                charts.marks(axes, [x], [quality], place, [gid], [i not in best])
+            notes[gid] = f"{name_of(point)}: {number(quality)} %, {number(x, 1)} % of the cost"
+            if i in best:
+                axes.annotate(str(point.bits), (x, quality), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)
+        axes.set_xlim(min(x for x, _ in step) - 6, 104)
+        margin = 0.08 * (top - low) + 0.1
+        axes.set_ylim(low - margin, top + 1.6 * margin)
+        del narrow
+
+    said = ", ".join(
+        f"{name_of(known[i][0])} ({number(known[i][2])} % at {number(getattr(known[i][1], name), 1)} %)" for i in best
+    )
+    svg = charts.chart(f"front-{name}", title, f"On the front: {said}.", draw, notes=notes)
+    legend = (
+        *series_legend({i: method for method, i in series.items() if i is not None}, base=False),
+        LegendEntry("original model (star, dashed)", "soft", dashes="5 4"),
+        LegendEntry("front, labelled with k", "ink"),
+    )
+    return Figure(title, "Up and to the left is better; hollow marks are beaten by others.", svg, legend)
 
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
