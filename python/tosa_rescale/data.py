@@ -88,7 +88,7 @@ class Dataset:
         return self.select(np.setdiff1d(np.arange(len(self)), self._spread(count)))
 
     def quantized(self, spec: InputSpec, chunk: int = 64) -> Iterator[np.ndarray]:
-        """The samples as the model's integers, in chunks of shape [<= chunk, *spec.shape], dtype spec.dtype.
+        """The samples as the model's integers, in chunks of shape `[<= chunk, *spec.shape]`, dtype spec.dtype.
 
         Raises:
             DataError: a sample cannot be read or does not fit the input.
