@@ -35,7 +35,7 @@ from tosa_rescale.compile_settings import _KEYS as CONFIGURATION_KEYS
 from tosa_rescale.passes import find_tool
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-COMMANDS = ("tosa-rescale", "tosa-rescale-opt", "tosa-rescale-compile", "make", "pip", "python", "mlir-opt")
+COMMANDS = ("tosa-rescale", "tosa-rescale-opt", "tosa-rescale-compile", "make", "pip", "python", "mlir-opt", "cc")
 MARKER = re.compile(r"<!-- (not run|slow|file): (.+?) -->")
 IMAGES = 40
 
@@ -128,6 +128,10 @@ def parse(words: list[str]) -> None:
         command = group.commands.get(arguments[0])
         assert command is not None, f"no command {arguments[0]}"
         command.make_context(arguments[0], arguments[1:])
+    elif program == "tosa-rescale-compile":
+        own = [word.split("=")[0] for word in arguments if word.startswith("--tosa-rescale-")]
+        known = {f"--tosa-rescale-{name}" for name, _, _ in compile_driver.OWN_FLAGS}
+        assert set(own) <= known, f"{shlex.join(words)}: no {set(own) - known}"
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {a for a in arguments if "=" not in a} <= set(targets), f"no target: {shlex.join(words)}"
@@ -138,7 +142,7 @@ def parse(words: list[str]) -> None:
     elif program == "python":
         assert (ROOT / arguments[0]).is_file(), f"no file {arguments[0]}"
     else:
-        assert program in COMMANDS, f"{program}: this test does not know how to check it"
+        assert program in COMMANDS or program.startswith("./"), f"{program}: this test does not know how to check it"
 
 
 def run_page(page: pathlib.Path, slow: bool) -> None:
@@ -254,7 +258,9 @@ def test_the_site_builds_without_a_warning(tmp_path: pathlib.Path) -> None:
     assert "tosa-rescale-align" in (site / "reference" / "passes.html").read_text()
     commands_page = (site / "reference" / "cli.html").read_text()
     assert {name for name in group.commands if f"tosa-rescale-{name}" not in commands_page} == set()
-    tags = [tag for page in site.rglob("*.html") for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text())]
+    tags = [
+        tag for page in site.rglob("*.html") for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text())
+    ]
     assert [tag for tag in tags if re.search(r'(?:src|href)="(?:https?:)?//', tag)] == []  # nothing from elsewhere
 
 

@@ -642,9 +642,10 @@ def _shift_chart(base: Census, shown: dict[int, SweepPoint], known: Known) -> Fi
         return 100 * census["shifts"].get(str(e), 0) / max(1, census["count"])
 
     def draw(axes: Axes, narrow: bool) -> None:
-        axes.bar(places, [share(base, e) for e in places], color=charts.LINE, width=0.85)
+        axes.bar(places, [share(base, e) for e in places], color=charts.SOFT, alpha=0.45, width=0.85)
         for i, census in series.items():
-            axes.plot(places, [share(census, e) for e in places], **{**charts.style_of(i), "linestyle": "none"})
+            used = [e for e in places if share(census, e) > 0]
+            axes.plot(used, [share(census, e) for e in used], **{**charts.style_of(i), "linestyle": "none"})
         axes.set_xlabel("shift e")
         axes.set_ylabel("share of multipliers, %")
         axes.xaxis.set_major_locator(_whole_numbers(narrow))
@@ -662,7 +663,7 @@ def _mantissa_chart(base: Census, shown: dict[int, SweepPoint], known: Known) ->
         return 100 * census["mantissas"][i] / max(1, census["count"])
 
     def draw(axes: Axes, narrow: bool) -> None:
-        axes.bar(left, [share(base, i) for i in range(bins)], color=charts.LINE, width=0.9 / bins, align="edge")
+        axes.bar(left, [share(base, i) for i in range(bins)], color=charts.SOFT, alpha=0.45, width=0.9 / bins, align="edge")
         for n, census in series.items():
             used = [i for i in range(bins) if census["mantissas"][i]]
             # A narrow multiplier is the left edge of its bin.
@@ -690,7 +691,7 @@ def _distribution(
 ) -> Figure:
     names = {i: name_of(point) for i, point in shown.items()}
     svg = charts.chart(name, title, "Share of multipliers; the table below has the figures.", draw)
-    legend = (*series_legend(names, base=False), LegendEntry("original model (bars)", "line"))
+    legend = (*series_legend(names, base=False), LegendEntry("original model (bars)", "soft"))
     return Figure(title, caption, svg, legend, Table(f"{title}, per cent", (column, "original", *names.values()), rows(cells)))
 
 
