@@ -87,6 +87,16 @@ class Dataset:
         """What `take(count)` leaves."""
         return self.select(np.setdiff1d(np.arange(len(self)), self._spread(count)))
 
+    def without(self, other: Dataset) -> Dataset:
+        """The samples that are not in another dataset: other files, or arrays with other values."""
+        gone = set(other._identities())
+        return self.select(np.array([i for i, each in enumerate(self._identities()) if each not in gone], np.int64))
+
+    def _identities(self) -> list[str | bytes]:
+        if isinstance(self.samples, np.ndarray):
+            return [each.tobytes() for each in self.samples]
+        return [str(pathlib.Path(str(each)).resolve()) for each in self.samples]
+
     def quantized(self, spec: InputSpec, chunk: int = 64) -> Iterator[np.ndarray]:
         """The samples as the model's integers, in chunks of shape `[<= chunk, *spec.shape]`, dtype spec.dtype.
 

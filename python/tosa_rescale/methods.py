@@ -12,6 +12,7 @@ from tosa_rescale.compensation import CALIBRATION_SAMPLES, CompensateOptions, Co
 from tosa_rescale.data import Dataset
 from tosa_rescale.options import NarrowOptions, Scope
 from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.training import TrainingPlan, finetune_method
 
 if TYPE_CHECKING:
     from tosa_rescale.model import Model
@@ -40,11 +41,13 @@ class MethodContext:
         model: the original.
         plan: what to calibrate on.
         progress: shows rate and remaining time.
+        training: what methods that train train on.
     """
 
     model: Model
     plan: CalibrationPlan = CalibrationPlan()
     progress: Progress = dataclasses.field(default_factory=Silent)
+    training: TrainingPlan | None = None
 
     @functools.cached_property
     def compensator(self) -> Compensator:
@@ -70,4 +73,4 @@ def _align(context: MethodContext, options: NarrowOptions) -> Model:
 
 Method = Callable[[MethodContext, NarrowOptions], "Model"]
 
-METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align}
+METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align, "finetune": finetune_method}

@@ -323,7 +323,7 @@ class _Accumulate:
     """The accumulators of one convolution, in exact integers: what IREE computes, of a layer by itself."""
 
     geometry: Geometry
-    weights: np.ndarray  # zero-point-free, float64 [taps, C, OC]; depthwise [taps, C, M]
+    weights: np.ndarray  # zero-point-free [taps, C, OC]; depthwise [taps, C, M]
     bias: np.ndarray
     zero_point: int
 
@@ -333,10 +333,11 @@ class _Accumulate:
         if weights is None or bias is None:
             return None
         input_zp, weight_zp = (0 if z is None else int(z.reshape(-1)[0]) for z in (module.constant(op, i) for i in (3, 4)))
-        values = weights.astype(np.float64) - weight_zp
+        values = weights.astype(np.int64) - weight_zp
         # [KH, KW, C, M], or [OC, KH, KW, C] to [KH, KW, C, OC].
         values = values if op.kind == "depthwise_conv2d" else values.transpose(1, 2, 3, 0)
-        return _Accumulate(Geometry.of(module, op), values.reshape(-1, *values.shape[2:]), bias.astype(np.int64), input_zp)
+        values = values.reshape(-1, *values.shape[2:])
+        return _Accumulate(Geometry.of(module, op), values, bias.astype(np.int64), input_zp)
 
     def equals(self, other: _Accumulate) -> bool:
         # One bias may stand for all channels, so they are compared as they broadcast.
@@ -344,12 +345,19 @@ class _Accumulate:
 
     def __call__(self, layer_input: np.ndarray) -> np.ndarray:
         """Accumulators int64 [OH, OW, OC] of one sample's input [1, H, W, C]."""
-        planes = self.geometry.planes(layer_input[0].astype(np.int64) - self.zero_point)
-        # float64 holds every sum: below 2^53 for all inputs of 16 bits and kernels that fit in memory.
+        integers = layer_input[0].astype(np.int64) - self.zero_point
+        # Floats are exact as long as no partial sum outgrows them; float64 holds those of all kernels that fit in memory.
+        axes = (0,) if self.geometry.depthwise else (0, 1)
+        bound = int(np.abs(self.weights).sum(axes).max(initial=0)) * int(np.abs(integers).max(initial=0))
+        dtype = np.float32 if bound < 1 << 24 else np.float64
         total: Any = 0.0
-        for plane, weights in zip(planes, self.weights, strict=True):
-            real = plane.astype(np.float64)
-            total = total + (real[..., None] * weights if self.geometry.depthwise else real @ weights)
+        for plane, weights in zip(self.geometry.planes(integers.astype(dtype)), self.weights.astype(dtype), strict=True):
+            if not self.geometry.depthwise:
+                total = total + plane @ weights
+            elif weights.shape[1] == 1:
+                total = total + plane * weights[:, 0]
+            else:
+                total = total + plane[..., None] * weights
         height, width = self.geometry.output
         return total.astype(np.int64).reshape(height, width, -1) + self.bias
 
@@ -404,13 +412,15 @@ class _Measure:
         self._end_to_end.add(difference)
         if not self.isolate:
             return
-        if layer_input is not None:
-            assert self.ours is not None and self.theirs is not None
-            before, now = (each(layer_input).reshape(own.shape) for each in (self.theirs, self.ours))
+        if accumulator is not None:
+            before = self._signed(accumulator, rescale.input_bits, rescale.input_unsigned) - (self.was.input_zp or 0)
         else:
-            assert accumulator is not None
-            signed = self._signed(accumulator, rescale.input_bits, rescale.input_unsigned)
-            before, now = signed - (self.was.input_zp or 0), signed - (rescale.input_zp or 0)
+            assert self.theirs is not None and layer_input is not None
+            before = self.theirs(layer_input).reshape(own.shape)
+        now = before
+        if self.absorbed:
+            assert self.ours is not None and layer_input is not None
+            now = self.ours(layer_input).reshape(own.shape)
         result = apply_rescale(rescale, now)
         self._isolated.add(result - own)
         exact = before * self._wide

@@ -21,6 +21,7 @@ from tosa_rescale.files import PathLike, write_text
 from tosa_rescale.methods import METHODS, CalibrationPlan, MethodContext
 from tosa_rescale.options import NarrowOptions, parse_bits
 from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.training import TrainingPlan, training_of
 from tosa_rescale.version import versions
 
 if TYPE_CHECKING:
@@ -40,19 +41,22 @@ class SweepPoint:
         method: a key of METHODS; "base" for the original model.
         bits: the width asked for; 32 for the original model.
         evaluation: accuracy, and agreement with the original model.
-        seconds: all of it: rewriting, loading, executing.
+        seconds: all of it: rewriting, training, loading, executing.
+        training: history, best_epoch and changes of the method `finetune`; see tosa_rescale.training.
     """
 
     method: str
     bits: int
     evaluation: Evaluation
     seconds: float
+    training: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON: method, bits, seconds and the evaluation's figures."""
         figures = self.evaluation.as_dict()
         figures["execution_seconds"] = figures.pop("seconds")
-        return {"method": self.method, "bits": self.bits, "seconds": self.seconds, **figures}
+        trained = {} if self.training is None else {"training": self.training}
+        return {"method": self.method, "bits": self.bits, "seconds": self.seconds, **figures, **trained}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> SweepPoint:
@@ -61,7 +65,7 @@ class SweepPoint:
         figures["seconds"] = values["execution_seconds"]
         if figures["histogram"] is not None:
             figures["histogram"] = {int(key): count for key, count in figures["histogram"].items()}
-        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"])
+        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"], values.get("training"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +179,7 @@ def sweep(
     methods: Sequence[str] = ("narrow",),
     options: NarrowOptions | None = None,
     calibration: CalibrationPlan | None = None,
+    training: TrainingPlan | None = None,
     force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -193,6 +198,7 @@ def sweep(
         methods: keys of METHODS.
         options: of the narrowing; its `bits` is not used.
         calibration: what methods that calibrate calibrate on; None: synthetic samples.
+        training: what methods that train train on; None: no such method can be swept.
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
         progress: shows rate and remaining time.
@@ -210,8 +216,12 @@ def sweep(
     model.require_rescales()
     options = options or NarrowOptions(31)
     progress, calibration = progress or Silent(), calibration or CalibrationPlan()
-    context = MethodContext(model, calibration, progress)
-    identity = _identity(model, data, options, calibration)
+    if training is not None:
+        training = dataclasses.replace(training, scored=data, folder=training.folder or pathlib.Path(folder) / ".training")
+    elif "finetune" in methods:
+        raise OptionError("methods: finetune needs samples to train on; give a training plan (--train, --epochs)")
+    context = MethodContext(model, calibration, progress, training=training)
+    identity = _identity(model, data, options, calibration, training)
     about = {
         "model": model.source,
         "data": data.source,
@@ -225,7 +235,7 @@ def sweep(
         label: str, method: str, k: int, measured: Model, reference: OutputStore | None, keep: OutputStore | None, began: float
     ) -> SweepPoint:
         found = evaluate(measured, data, reference=reference, keep=keep, workers=workers, progress=progress, label=label)
-        return SweepPoint(method, k, found, time.perf_counter() - began)
+        return SweepPoint(method, k, found, time.perf_counter() - began, training_of(measured))
 
     wanted = [(method, k) for method in methods for k in widths]
     outputs = OutputStore(journal.folder / ".original", len(data))
@@ -249,7 +259,8 @@ def sweep(
         details.write(method, k, found)  # first: a point in the journal is complete
         if point is not None:
             journal.add(point)
-    shutil.rmtree(journal.folder / ".original", ignore_errors=True)
+    for name in (".original", ".training"):
+        shutil.rmtree(journal.folder / name, ignore_errors=True)
     points = tuple(journal.done[key] for key in [("base", BASE_BITS), *wanted])
     return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity)
 
@@ -294,9 +305,11 @@ class _Journal:
         write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
 
 
-def _identity(model: Model, data: Dataset, options: NarrowOptions, plan: CalibrationPlan) -> str:
+def _identity(model: Model, data: Dataset, options: NarrowOptions, plan: CalibrationPlan, training: TrainingPlan | None) -> str:
     source = plan.source.fingerprint() if isinstance(plan.source, Dataset) else plan.source
     fixed = {**options.as_dict(), "bits": None, "calibration": [source, plan.samples, plan.seed]}
+    if training is not None:
+        fixed["training"] = training.identity()
     return hashlib.sha256(
         json.dumps([model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]).encode()
     ).hexdigest()

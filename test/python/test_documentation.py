@@ -85,19 +85,20 @@ def identity(page: pathlib.Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path, demo_data: pathlib.Path, demo_model: pathlib.Path) -> pathlib.Path:
-    """What a reader has: a model and images with labels."""
+    """What a reader has: a model, images with labels, and others to train on."""
     from PIL import Image
 
     (tmp_path / "model_int8.tflite").write_bytes(demo_model.read_bytes())
-    (tmp_path / "images").mkdir()
     digits = np.load(demo_data)
-    with open(tmp_path / "images" / "labels.csv", "w", newline="") as table:
-        rows = csv.writer(table)
-        rows.writerow(["file", "label"])
-        for number in range(IMAGES):
-            pixels = (digits["x"][number, :, :, 0].astype(np.int16) + 128).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
-            rows.writerow([f"{number}.png", digits["y"][number]])
+    for name, numbers in (("images", range(IMAGES)), ("train_images", range(IMAGES, 2 * IMAGES))):
+        (tmp_path / name).mkdir()
+        with open(tmp_path / name / "labels.csv", "w", newline="") as table:
+            rows = csv.writer(table)
+            rows.writerow(["file", "label"])
+            for number in numbers:
+                pixels = (digits["x"][number, :, :, 0].astype(np.int16) + 128).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+                rows.writerow([f"{number}.png", digits["y"][number]])
     return tmp_path
 
 

@@ -280,10 +280,29 @@ def test_a_training_beside_the_results_becomes_a_chart(copied: pathlib.Path) -> 
     history = [{"epoch": e, "agreement": 90.0 + e, "validation_loss": 1 / (e + 1), "seconds": 1.0} for e in range(3)]
     (copied / "finetune-k2.json").write_text(json.dumps({"history": history, "changes": {"layers": []}}))
     (block,) = sections.training(read_stored(copied)).blocks
-    assert block.figures[0].table is not None
-    assert [row.cells for row in block.figures[0].table.rows] == [
+    assert [row.cells[:4] for row in block.tables[0].rows] == [
         ("finetune-k2", str(e), f"{90 + e:.2f}", f"{1 / (e + 1):.4f}") for e in range(3)
     ]
+
+
+def test_a_training_in_the_sweep_shows_accuracy_on_scored_samples(copied: pathlib.Path) -> None:
+    state = json.loads((copied / "sweep.json").read_text())
+    entry = {
+        "agreement": 1.0,
+        "loss": 0.5,
+        "validation_loss": 0.25,
+        "weights": {"percent": 3.5, "mean_absolute": 1.0, "largest": 2},
+    }
+    history = [{"epoch": e, "scored": {"top1": 80.0 + e}, **entry} for e in range(2)]
+    layer = {"op": "conv2d0", "name": "first", "weights": 200, "changed": 7, "mean_absolute": 1.0, "largest": 2}
+    state["points"][2]["training"] = {"history": history, "best_epoch": 1, "changes": {"layers": [layer]}}
+    (copied / "sweep.json").write_text(json.dumps(state))
+    (block,) = sections.training(read_stored(copied)).blocks
+    assert [(row.cells[1:], row.mark) for row in block.tables[0].rows] == [
+        (("0", "80.00", "0.2500", "3.50", "1.00", "2"), False),
+        (("1", "81.00", "0.2500", "3.50", "1.00", "2"), True),
+    ]
+    assert block.tables[1].rows[0].cells[1:4] == ("first", "200", "3.50")
 
 
 def test_names_with_markup_stay_text(copied: pathlib.Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runtime_modules import RescaleCase, apply_rescale, constant, function, rescale_module, tensor
+from runtime_modules import RescaleCase, apply_rescale, constant, function, rescale, rescale_module, tensor
 from tosa_rescale_runtime import Module
 
 pytest.importorskip("tensorflow")
@@ -183,6 +183,40 @@ def test_a_convolution_beyond_float32_is_exact() -> None:
     np.testing.assert_array_equal(y, numpy_conv(x, w, [0] * 4, [1, 1], [1, 1]) + b)
 
 
+def test_a_three_dimensional_convolution() -> None:
+    x, w, b, zp = integers((2, 3, 4, 5, 2)), integers((3, 2, 3, 2, 2)), integers((3,), "i32", -999, 999), 7
+    pad, stride, dilation = [1, 0, 0, 1, 2, 1], [1, 2, 1], [1, 1, 2]
+    padded = np.pad(x.astype(int) - zp, ((0, 0), (1, 0), (0, 1), (2, 1), (0, 0)))
+    size = [(n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(padded.shape[1:4], (2, 3, 2), stride, dilation, strict=True)]
+    expected = np.broadcast_to(b.astype(np.int64), (2, *size, 3)).copy()
+    for place in itertools.product(*map(range, size)):
+        for tap in itertools.product(range(2), range(3), range(2)):
+            at = tuple(o * s + k * d for o, s, k, d in zip(place, stride, tap, dilation, strict=True))
+            expected[(slice(None), *place)] += padded[(slice(None), *at)] @ w[(slice(None), *tap)].T.astype(int)
+    names = {"pad": pad, "stride": stride, "dilation": dilation}
+    attributes = "acc_type = i32, " + ", ".join(f"{n} = array<i64: {', '.join(map(str, v))}>" for n, v in names.items())
+    extra: list[Operand] = [("i8", w), ("i32", b), ("i8", np.array([zp], np.int8)), ZERO]
+    np.testing.assert_array_equal(run("conv3d", [("i8", x)], extra, attributes, (*size, 3), "i32"), expected)
+
+
+def test_a_convolution_of_16_bits_accumulates_in_48() -> None:
+    # 100 products of 32767 * 127 pass 2^28, and their sums are odd: no float32 holds them.
+    x, w = integers((2, 1, 1, 100), "i16"), integers((3, 1, 1, 100))
+    x[0], w[0] = 32767, 127
+    b = np.array([1, -(1 << 40), (1 << 41) + 1], np.int64)
+    attributes = "acc_type = i48, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>"
+    body = constant("w", w, "i8") + constant("b", b, "i48") + constant("xz", [0], "i16") + constant("wz", [0], "i8")
+    kinds = "tensor<1x1x1x100xi16>, tensor<3x1x1x100xi8>, tensor<3xi48>, tensor<1xi16>, tensor<1xi8>"
+    body += f'    %a = "tosa.conv2d"(%x, %w, %b, %xz, %wz) <{{{attributes}}}> : ({kinds}) -> tensor<1x1x1x3xi48>\n'
+    case = RescaleCase("i48", "i16", (3 << 12, 17 << 9, 1 << 14), (33, 40, 41), scale32=False)
+    body += rescale("y", "a", (1, 1, 1, 3), case)
+    parsed = Module.parse(function([("x", "tensor<1x1x1x100xi16>")], body, [("y", "tensor<1x1x1x3xi16>")]))
+    sums = np.einsum("nhwc,ohwc->nhwo", x.astype(np.int64), w.astype(np.int64)) + b
+    for reference in (False, True):
+        (y,) = Twin(parsed, reference=reference).run([x])
+        np.testing.assert_array_equal(y, apply_rescale(sums, case))
+
+
 @pytest.mark.parametrize("out_pad", [[0, 0, 0, 0], [-1, 0, -1, -1], [1, 2, 0, 1]])
 def test_transpose_conv(out_pad: list[int]) -> None:
     x, w, b, zp = integers((2, 3, 4, 3)), integers((5, 3, 2, 3)), integers((5,), "i32", -999, 999), -4
@@ -244,6 +278,23 @@ def test_reductions() -> None:
     ):
         y = run(f"reduce_{kind}", [("i32", x)], [], "axis = 1 : i32", (1, 5), "i32")
         np.testing.assert_array_equal(y, expected)
+
+
+def test_products_and_booleans_are_reduced() -> None:
+    x = integers((3, 3, 4), "i32", -900, 900)
+    y = run("reduce_product", [("i32", x)], [], "axis = 1 : i32", (1, 4), "i32")
+    np.testing.assert_array_equal(y, x.astype(np.int64).prod(1, keepdims=True))
+    flags = RNG.integers(0, 4, (5, 3, 4)) > 0
+    for kind, expected in (("all", flags.all(1, keepdims=True)), ("any", flags.any(1, keepdims=True))):
+        assert expected.any()
+        y = run(f"reduce_{kind}", [("i1", flags)], [], "axis = 1 : i32", (1, 4), "i1")
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_argmin_takes_the_first_of_equals() -> None:
+    x = np.array([[3, -9, -9, 1], [-5, -5, -5, -5]], np.int8)[:, None]
+    y = run("argmin", [("i8", x)], [], "axis = 2 : i32", (1,), "i32")
+    np.testing.assert_array_equal(y[:, 0], [1, 0])
 
 
 def test_argmax_takes_the_first_of_equals() -> None:
@@ -347,6 +398,30 @@ def test_simple_elementwise_ops() -> None:
     np.testing.assert_array_equal(y, np.where(pick, a, b))
 
 
+def test_logic() -> None:
+    a, b = (RNG.integers(0, 2, (3, 40)).astype(bool) for _ in range(2))
+    for kind, expected in (("and", a & b), ("or", a | b), ("xor", a ^ b)):
+        y = run(f"logical_{kind}", [("i1", a), ("i1", b)], [], "", (40,), "i1")
+        np.testing.assert_array_equal(y, expected, err_msg=kind)
+    np.testing.assert_array_equal(run("logical_not", [("i1", a)], [], "", (40,), "i1"), ~a)
+    np.testing.assert_array_equal(run("cast", [("i1", a)], [], "", (40,), "i8"), a.astype(np.int8))
+    x = integers((3, 40)) & 1
+    np.testing.assert_array_equal(run("cast", [("i8", x)], [], "", (40,), "i1"), x != 0)
+
+
+@pytest.mark.parametrize("mode", ["SINGLE_ROUND", "DOUBLE_ROUND"])
+def test_apply_scale_is_one_rescale(mode: str) -> None:
+    case = RescaleCase("i32", "i32", (1 << 30, (1 << 31) - 1, 1518500249), (38, 40, 33), double_round=mode == "DOUBLE_ROUND")
+    x = boundaries(case).astype(np.int32)[:, None]
+    extra: list[Operand] = [
+        ("i32", np.array(case.multiplier, np.int32)[None, None]),
+        ("i8", np.array(case.shift, np.int8)[None, None]),
+    ]
+    attributes = f"rounding_mode = #tosa.rounding_mode<{mode}>"
+    y = run("apply_scale", [("i32", x)], extra, attributes, (1, 3), "i32")
+    np.testing.assert_array_equal(y, apply_rescale(x, case))
+
+
 # -- moving data -------------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +440,14 @@ def test_moving_data() -> None:
     for kind, extra, attributes, expected in cases:
         y = run(kind, [("i8", x)], extra, attributes, expected.shape[1:], "i8")
         np.testing.assert_array_equal(y, expected, err_msg=kind)
+    np.testing.assert_array_equal(run("identity", [("i8", x)], [], "", x.shape[1:], "i8"), x)
+    values, given = integers((3, 6, 2)), integers((3, 4, 2))
+    places = np.stack([RNG.permutation(6)[:4] for _ in range(3)]).astype(np.int32)
+    scattered = values.copy()
+    for n, w in itertools.product(range(3), range(4)):
+        scattered[n, places[n, w]] = given[n, w]
+    y = run("scatter", [("i8", values), ("i32", places), ("i8", given)], [], "", (6, 2), "i8")
+    np.testing.assert_array_equal(y, scattered)
     values, indices = integers((3, 6, 2)), integers((3, 4), "i32", 0, 5)
     y = run("gather", [("i8", values), ("i32", indices)], [], "", (4, 2), "i8")
     np.testing.assert_array_equal(y, np.take_along_axis(values, indices[:, :, None], 1))

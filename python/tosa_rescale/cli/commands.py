@@ -402,10 +402,18 @@ def evaluate(
 @_model
 @click.option("--data", required=True, type=click.Path(), help="Images or .npz.")
 @click.option("--bits", default="32,8,6,5,4,3,2,1", show_default=True, help="Widths by comma; 32 stands for the original.")
-@click.option("--methods", default="narrow", show_default=True, help="By comma: narrow, compensate, align.")
+@click.option("--methods", default="narrow", show_default=True, help="By comma: narrow, compensate, align, finetune.")
 @_calibration
 @_samples
 @_seed
+@click.option(
+    "--train", type=click.Path(), help="finetune: images or .npz to train on. Default: half of DATA, then not scored."
+)
+@click.option("--train-samples", type=click.IntRange(min=2), help="finetune: use this many of them.")
+@click.option("--epochs", type=int, default=2, show_default=True, help="finetune: passes over them.")
+@click.option("--batch", type=int, help="finetune: samples for one step.")
+@click.option("--learning-rate", type=float, help="finetune: how far a weight moves a batch, in grid steps.")
+@click.option("--teacher", type=click.Choice(["original", "labels"]), default="original", show_default=True, help="finetune.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
 @click.option(
     "--errors", type=click.IntRange(min=0), default=0, show_default=True, help="Samples to measure every rescale's error on."
@@ -424,6 +432,12 @@ def sweep(
     calibration: str,
     samples: int,
     seed: int,
+    train: str | None,
+    train_samples: int | None,
+    epochs: int,
+    batch: int | None,
+    learning_rate: float | None,
+    teacher: str,
     output: str,
     errors: int,
     take: int | None,
@@ -436,8 +450,9 @@ def sweep(
 ) -> int:
     """Measure accuracy over multiplier width. An interrupted sweep goes on where it stopped."""
     from tosa_rescale.methods import CalibrationPlan
-    from tosa_rescale.report import print_sweep, write_report
+    from tosa_rescale.report import print_sweep, print_training, write_report, write_training
     from tosa_rescale.sweeping import sweep as run_sweep
+    from tosa_rescale.training import TrainingPlan, split_training
 
     widths = [32 if part.strip() == "32" else parse_bits(part.strip()) for part in bits.split(",") if part.strip()]
     preprocessing = _take_preprocessing(options)
@@ -446,14 +461,22 @@ def sweep(
     plan = CalibrationPlan(_calibration_source(calibration, preprocessing), samples, seed)
     loaded = _load(model)
     scored = _without_calibration(_load_data(data, preprocessing, take, leave_out), data, calibration, samples)
+    names, training = [m.strip() for m in methods.split(",")], None
+    if "finetune" in names:
+        source = None if train is None else _load_data(train, preprocessing)
+        chosen, scored = split_training(scored, source, train_samples)
+        asked_for = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+        given = {name: value for name, value in asked_for.items() if value is not None}
+        training = TrainingPlan(chosen, teacher=teacher, options=given)
     result = run_sweep(
         loaded,
         scored,
         output,
         bits=widths,
-        methods=[m.strip() for m in methods.split(",")],
+        methods=names,
         options=asked,
         calibration=plan,
+        training=training,
         force=force,
         workers=workers,
         progress=_progress(quiet),
@@ -461,7 +484,8 @@ def sweep(
         command=click.get_current_context().find_root().obj or "",
     )
     print_sweep(result, _console())
-    for written in write_report(output, result):
+    print_training(result, _console())
+    for written in [*write_report(output, result), *write_training(output, result)]:
         click.echo(written)
     _write_json(json_file, [point.as_dict() for point in result.points])
     return 0

@@ -8,3 +8,5 @@ from tosa_rescale.report.tables import print_sweep as print_sweep
 from tosa_rescale.report.tables import write_csv as write_csv
 from tosa_rescale.report.tables import write_json as write_json
 from tosa_rescale.report.tables import write_report as write_report
+from tosa_rescale.report.training import print_training as print_training
+from tosa_rescale.report.training import write_training as write_training

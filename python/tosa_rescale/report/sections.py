@@ -928,77 +928,81 @@ def _histogram(counts: dict[int, int], reach: int = 3) -> list[tuple[str, float]
 
 
 def training(stored: Stored) -> Section:
-    """Accuracy over epochs of fine-tuned models, the paper's figure 3."""
+    """Accuracy over epochs of fine-tuned models, the paper's figure 3, and what training changed."""
     title, found = "Fine-tuning", _trainings(stored)
     if not found:
         return Section(
             "training",
             title,
-            missing="No fine-tuned model is among the results. `tosa-rescale finetune MODEL --bits K --data DATA -o "
-            "tuned.mlirbc"
-            " --json DIR/finetune-K.json` puts one there; then run `tosa-rescale report DIR`.",
+            missing="No fine-tuned model is among the results. `tosa-rescale sweep` with `finetune` among its `--methods` trains "
+            "one for every width; `tosa-rescale finetune MODEL --bits K --data DATA -o tuned.mlirbc --json DIR/finetune-K.json` "
+            "puts a single one there; then run `tosa-rescale report DIR`.",
         )
+    label, value = _epoch_measure([entry for each in found.values() for entry in each["history"]])
     notes: dict[str, str] = {}
-    measure = "top1" if all("top1" in entry for history in found.values() for entry in history) else "agreement"
-    label = "top-1 of held-out samples, %" if measure == "top1" else "agreement on held-out samples, %"
 
     def draw(axes: Axes, narrow: bool) -> None:
-        for i, (name, history) in enumerate(found.items()):
-            xs, ys = [entry["epoch"] for entry in history], [entry[measure] for entry in history]
+        for i, (name, each) in enumerate(found.items()):
+            xs, ys = [entry["epoch"] for entry in each["history"]], [value(entry) for entry in each["history"]]
             axes.plot(xs, ys, **{**charts.style_of(i), "marker": "none"})
             gids = [f"epoch-{i}-{x}" for x in xs]
-            charts.marks(axes, xs, ys, i, gids, [False] * len(xs))
+            charts.marks(axes, xs, ys, i, gids, [x != each.get("best_epoch", x) for x in xs])
             notes.update({g: f"{name}, epoch {x}: {number(y)} %" for g, x, y in zip(gids, xs, ys, strict=True)})
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(_whole_numbers(narrow))
 
-    cells = [
-        (name, str(entry["epoch"]), number(entry[measure]), number(entry.get("validation_loss"), 4))
-        for name, history in found.items()
-        for entry in history
-    ]
-    svg = charts.chart(
-        "epochs", "Accuracy over epochs", "Held-out samples after each epoch; the table has the figures.", draw, notes=notes
-    )
-    figure = Figure(
-        "Accuracy over epochs",
-        "Epoch 0 is the narrowed model before training.",
-        svg,
-        series_legend(list(found), base=False),
-        Table("Held-out samples after each epoch", ("model", "epoch", label, "loss"), rows(cells)),
-    )
-    changes = []
-    for name, values in stored.finetuned.items():
-        change = values.get("changes") or {}
-        if "layers" in change:
-            changes.append(
+    cells, marked = [], []
+    for name, each in found.items():
+        for entry in each["history"]:
+            weights = entry.get("weights", {})
+            cells.append(
                 (
                     name,
-                    number(change.get("percent")),
-                    number(change.get("mean_absolute")),
-                    f"{change.get('touched')} of {len(change['layers'])}",
+                    str(entry["epoch"]),
+                    number(value(entry)),
+                    number(entry.get("validation_loss"), 4),
+                    number(weights.get("percent")),
+                    number(weights.get("mean_absolute")),
+                    number(weights.get("largest"), 0),
                 )
             )
-    tables = (
-        (Table("What training changed", ("model", "weights %", "mean |change|", "layers touched"), rows(changes)),)
-        if changes
-        else ()
+            marked.append(entry["epoch"] == each.get("best_epoch"))
+    columns = ("model", "epoch", label, "held-out loss", "weights changed %", "mean |change|", "largest")
+    svg = charts.chart("epochs", "Accuracy over epochs", "The table below has the figures.", draw, notes=notes)
+    figure = Figure(
+        "Accuracy over epochs",
+        "Epoch 0 is the narrowed model before training; the epoch that was kept is filled.",
+        svg,
+        series_legend(list(found), base=False),
     )
-    return Section("training", title, blocks=(Block(figures=(figure,), tables=tables),))
+    tables = [Table("Every epoch, the one that was kept marked", columns, rows(cells, marked))]
+    changed = {name: each["changes"]["layers"] for name, each in found.items() if each.get("changes", {}).get("layers")}
+    if changed:
+        layer_cells = [
+            (name, layer["name"], f"{layer['weights']:,}", number(100 * layer["changed"] / max(1, layer["weights"])),
+             number(layer["mean_absolute"]), str(layer["largest"]))
+            for name, each in changed.items()
+            for layer in each
+        ]  # fmt: skip
+        columns = ("model", "layer", "weights", "changed %", "mean |change|", "largest")
+        tables.append(Table("What training changed, layer by layer", columns, rows(layer_cells), (0, 1), folded=True))
+    return Section("training", title, blocks=(Block(figures=(figure,), tables=tuple(tables)),))
 
 
-def _trainings(stored: Stored) -> dict[str, list[dict[str, Any]]]:
-    """Name to history of every training that is known: of points of the sweep, and of files beside it."""
-    found = {}
-    for (method, bits), values in stored.details.items():
-        for step in values.get("recipe", ()):
-            if step["name"] == "finetune" and step["options"].get("history"):
-                found[f"{method}, k = {bits}"] = step["options"]["history"]
-    for name, values in stored.finetuned.items():
-        if values.get("history"):
-            found[name] = values["history"]
+def _trainings(stored: Stored) -> dict[str, dict[str, Any]]:
+    """Name to history, best epoch and changes of every training that is known: of points, and of files beside them."""
+    found = {name_of(point): point.training for point in stored.result.points if point.training}
+    found.update({name: values for name, values in stored.finetuned.items() if values.get("history")})
     return found
+
+
+def _epoch_measure(history: Sequence[dict[str, Any]]) -> tuple[str, Callable[[dict[str, Any]], float]]:
+    """What all epochs have: accuracy on the samples that the sweep scores, else agreement on those, or on held-out ones."""
+    for name, label in (("top1", "top-1, %"), ("agreement", "agreement, %")):
+        if all(entry.get("scored", {}).get(name) is not None for entry in history):
+            return label, lambda entry, name=name: entry["scored"][name]
+    return "agreement on held-out samples, %", lambda entry: entry["agreement"]
 
 
 # -- provenance --------------------------------------------------------------------------------------------------------

@@ -116,9 +116,14 @@ class Finetuned:
 class _Trained:
     """What a Keras callback may ask of its model."""
 
-    def __init__(self, twin: Twin, optimizer: Any) -> None:
+    def __init__(self, twin: Twin, optimizer: Any, start: bytes) -> None:
         self.optimizer, self.stop_training = optimizer, False
+        self._twin, self._start = twin, start
         self._variables = _variables(twin)
+
+    def bytecode(self) -> bytes:
+        """The module with the weights of now, rounded."""
+        return emit(self._twin, self._start)
 
     def get_weights(self) -> list[np.ndarray]:
         return [variable.numpy() for variable in self._variables]
@@ -463,7 +468,7 @@ def finetune(
             a model whose logits are imitated.
         options: epochs, batch, learning rate and so on.
         optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: plain SGD.
-        callbacks: tf.keras callbacks.
+        callbacks: tf.keras callbacks; what they add to `logs` at the end of an epoch becomes part of its history.
         checkpoint: where the state goes after every epoch.
         resume: go on from the checkpoint.
         force: overwrite a checkpoint that exists.
@@ -528,7 +533,7 @@ def finetune(
 def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Checkpoint:
     """Trains the epochs that are left."""
     options, start = trainer.options, state.history[0]
-    proxy = _Trained(trainer.twin, trainer.optimizer)
+    proxy = _Trained(trainer.twin, trainer.optimizer, trainer.model.bytecode)
     for callback in trainer.callbacks:
         callback.set_model(proxy)
     trainer.call("on_train_begin")
@@ -547,6 +552,11 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
             "agreement": agreement,
             "seconds": time.perf_counter() - began,
         }
+        # What a callback adds to the figures of an epoch belongs to its history.
+        logs = {"loss": loss, "val_loss": validation_loss, "val_agreement": agreement}
+        known = set(logs)
+        trainer.call("on_epoch_end", number - 1, logs)
+        entry |= _plain({name: value for name, value in logs.items() if name not in known})
         weights, best, best_epoch = trainer.weights(), state.best, state.best_epoch
         # The loss is the finer measure, but a model that decides worse than the start is never an improvement.
         leading = next(e for e in state.history if e["epoch"] == best_epoch)
@@ -557,7 +567,6 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         )
         if path is not None:
             state.write(path)
-        trainer.call("on_epoch_end", number - 1, {"loss": loss, "val_loss": validation_loss, "val_agreement": agreement})
         if proxy.stop_training:
             break
     trainer.call("on_train_end")
@@ -582,8 +591,11 @@ def _teacher(model: Model, teacher: Model | str) -> Model | None:
 
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's configuration as JSON gives it back."""
+    """An optimizer's configuration, or a callback's figures, as JSON gives them back."""
     import json
 
+    def plain(value: Any) -> Any:
+        return value.item() if isinstance(value, np.generic) else str(value)
+
     # Keras numbers its names through the process.
-    return json.loads(json.dumps({key: value for key, value in config.items() if key != "name"}, default=str))
+    return json.loads(json.dumps({key: value for key, value in config.items() if key != "name"}, default=plain))

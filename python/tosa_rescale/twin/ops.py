@@ -108,6 +108,16 @@ def _rescale(node: Node, context: Context, value: Value, *_operands: Value) -> V
     return result
 
 
+@lowers("apply_scale")
+def _apply_scale(node: Node, context: Context, value: Value, multiplier: Value, shift: Value) -> Value:
+    scale = Scale(
+        _constant(node, multiplier, "multiplier"),
+        _constant(node, shift, "shift"),
+        "DOUBLE_ROUND" in str(node.attributes["rounding_mode"]),
+    )
+    return rescaled(context.numbers, context.numbers.plain(value), value.low, value.high, scale, 0, node.limits)
+
+
 def _as_unsigned(context: Context, value: Value, bits: int) -> Value:
     """A signless tensor read as unsigned: negative integers stand for those above the signed range."""
     if value.low >= 0:
@@ -171,6 +181,16 @@ def _accumulate(
     return context.numbers.make(cast(y, total) + cast(weights.bias(), total), *_clipped(node, least, most))
 
 
+def _spread(kernel: Any, dilation: list[int]) -> Any:
+    """A kernel [K..., IC, OC] with zeros between its taps, which does without dilation."""
+    for axis, step in enumerate(dilation):
+        if step > 1:
+            taps = tf.unstack(kernel, axis=axis)
+            between = [tf.zeros_like(taps[0])] * (step - 1)
+            kernel = tf.stack([part for tap in taps[:-1] for part in (tap, *between)] + [taps[-1]], axis)
+    return kernel
+
+
 @lowers("conv2d", "conv3d")
 def _conv(node: Node, context: Context, value: Value, kernel: Value, _bias: Value, input_zp: Value, _zp: Value) -> Value:
     pad, stride, dilation = (node.attributes[name] for name in ("pad", "stride", "dilation"))
@@ -181,9 +201,10 @@ def _conv(node: Node, context: Context, value: Value, kernel: Value, _bias: Valu
     def convolve(x: Any, w: Any) -> Any:
         x, padding = _pad_spatially(_merge(x), pad, window, stride, dilation)
         w = tf.transpose(w, [*range(1, spatial + 2), 0])
-        strides = stride if spatial == 2 else [1, *stride, 1]
-        dilations = dilation if spatial == 2 else [1, *dilation, 1]
-        return _split(convolution(x, w, strides=strides, padding=padding, dilations=dilations), node)
+        if spatial == 2:
+            return _split(convolution(x, w, strides=stride, padding=padding, dilations=dilation), node)
+        # TensorFlow's conv3d knows no dilation on a CPU.
+        return _split(convolution(x, _spread(w, dilation), strides=[1, *stride, 1], padding=padding), node)
 
     return _accumulate(node, context, value, input_zp, convolve, math.prod(window))
 
@@ -314,11 +335,12 @@ def _any(value: Value, axis: int) -> Any:
     return tf.reduce_max(value.tensor, axis + 1, True)
 
 
-@lowers("argmax")
+@lowers("argmax", "argmin")
 def _argmax(node: Node, context: Context, value: Value) -> Value:
     axis = int(node.attributes["axis"])
     extent = int(value.tensor.shape[axis + 1])
-    return context.numbers.make(tf.argmax(value.tensor, axis + 1, output_type=tf.int32), 0, extent - 1)
+    function = tf.argmax if node.kind == "argmax" else tf.argmin
+    return context.numbers.make(function(value.tensor, axis + 1, output_type=tf.int32), 0, extent - 1)
 
 
 # -- element by element ------------------------------------------------------------------------------------------------
@@ -604,3 +626,21 @@ def _gather(node: Node, context: Context, values: Value, indices: Value) -> Valu
     index = tf.cast(context.numbers.plain(indices), tf.int32)
     tensor, index = _broadcast_batch([values.tensor, index])
     return values.with_tensor(tf.gather(tensor, index, axis=2, batch_dims=2))
+
+
+@lowers("scatter")
+def _scatter(node: Node, context: Context, values: Value, indices: Value, given: Value) -> Value:
+    low, high = min(values.low, given.low), max(values.high, given.high)
+    dtype = context.numbers.dtype(low, high)
+    tensor, index, updates = _broadcast_batch(
+        [
+            cast(context.numbers.plain(values), dtype),
+            tf.cast(context.numbers.plain(indices), tf.int32),
+            cast(context.numbers.plain(given), dtype),
+        ]
+    )
+    # One row of indices for each update: sample, batch, place.
+    samples, batches, _ = tf.unstack(tf.shape(index))
+    sample, batch = (tf.reshape(tf.range(n), shape) for n, shape in ((samples, [-1, 1, 1]), (batches, [1, -1, 1])))
+    places = tf.stack([sample + tf.zeros_like(index), batch + tf.zeros_like(index), index], -1)
+    return context.numbers.make(tf.tensor_scatter_nd_update(tensor, places, updates), low, high)
