@@ -16,8 +16,8 @@ MACS = (4, 8, 16)
 BITS = (32, 16, 8, 6, 4, 3, 2, 1)
 BASE_BITS = 32  # what all others are compared with: the int32 operand of today's models
 
-# Area of 4 bits against 32, per cent, by MACs, in a 16 nm process and a commercial flow: Mueller et al., "Rescaling-Aware Training
-# for Efficient Deployment of Deep Learning Models on Full-Integer Hardware", NXP, 2025.
+# Area of 4 bits against 32, per cent, by MACs, in a 16 nm process and a commercial flow. Mueller et al., "Rescaling-Aware
+# Training for Efficient Deployment of Deep Learning Models on Full-Integer Hardware", NXP, 2025.
 PAPER = {4: -58.5, 8: -47.5, 16: -34.8}
 
 
