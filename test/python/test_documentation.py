@@ -259,6 +259,7 @@ def test_the_site_builds_without_a_warning(tmp_path: pathlib.Path) -> None:
     assert "tosa-rescale-align" in (site / "reference" / "passes.html").read_text()
     commands_page = (site / "reference" / "cli.html").read_text()
     assert {name for name in group.commands if f"tosa-rescale-{name}" not in commands_page} == set()
+    assert "--multiplier-rounding" in commands_page and ".. option" not in commands_page  # rendered, not quoted
     tags = [
         tag for page in site.rglob("*.html") for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text())
     ]
@@ -271,7 +272,7 @@ def test_the_site_builds_without_a_warning(tmp_path: pathlib.Path) -> None:
     [
         ("[gone](gone.md)", "gone.md"),
         ("```{eval-rst}\n.. autofunction:: tosa_rescale.model.lod\n```", "lod"),
-        ("```{click} tosa_rescale.cli:nonsense\n:prog: x\n```", "nonsense"),
+        ("```{eval-rst}\n.. click:: tosa_rescale.cli:nonsense\n   :prog: x\n```", "nonsense"),
     ],
 )
 def test_what_is_gone_fails_the_site(tmp_path: pathlib.Path, text: str, message: str) -> None:

@@ -87,7 +87,8 @@ class Stored:
         return self.safe(method) or min(self.result.of_method(method), key=lambda p: p.bits)
 
     def all_shown(self) -> dict[int, SweepPoint]:
-        """The point of each method that charts show, by the method's place: a method has one colour on the whole page."""
+        """The point of each method that charts show, by the method's place: a method has one "
+        "colour on the whole page."""
         return {i: self.shown(method) for i, method in enumerate(self.result.methods)}
 
     @property
@@ -176,7 +177,8 @@ def tiles(stored: Stored) -> list[Tile]:
         fallen = stored.result.degradation_point(method)
         if stored.labelled:
             lines.append(
-                f"degradation point: k = {fallen}" if fallen is not None else "no width measured falls by more than 0.5 points"
+                f"degradation point: k = {fallen}" if fallen is not None else "no width measured falls by "
+                "more than 0.5 points"
             )
         kept = all((stored.drop(p) or 0.0) <= DEGRADATION for p in stored.result.of_method(method) if p.bits >= point.bits)
         unit = "is the narrowest"
@@ -805,7 +807,8 @@ def layers(stored: Stored) -> Section:
         "and d the rounding, uniform in ±½ "
         "(Eq. 5 of the paper). Predicted is the spread of this e, measured that of the integers: each "
         "rescale alone, fed with what the "
-        "original feeds to its layer. Where weights absorb the multiplier’s change, what they leave of it is predicted. "
+        "original feeds to its layer. Where weights absorb the multiplier’s change, what they "
+        "leave of it is predicted. "
         "End to end is the narrowed network’s tensor against the original’s. All in LSB of the tensor.",
     )
     return Section("layers", title, text, tuple(_layer_block(i, name, each) for i, (name, each) in enumerate(found.items())))
@@ -934,8 +937,10 @@ def training(stored: Stored) -> Section:
         return Section(
             "training",
             title,
-            missing="No fine-tuned model is among the results. `tosa-rescale sweep` with `finetune` among its `--methods` trains "
-            "one for every width; `tosa-rescale finetune MODEL --bits K --data DATA -o tuned.mlirbc --json DIR/finetune-K.json` "
+            missing="No fine-tuned model is among the results. `tosa-rescale sweep` with `finetune` among its "
+            "`--methods` trains "
+            "one for every width; `tosa-rescale finetune MODEL --bits K --data DATA -o tuned.mlirbc "
+            "--json DIR/finetune-K.json` "
             "puts a single one there; then run `tosa-rescale report DIR`.",
         )
     label, value = _epoch_measure([entry for each in found.values() for entry in each["history"]])
@@ -998,7 +1003,8 @@ def _trainings(stored: Stored) -> dict[str, dict[str, Any]]:
 
 
 def _epoch_measure(history: Sequence[dict[str, Any]]) -> tuple[str, Callable[[dict[str, Any]], float]]:
-    """What all epochs have: accuracy on the samples that the sweep scores, else agreement on those, or on held-out ones."""
+    """What all epochs have: accuracy on the samples that the sweep scores, else agreement on "
+    "those, or on held-out ones."""
     for name, label in (("top1", "top-1, %"), ("agreement", "agreement, %")):
         if all(entry.get("scored", {}).get(name) is not None for entry in history):
             return label, lambda entry, name=name: entry["scored"][name]
