@@ -38,12 +38,12 @@ def hardware_cost(regenerate: bool, output: str | None, json_file: str | None, q
     if regenerate:
         from tosa_rescale.files import require_writable
         from tosa_rescale.hardware.costs import COSTS
-        from tosa_rescale.hardware.synthesis import measure_costs, tool_version
+        from tosa_rescale.hardware.synthesis import fingerprint, measure_costs, tool_version
         from tosa_rescale.progress import Bars, Silent
 
         target = require_writable(output or COSTS, force=True)
         tool = tool_version()
-        write_costs(measure_costs(MACS, BITS, Silent() if quiet else Bars()), tool, target)
+        write_costs(measure_costs(MACS, BITS, Silent() if quiet else Bars()), tool, fingerprint(), target)
         costs = read_costs(target)
     else:
         costs = read_costs()

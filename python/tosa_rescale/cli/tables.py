@@ -88,7 +88,7 @@ def print_too_wide(rescales: Sequence[RescaleInfo], bits: int, console: Console)
         table.add_column(column, justify="left" if column == "op" else "right")
     for each in rescales:
         widest = "not constant" if each.bits is None else str(each.bits)
-        table.add_row(each.key, each.name, each.op, widest, f"{each.above(bits)} of {each.channels}")
+        table.add_row(each.key, each.name, each.op, widest, f"{each.above(bits)} of {max(1, each.channels)}")
     console.print(table)
 
 

@@ -73,16 +73,17 @@ def read_costs(path: PathLike = COSTS) -> tuple[Cost, ...]:
         ) from None
 
 
-def write_costs(costs: Sequence[Cost], tool: str, path: PathLike = COSTS) -> None:
+def write_costs(costs: Sequence[Cost], tool: str, sources: str, path: PathLike = COSTS) -> None:
     """Writes measured costs.
 
     Args:
         costs: in the order in which they are to stand.
         tool: name and version of what measured them.
+        sources: fingerprint of what was measured; see `tosa_rescale.hardware.synthesis.fingerprint`.
         path: the file; that of the package unless given.
     """
     rows = ",\n  ".join(json.dumps(dataclasses.asdict(cost)) for cost in costs)
-    write_text(path, f'{{\n "tool": {json.dumps(tool)},\n "costs": [\n  {rows}\n ]\n}}\n')
+    write_text(path, f'{{\n "tool": {json.dumps(tool)},\n "sources": {json.dumps(sources)},\n "costs": [\n  {rows}\n ]\n}}\n')
 
 
 def relative_costs(costs: Sequence[Cost]) -> tuple[Relative, ...]:

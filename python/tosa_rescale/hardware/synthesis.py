@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -35,6 +36,12 @@ opt_clean
 tee -o stat.json stat -tech cmos -json
 tee -o ltp.txt ltp -noff
 """
+
+
+def fingerprint() -> str:
+    """A hash of the RTL, comments and white space left out, and of the script: equal where the stored costs hold."""
+    code = [re.sub(r"//.*", "", (RTL / name).read_text()).split() for name in SOURCES]
+    return hashlib.sha256(json.dumps([code, SCRIPT]).encode()).hexdigest()
 
 
 class SynthesisError(TosaRescaleError):

@@ -177,8 +177,7 @@ def tiles(stored: Stored) -> list[Tile]:
         fallen = stored.result.degradation_point(method)
         if stored.labelled:
             lines.append(
-                f"degradation point: k = {fallen}" if fallen is not None else "no width measured falls by "
-                "more than 0.5 points"
+                f"degradation point: k = {fallen}" if fallen is not None else "no width measured falls by more than 0.5 points"
             )
         kept = all((stored.drop(p) or 0.0) <= DEGRADATION for p in stored.result.of_method(method) if p.bits >= point.bits)
         unit = "is the narrowest"

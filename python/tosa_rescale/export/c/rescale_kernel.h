@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * RESCALE of the TOSA specification on compact pairs: the reference for a kernel or an RTL model. C11, no dependency, no floating point.
+ * RESCALE of the TOSA specification on compact pairs: the reference for a
+ * kernel or an RTL model. C11, no dependency, no floating point.
  *
- *   result = saturate(output_zp + ((v * multiplier + half + second) >> shift)),  v = value - input_zp
+ *   result = saturate(output_zp + ((v * multiplier + half + second) >> shift)),
+ * v = value - input_zp
  *
- * with half = 1 << (shift - 1), and second = +-(1 << second_round) with the sign of v under double rounding, else 0. Where shift <= 0
- * there is nothing to round: v * multiplier << -shift.
+ * with half = 1 << (shift - 1), and second = +-(1 << second_round) with the
+ * sign of v under double rounding, else 0. Where shift <= 0 there is nothing to
+ * round: v * multiplier << -shift.
  */
 #ifndef TOSA_RESCALE_KERNEL_H
 #define TOSA_RESCALE_KERNEL_H
@@ -13,7 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One rescale of the model. The channel is the index in the last dimension; with channels == 1 all share one pair. */
+/* One rescale of the model. The channel is the index in the last dimension;
+ * with channels == 1 all share one pair. */
 typedef struct {
   const char *key;            /* position in the graph, such as "rescale12" */
   const char *name;           /* name in the source model */
@@ -30,7 +34,8 @@ typedef struct {
   uint8_t output_unsigned;
 } tosa_rescale_table;
 
-static inline int64_t tosa_rescale_multiplier(const tosa_rescale_table *table, uint32_t channel) {
+static inline int64_t tosa_rescale_multiplier(const tosa_rescale_table *table,
+                                              uint32_t channel) {
   switch (table->multiplier_bytes) {
   case 1:
     return ((const uint8_t *)table->multiplier)[channel];
@@ -41,17 +46,21 @@ static inline int64_t tosa_rescale_multiplier(const tosa_rescale_table *table, u
   }
 }
 
-/* The quotient by 2^shift, rounded down: >> of a negative number is the compiler's choice in C. */
+/* The quotient by 2^shift, rounded down: >> of a negative number is the
+ * compiler's choice in C. */
 static inline int64_t tosa_rescale_floor_shift(int64_t value, int shift) {
   return value >= 0 ? value >> shift : ~(~value >> shift);
 }
 
-/* Rescales one value. `channel` is below table->channels, or anything where that is 1. */
-static inline int64_t tosa_rescale_apply(const tosa_rescale_table *table, uint32_t channel, int64_t value) {
+/* Rescales one value. `channel` is below table->channels, or anything where
+ * that is 1. */
+static inline int64_t tosa_rescale_apply(const tosa_rescale_table *table,
+                                         uint32_t channel, int64_t value) {
   const uint32_t c = table->channels == 1 ? 0 : channel;
   const int shift = table->shift[c];
   const int second = table->second_round ? table->second_round[c] : -1;
-  const int64_t low = table->output_unsigned ? 0 : -((int64_t)1 << (table->output_bits - 1));
+  const int64_t low =
+      table->output_unsigned ? 0 : -((int64_t)1 << (table->output_bits - 1));
   const int64_t high = low + (((int64_t)1 << table->output_bits) - 1);
   int64_t result;
 

@@ -36,14 +36,20 @@ module dot_product_engine #(
   // sign. All rows of all lanes, and the accumulator, go into one carry-save tree.
   localparam signed [31:0] CORRECTION = MACS * (256 - 32768);
   reg [31:0] sum;
-  reg [7:0] a, w;
-  integer lane;
+  reg [7:0]  a, w;
+  reg [13:0] magnitude;  // rows of the low seven bits
+  reg [14:0] signs_a;    // inverted row of the activation's sign, and the product of both signs
+  reg [13:0] signs_w;    // inverted row of the weight's sign
+  integer    lane;
   always @* begin
     sum = (first ? bias : accumulator) + CORRECTION;
     for (lane = 0; lane < MACS; lane = lane + 1) begin
       a = activations[8*lane+:8];
       w = weights[8*lane+:8];
-      sum = sum + a[6:0] * w[6:0] + {a[7] & w[7], ~(w[6:0] & {7{a[7]}}), 7'b0} + {~(a[6:0] & {7{w[7]}}), 7'b0};
+      magnitude = {7'b0, a[6:0]} * {7'b0, w[6:0]};
+      signs_a = {a[7] & w[7], ~(w[6:0] & {7{a[7]}}), 7'b0};
+      signs_w = {~(a[6:0] & {7{w[7]}}), 7'b0};
+      sum = sum + {18'b0, magnitude} + {17'b0, signs_a} + {18'b0, signs_w};
     end
   end
 

@@ -13,7 +13,9 @@ module rescaler #(
     parameter BITS = 4
 ) (
     input  wire signed [31:0]     accumulator,
+    // verilator lint_off UNUSEDSIGNAL
     input  wire        [BITS-1:0] multiplier,
+    // verilator lint_on UNUSEDSIGNAL
     input  wire        [5:0]      shift,
     input  wire signed [7:0]      zero_point,
     output wire signed [7:0]      result
