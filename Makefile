@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
+DEMO_MODEL := python/tosa_rescale/demo/digits_int8.tflite
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 DEV_STAMP := $(VENV)/.installed-dev
@@ -53,7 +54,7 @@ fuzz: $(TEST_STAMP) ## 2,000 mutated files, and properties with many examples (m
 	$(BIN)/python test/fuzz/fuzz.py --count 2000
 	TOSA_RESCALE_FUZZ=large $(BIN)/pytest -q -n $(CORES) test/python/test_properties.py
 
-faults: $(STAMP) ## kill sweep, compensate and compile 50 times each, shared cache, full disk (an hour)
+faults: $(TEST_STAMP) ## kill sweep, compensate, compile and finetune 50 times each, shared cache, full disk (two hours)
 	$(BIN)/python test/faults/faults.py --tries 50
 
 # An environment of its own: tosa-tools pins packages against ours.
@@ -71,11 +72,13 @@ faults: $(STAMP) ## kill sweep, compensate and compile 50 times each, shared cac
 	  --generate-lib-path $$P/tosa_reference_model/libtosa_reference_generate_lib.so --build-directory $@.build --output-directory $@.part
 	mv $@.part $@
 
-conformance: $(STAMP) .venv-conformance/suite ## compare with the TOSA reference model: RESCALE's own tests and its corners, at many widths
+MODELS ?= $(wildcard ../shared/models) $(DEMO_MODEL)
+conformance: $(TEST_STAMP) .venv-conformance/suite ## compare with the TOSA reference model: RESCALE's own tests, its corners, models (MODELS=...)
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/edges.py
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/official.py .venv-conformance/suite
+	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/models.py $(MODELS)
 
-MODEL ?= python/tosa_rescale/demo/digits_int8.tflite
+MODEL ?= $(DEMO_MODEL)
 bench: $(TEST_STAMP) ## speed, as ratios measured in one run; MODEL=path/to/model.tflite
 	for script in narrow sweep engines; do $(BIN)/python bench/$$script.py $(MODEL) || exit 1; done
 

@@ -18,6 +18,12 @@ namespace tosa_rescale {
 static constexpr int kOctaveSteps = 256;
 /// Wider multipliers than this have a grid so fine that every scale is on it.
 static constexpr int kMaxGridBits = 8;
+/// Octaves about a factor of 1 in which the factor of a tensor is searched.
+static constexpr int kLowestOctave = -4, kHighestOctave = 2;
+/// Mean square of the error of rounding to a step of 1.
+static constexpr double kRoundingError = 1.0 / 12;
+/// The square of a roomy tensor's step, where that of others is 1.
+static constexpr double kRoomyStep = 0x1p-40;
 /// Exchanges of edges that the search for a smaller wide set tries.
 static constexpr int kMaxExchanges = 4096;
 
@@ -42,8 +48,17 @@ public:
   explicit Aligner(const AlignmentProblem &problem)
       : problem(problem), factors(problem.tensors.size(), 0),
         decided(problem.tensors.size(), false),
+        reached(problem.tensors.size(), false),
         productOf(problem.tensors.size(), -1), edgesOf(problem.tensors.size()),
         inTree(problem.edges.size(), false), group(problem.tensors.size(), -1) {
+    for (int i = 0, e = problem.edges.size(); i < e; ++i) {
+      const int addition = problem.edges[i].addition;
+      if (addition < 0)
+        continue;
+      if (addition >= static_cast<int>(addends.size()))
+        addends.resize(addition + 1);
+      addends[addition].push_back(i);
+    }
   }
 
   Alignment run();
@@ -53,21 +68,30 @@ private:
     const AlignedEdge &e = problem.edges[edge];
     return e.from == tensor ? e.to : e.from;
   }
-  /// The least factor that a tensor may have.
+  /// The least factor that a tensor of which nothing was measured may have.
   double lowest(int tensor) const {
     return problem.tensors[tensor].roomy ? 0 : std::log2(1 - problem.clipping);
   }
+  /// Mean squared error of a tensor with this factor, in steps of the tensor
+  /// as it is: rounding, and values that are cut off.
+  double getError(int tensor, double factor) const;
+  /// The factor with the least error among those that are whole octaves away.
+  double chooseOctave(int tensor, double factor) const;
   bool isFree(int tensor) const {
     return !problem.tensors[tensor].pinned && productOf[tensor] < 0;
   }
-  bool isNarrowNow(int edge) const {
+  double getMultiplier(int edge) const {
     const AlignedEdge &e = problem.edges[edge];
-    return isNarrow(e.log2Scale + factors[e.from] - factors[e.to], e.bits);
+    return e.log2Scale + factors[e.from] - factors[e.to];
   }
+  bool isNarrowNow(int edge) const;
+  /// Another operand of the same addition has a power of two above
+  /// `log2Scale`. With `onlyReached`, of those whose factor was chosen.
+  bool hasLargerAddend(int edge, double log2Scale, bool onlyReached) const;
 
   void findGroups();
-  /// The factor nearest above the lowest one that makes `edge` narrow, given
-  /// the factor at its other end.
+  /// The factor with the least error that makes `edge` narrow, given the factor
+  /// at its other end.
   double propose(int edge, int tensor) const;
   /// Follows the tree from the tensors in `roots`; false if it does not reach
   /// the whole group.
@@ -77,15 +101,20 @@ private:
   std::pair<int, int> countWide(const std::vector<int> &edges) const;
   bool isReady(int index) const;
   void solve(int index);
+  /// The factor of an operand that makes what follows the product narrow.
+  void repair(const AlignedProduct &product);
 
   const AlignmentProblem &problem;
   std::vector<double> factors;
   /// The factor is final.
   std::vector<bool> decided;
+  /// The walk along the tree has chosen the factor.
+  std::vector<bool> reached;
   std::vector<int> productOf;
   std::vector<std::vector<int>> edgesOf;
   std::vector<bool> inTree;
   std::vector<int> group;
+  std::vector<std::vector<int>> addends;
   std::vector<std::vector<int>> groups, groupEdges;
 };
 
@@ -115,6 +144,53 @@ void Aligner::findGroups() {
   }
 }
 
+double Aligner::getError(int tensor, double factor) const {
+  const AlignedTensor &t = problem.tensors[tensor];
+  const double rounding =
+      kRoundingError * std::exp2(2 * factor) * (t.roomy ? kRoomyStep : 1);
+  if (t.roomy || t.clippingErrors.empty())
+    return factor > lowest(tensor) - 1e-9
+               ? rounding
+               : std::numeric_limits<double>::infinity();
+  const double position = std::max(0.0, -factor * kClippingSteps);
+  const size_t step = static_cast<size_t>(position);
+  if (step + 1 >= t.clippingErrors.size())
+    return std::numeric_limits<double>::infinity();
+  const double share = position - static_cast<double>(step);
+  return rounding + (1 - share) * t.clippingErrors[step] +
+         share * t.clippingErrors[step + 1];
+}
+
+double Aligner::chooseOctave(int tensor, double factor) const {
+  const double fraction = factor - std::floor(factor + 1e-9);
+  double best = fraction + kHighestOctave;
+  for (int octave = kHighestOctave - 1; octave >= kLowestOctave; --octave)
+    // Ties go to the least change.
+    if (getError(tensor, fraction + octave) < getError(tensor, best))
+      best = fraction + octave;
+  return std::abs(best) < 1e-12 ? 0 : best;
+}
+
+bool Aligner::hasLargerAddend(int edge, double log2Scale,
+                              bool onlyReached) const {
+  for (int other : addends[problem.edges[edge].addition]) {
+    if (other == edge || (onlyReached && !reached[problem.edges[other].from]))
+      continue;
+    const double multiplier = getMultiplier(other);
+    if (multiplier > log2Scale && isNarrow(multiplier, 1))
+      return true;
+  }
+  return false;
+}
+
+bool Aligner::isNarrowNow(int edge) const {
+  const AlignedEdge &e = problem.edges[edge];
+  const double multiplier = getMultiplier(edge);
+  return isNarrow(multiplier, e.bits) &&
+         (e.addition < 0 || isNarrow(multiplier, 1) ||
+          hasLargerAddend(edge, multiplier, /*onlyReached=*/false));
+}
+
 double Aligner::propose(int edge, int tensor) const {
   const AlignedEdge &e = problem.edges[edge];
   // The new multiplier with a factor of 1 at `tensor`; a factor above 1 there
@@ -122,21 +198,28 @@ double Aligner::propose(int edge, int tensor) const {
   const bool end = e.to == tensor;
   const double rest =
       end ? e.log2Scale + factors[e.from] : e.log2Scale - factors[e.to];
-  const double least = lowest(tensor);
   const int width = std::min(e.bits, kMaxGridBits);
-  double best = std::numeric_limits<double>::infinity();
+  double best = 0, leastError = std::numeric_limits<double>::infinity();
   for (int64_t m = int64_t(1) << (width - 1); m < int64_t(1) << width; ++m) {
     const double grid = std::log2(static_cast<double>(m));
-    const double factor = end ? rest - grid : grid - rest;
-    best = std::min(best, factor - std::floor(factor - least + 1e-9));
+    const double factor = chooseOctave(tensor, end ? rest - grid : grid - rest);
+    // The sum itself follows the operand that it is reached from.
+    if (e.addition >= 0 && m != int64_t(1) << (width - 1) &&
+        (end || !hasLargerAddend(edge, rest + factor, /*onlyReached=*/true)))
+      continue;
+    const double error = getError(tensor, factor);
+    if (error < leastError) {
+      leastError = error;
+      best = factor;
+    }
   }
-  return std::abs(best) < 1e-12 ? 0 : best;
+  return best;
 }
 
 bool Aligner::spread(const std::vector<int> &members,
                      const std::vector<int> &roots) {
   std::vector<int> queue = roots;
-  std::vector<bool> reached(factors.size(), false);
+  reached = decided;
   for (int root : roots)
     reached[root] = true;
   for (size_t i = 0; i < queue.size(); ++i)
@@ -144,8 +227,8 @@ bool Aligner::spread(const std::vector<int> &members,
       const int next = other(edge, queue[i]);
       if (!inTree[edge] || reached[next] || group[next] != group[members[0]])
         continue;
-      reached[next] = true;
       factors[next] = propose(edge, next);
+      reached[next] = true;
       queue.push_back(next);
     }
   return std::all_of(members.begin(), members.end(),
@@ -154,10 +237,8 @@ bool Aligner::spread(const std::vector<int> &members,
 
 double Aligner::getCost(const std::vector<int> &members) const {
   double cost = 0;
-  // The noise of rounding grows with the square of the step.
   for (int tensor : members)
-    if (!problem.tensors[tensor].roomy)
-      cost += std::exp2(2 * factors[tensor]);
+    cost += getError(tensor, factors[tensor]);
   return cost;
 }
 
@@ -202,7 +283,7 @@ void Aligner::solve(int index) {
 
   // A spanning tree, breadth first.
   std::vector<int> queue = roots;
-  std::vector<bool> reached(factors.size(), false);
+  reached = decided;
   for (int root : roots)
     reached[root] = true;
   for (size_t i = 0; i < queue.size(); ++i)
@@ -245,21 +326,18 @@ void Aligner::solve(int index) {
   }
 
   if (free) {
-    // With powers of two the whole group moves together, and is best where a
-    // tensor is at its lowest. Else an even grid has to do as well.
+    // With powers of two the whole group moves together, and without
+    // measurements is best where a tensor is at its lowest. Else an even grid
+    // has to do as well.
     const int root = roots[0];
     std::vector<double> candidates;
-    for (int member : members) {
-      const double from =
-          factors[root] - factors[member] + lowest(member) - lowest(root);
-      candidates.push_back(lowest(root) + from - std::floor(from + 1e-9));
-    }
+    for (int member : members)
+      candidates.push_back(factors[root] - factors[member] + lowest(member));
     for (int step = 0; step < kOctaveSteps; ++step)
-      candidates.push_back(lowest(root) +
-                           static_cast<double>(step) / kOctaveSteps);
+      candidates.push_back(static_cast<double>(step) / kOctaveSteps);
     double best = std::numeric_limits<double>::infinity(), chosen = 0;
     for (double candidate : candidates) {
-      factors[root] = std::abs(candidate) < 1e-12 ? 0 : candidate;
+      factors[root] = chooseOctave(root, candidate);
       spread(members, roots);
       const double cost = getCost(members);
       if (cost < best - 1e-9 && countWide(edges) <= wide) {
@@ -277,6 +355,41 @@ void Aligner::solve(int index) {
   }
   for (int member : members)
     decided[member] = true;
+}
+
+void Aligner::repair(const AlignedProduct &product) {
+  auto update = [&] {
+    factors[product.out] = factors[product.first] + factors[product.second];
+  };
+  for (int edge : edgesOf[product.out]) {
+    if (problem.edges[edge].from != product.out || isNarrowNow(edge))
+      continue;
+    for (int operand : {product.first, product.second}) {
+      // Nothing else may depend on it.
+      const auto isRead = [&](const AlignedProduct &each) {
+        return each.first == operand || each.second == operand;
+      };
+      if (!isFree(operand) || !edgesOf[operand].empty() ||
+          product.first == product.second ||
+          std::count_if(problem.products.begin(), problem.products.end(),
+                        isRead) > 1)
+        continue;
+      const double rest = getMultiplier(edge) - factors[operand];
+      const int width = std::min(problem.edges[edge].bits, kMaxGridBits);
+      double leastError = std::numeric_limits<double>::infinity();
+      for (int64_t m = int64_t(1) << (width - 1); m < int64_t(1) << width;
+           ++m) {
+        const double factor =
+            chooseOctave(operand, std::log2(static_cast<double>(m)) - rest);
+        if (getError(operand, factor) < leastError) {
+          leastError = getError(operand, factor);
+          factors[operand] = factor;
+        }
+      }
+      update();
+      break;
+    }
+  }
 }
 
 Alignment Aligner::run() {
@@ -316,6 +429,9 @@ Alignment Aligner::run() {
   for (const AlignedProduct &product : problem.products)
     if (productOf[product.out] >= 0)
       factors[product.out] = factors[product.first] + factors[product.second];
+  for (const AlignedProduct &product : problem.products)
+    if (productOf[product.out] >= 0)
+      repair(product);
 
   Alignment result;
   result.log2Factors = factors;
@@ -325,7 +441,63 @@ Alignment Aligner::run() {
 }
 
 Alignment alignTensors(const AlignmentProblem &problem) {
-  return Aligner(problem).run();
+  // A roomy tensor between two edges alone is one edge with a power of two in
+  // front: it has nothing to choose.
+  const int count = problem.tensors.size();
+  std::vector<std::vector<int>> edgesInto(count), edgesFrom(count);
+  std::vector<bool> multiplied(count, false);
+  for (const AlignedProduct &product : problem.products)
+    multiplied[product.first] = multiplied[product.second] =
+        multiplied[product.out] = true;
+  for (int i = 0, e = problem.edges.size(); i < e; ++i) {
+    edgesInto[problem.edges[i].to].push_back(i);
+    edgesFrom[problem.edges[i].from].push_back(i);
+  }
+  AlignmentProblem reduced = problem;
+  reduced.edges.clear();
+  // For each edge the one of the reduced problem, or -1 for one in front.
+  std::vector<int> place(problem.edges.size(), -1);
+  std::vector<int> passed;
+  auto isPassed = [&](int tensor) {
+    if (!problem.tensors[tensor].roomy || problem.tensors[tensor].pinned ||
+        multiplied[tensor] || edgesInto[tensor].size() != 1 ||
+        edgesFrom[tensor].size() != 1)
+      return false;
+    const AlignedEdge &in = problem.edges[edgesInto[tensor][0]];
+    const AlignedEdge &out = problem.edges[edgesFrom[tensor][0]];
+    return in.bits == out.bits && in.bits <= kMaxGridBits && in.addition < 0 &&
+           in.from != tensor && !problem.tensors[in.from].roomy;
+  };
+  for (int i = 0, e = problem.edges.size(); i < e; ++i) {
+    const AlignedEdge &edge = problem.edges[i];
+    if (isPassed(edge.to)) {
+      passed.push_back(edge.to);
+      continue;
+    }
+    AlignedEdge whole = edge;
+    if (isPassed(edge.from)) {
+      const AlignedEdge &in = problem.edges[edgesInto[edge.from][0]];
+      whole.from = in.from;
+      // The power of two in front changes no significant bit.
+      whole.log2Scale += in.log2Scale;
+    }
+    place[i] = reduced.edges.size();
+    reduced.edges.push_back(whole);
+  }
+  const Alignment found = Aligner(reduced).run();
+
+  Alignment result;
+  result.log2Factors = found.log2Factors;
+  for (int tensor : passed) {
+    const AlignedEdge &in = problem.edges[edgesInto[tensor][0]];
+    const double rest = in.log2Scale - std::round(in.log2Scale);
+    const double factor = result.log2Factors[in.from] +
+                          (std::abs(rest) < kAlignmentTolerance ? 0 : rest);
+    result.log2Factors[tensor] = factor - std::floor(factor + 1e-9);
+  }
+  for (int edge : place)
+    result.narrow.push_back(edge < 0 || found.narrow[edge]);
+  return result;
 }
 
 std::optional<Scale> multiplyScale(Scale scale, double log2Factor,

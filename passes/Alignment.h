@@ -22,6 +22,10 @@ struct AlignedTensor {
   /// Has bits to spare, as the int32 operands of an addition: it never clips,
   /// and a coarser step costs next to nothing.
   bool roomy = false;
+  /// Element i: the mean squared error, in steps of the tensor as it is, of
+  /// cutting its values off at 2^(-i / kClippingSteps) of its range. Empty
+  /// where that was not measured; AlignmentProblem::clipping limits it then.
+  std::vector<double> clippingErrors;
 };
 
 /// A multiplier M between two tensors, which becomes M * f[from] / f[to].
@@ -31,6 +35,10 @@ struct AlignedEdge {
   double log2Scale = 0;
   /// Significant bits that the new multiplier may have.
   int bits = 1;
+  /// Edges with one number that is not negative scale the operands of one
+  /// addition, and the largest of them must be a power of two: LiteRT scales
+  /// both to twice the larger operand's scale.
+  int addition = -1;
 };
 
 /// f[out] = f[first] * f[second]: a product of two tensors.
@@ -44,7 +52,8 @@ struct AlignmentProblem {
   std::vector<AlignedTensor> tensors;
   std::vector<AlignedEdge> edges;
   std::vector<AlignedProduct> products;
-  /// A scale may shrink to 1 - clipping, so that values above are cut off.
+  /// A scale of which nothing was measured may shrink to 1 - clipping, so that
+  /// values above are cut off.
   double clipping = 0.1;
 };
 
@@ -54,6 +63,9 @@ struct Alignment {
   /// For each edge: its new multiplier has the bits it may have.
   std::vector<bool> narrow;
 };
+
+/// Entries of AlignedTensor::clippingErrors for each octave.
+inline constexpr int kClippingSteps = 8;
 
 /// Two multipliers that differ by less than this in log2 are the same: what
 /// scales in float32 leave.

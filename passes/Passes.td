@@ -115,10 +115,13 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     Multipliers behind convolutions with constant weights may become anything: `tosa-rescale-compensate` narrows them afterwards, and the whole network is narrow.
 
     **Factors.** Tensors connected by `reshape`, `concat`, `pad`, pools, `clamp` and the like share a factor, and so do the operands and the result of `add`. Within a
-    group each scale is rounded up to the grid, but may shrink by the part `clipping`, so that the outermost values saturate. A group has one free constant, searched over an octave for
-    the least sum of f^2. f of a product of two tensors is that of one times that of the other. With more than 8 bits no factor is needed.
+    group each scale goes to the place on the grid where the tensor's expected squared error is least: that of rounding, f^2 / 12, and that of cutting values off. The latter is read
+    from the attribute `tosa_rescale.clipping_errors` of the rescale that makes the tensor, f32 [N], which the pass removes: element i is the mean squared error, in steps of the tensor as
+    it is, of saturating at 2^(-i/8) of its range. Without it a scale may shrink by the part `clipping`, so that the outermost values saturate. A group has one free constant, searched over
+    an octave for the least sum of errors. f of a product of two tensors is that of one times that of the other. With more than 8 bits no factor is needed.
 
-    **What keeps its scale**: inputs and outputs of the graph, constants, tensors that tables and other operations not named here read or make, and tensors without a known zero point.
+    **What keeps its scale**: inputs and outputs of the graph, constants, what tables read, what other operations not named here read or make, results of an op with the attribute `tosa_rescale.keep_scale`, and tensors without a known zero
+    point. A table of 256 entries is written anew for another scale of its result.
     Where such scales contradict each other, the smallest set of multipliers that the pass finds keeps its width: each yields a remark that says why, and gets `tosa_rescale.bits = 31`, so that later passes leave it alone. With `strict` it
     is an error, and nothing changes.
 
@@ -145,7 +148,9 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
            "Do not count the leading one: bits + 1 significant bits">,
     Option<"clipping", "clipping", "double", /*default=*/"0.1",
-           "Part by which a scale may shrink, 0 to 0.5">,
+           "Part by which a scale may shrink of whose tensor nothing was measured, 0 to 0.5">,
+    Option<"litert", "litert", "bool", /*default=*/"false",
+           "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
     Option<"strict", "strict", "bool", /*default=*/"false",
            "Fail where a multiplier must stay wide">,
   ];

@@ -12,6 +12,16 @@
 
 namespace tosa_rescale {
 
+bool isSameValue(const Scale &a, const Scale &b) {
+  if (a.multiplier == 0 || b.multiplier == 0)
+    return a.multiplier == b.multiplier;
+  const int64_t shift = std::max(a.shift, b.shift);
+  // Both fit 31 bits, and shifts that differ by more cannot make them equal.
+  if (shift - std::min(a.shift, b.shift) > kMultiplierBits32)
+    return false;
+  return a.multiplier << (shift - a.shift) == b.multiplier << (shift - b.shift);
+}
+
 /// Bits up to and including the leading one.
 static int bitWidth(int64_t value) {
   return value == 0 ? 0 : 64 - __builtin_clzll(static_cast<uint64_t>(value));

@@ -35,6 +35,9 @@ struct Scale {
   friend bool operator!=(const Scale &a, const Scale &b) { return !(a == b); }
 };
 
+/// Whether both stand for one number, however multiplier and shift share it.
+bool isSameValue(const Scale &a, const Scale &b);
+
 /// How a multiplier loses bits. Nearest takes ties up; Up never goes below the
 /// original, as compensation needs; Truncate needs no arithmetic.
 ///

@@ -248,4 +248,12 @@ getSignificantBits(tosa::RescaleOp op, const BitsRequest &request) {
       std::min(bits + (request.hiddenBit ? 1 : 0), kMaxBits));
 }
 
+InFlightDiagnostic remarkOn(Operation *op) {
+  auto name = op->getLoc()->findInstanceOf<NameLoc>();
+  auto line = op->getLoc()->findInstanceOf<FileLineColLoc>();
+  if (name && line && line.getLine() == 0)
+    return emitRemark(NameLoc::get(name.getName()));
+  return op->emitRemark();
+}
+
 } // namespace tosa_rescale

@@ -26,6 +26,14 @@ namespace tosa_rescale {
 static constexpr llvm::StringLiteral kFactorAttrName =
     "tosa_rescale.scale_factor";
 
+/// What cutting off a tensor's values costs; on the rescale that makes it.
+static constexpr llvm::StringLiteral kClippingAttrName =
+    "tosa_rescale.clipping_errors";
+
+/// On an op whose results must keep their scale.
+static constexpr llvm::StringLiteral kKeepScaleAttrName =
+    "tosa_rescale.keep_scale";
+
 /// A factor this near to 1 is 1.
 static constexpr double kNoFactor = 1e-11;
 
@@ -41,7 +49,8 @@ struct EdgeOrigin {
 /// multipliers between them.
 class Network {
 public:
-  Network(func::FuncOp function, const BitsRequest &request, double clipping);
+  Network(func::FuncOp function, const BitsRequest &request, double clipping,
+          bool litert);
 
   LogicalResult build();
   /// Pins the tensor, and says why, unless it is pinned.
@@ -79,11 +88,18 @@ private:
   void pinAll(Operation *op, const Twine &reason);
   LogicalResult visit(Operation *op);
   LogicalResult visitRescale(tosa::RescaleOp op);
+  LogicalResult visitClippingErrors(tosa::RescaleOp op);
   void visitConvolution(Operation *op);
+  void visitAddition(Operation *op);
   void noteZeroPoint(Value value, Value zeroPoint);
 
   func::FuncOp function;
   BitsRequest request;
+  bool litert;
+  /// Additions whose operands are both made by rescales, by these.
+  DenseMap<Operation *, int> additionOf;
+  int additions = 0;
+  SmallVector<std::pair<Value, SmallVector<double>>> clippingErrors;
   llvm::MapVector<Value, int> ids;
   SmallVector<int> parent;
   SmallVector<std::pair<Value, std::string>> pins;
@@ -136,8 +152,8 @@ static std::optional<int64_t> getConstantInteger(Value value) {
 }
 
 Network::Network(func::FuncOp function, const BitsRequest &request,
-                 double clipping)
-    : function(function), request(request) {
+                 double clipping, bool litert)
+    : function(function), request(request), litert(litert) {
   problem.clipping = clipping;
 }
 
@@ -183,14 +199,43 @@ bool Network::absorbs(tosa::RescaleOp op) {
   return false;
 }
 
+LogicalResult Network::visitClippingErrors(tosa::RescaleOp op) {
+  Attribute attribute = op->getAttr(kClippingAttrName);
+  if (!attribute)
+    return success();
+  auto errors = dyn_cast<DenseElementsAttr>(attribute);
+  if (!errors || !errors.getElementType().isF32() ||
+      errors.getType().getRank() != 1 || errors.getNumElements() < 2)
+    return op.emitOpError("requires attribute '")
+           << kClippingAttrName << "' to be a tensor of f32 with one dimension "
+           << "and at least 2 elements";
+  SmallVector<double> values;
+  for (float value : errors.getValues<float>()) {
+    if (!(value >= 0) || !std::isfinite(value))
+      return op.emitOpError("requires attribute '")
+             << kClippingAttrName << "' to hold finite numbers of at least 0";
+    values.push_back(value);
+  }
+  clippingErrors.emplace_back(op.getOutput(), std::move(values));
+  return success();
+}
+
 LogicalResult Network::visitRescale(tosa::RescaleOp op) {
+  if (failed(visitClippingErrors(op)))
+    return failure();
   FailureOr<std::optional<int64_t>> bits = getSignificantBits(op, request);
   if (failed(bits))
     return failure();
   getClass(op.getInput());
   getClass(op.getOutput());
   noteZeroPoint(op.getInput(), op.getInputZp());
-  noteZeroPoint(op.getOutput(), op.getOutputZp());
+  // resize leaves a zero point in its result that a rescale of i32 cannot name:
+  // that of its input arrives behind it.
+  if (op.getInput().getDefiningOp<tosa::ResizeOp>() && isWide(op.getInput()) &&
+      op.getInput().hasOneUse())
+    unite(op.getInput(), op.getOutput());
+  else
+    noteZeroPoint(op.getOutput(), op.getOutputZp());
   std::optional<SmallVector<Scale>> scales = getScales(op);
   if (!scales || llvm::any_of(*scales, [](Scale scale) {
         return scale.multiplier < 0 || !isLegalShift(scale.shift);
@@ -198,10 +243,6 @@ LogicalResult Network::visitRescale(tosa::RescaleOp op) {
     pinAll(op, "its rescale requires a constant multiplier and shift");
     return success();
   }
-  // resize leaves a zero point in its result that a rescale of i32 cannot name.
-  if (auto resize = op.getInput().getDefiningOp<tosa::ResizeOp>();
-      resize && op.getInput().hasOneUse())
-    unite(op.getInput(), op.getOutput());
   rescales.push_back(op);
   return success();
 }
@@ -223,9 +264,30 @@ void Network::visitConvolution(Operation *op) {
     pin(input, "its convolution's bias fills int32");
 }
 
+void Network::visitAddition(Operation *op) {
+  if (!litert || !llvm::all_of(op->getOperands(), [](Value operand) {
+        return operand.getDefiningOp<tosa::RescaleOp>() && operand.hasOneUse();
+      }))
+    return;
+  for (Value operand : op->getOperands())
+    additionOf[operand.getDefiningOp()] = additions;
+  ++additions;
+}
+
+/// A table of 256 entries, whose results another scale may have.
+static bool isByteTable(Operation *op) {
+  auto table = dyn_cast<tosa::TableOp>(op);
+  return table && getElementTypeOrSelf(table.getOutput()).isInteger(8) &&
+         getConstantIntegers(table.getTable());
+}
+
 LogicalResult Network::visit(Operation *op) {
   if (isa<func::FuncOp>(op))
     return success();
+  if (op->hasAttr(kKeepScaleAttrName))
+    for (Value result : op->getResults())
+      if (isInteger(result))
+        pin(result, "asked by 'tosa_rescale.keep_scale'");
   if (isa<tosa::ConstOp, tosa::ConstShapeOp>(op))
     return success();
   if (auto rescale = dyn_cast<tosa::RescaleOp>(op))
@@ -260,8 +322,11 @@ LogicalResult Network::visit(Operation *op) {
           tosa::MinimumOp>(op)) {
     for (Value operand : op->getOperands())
       unite(operand, op->getResult(0));
-    if (isa<tosa::AddOp, tosa::SubOp>(op) && !isWide(op->getResult(0)))
-      pinAll(op, "an addition of 8 or 16 bits");
+    if (isa<tosa::AddOp, tosa::SubOp>(op)) {
+      if (!isWide(op->getResult(0)))
+        pinAll(op, "an addition of 8 or 16 bits");
+      visitAddition(op);
+    }
     return success();
   }
   if (auto select = dyn_cast<tosa::SelectOp>(op)) {
@@ -282,6 +347,12 @@ LogicalResult Network::visit(Operation *op) {
     products.emplace_back(matmul.getA(), matmul.getB(), matmul.getOutput());
     noteZeroPoint(matmul.getA(), matmul.getAZp());
     noteZeroPoint(matmul.getB(), matmul.getBZp());
+    return success();
+  }
+  if (isByteTable(op)) {
+    // What lies between two entries is not known, so the input stays.
+    pin(op->getOperand(0), "read by table");
+    getClass(op->getResult(0));
     return success();
   }
   if (isa<func::ReturnOp>(op))
@@ -354,9 +425,19 @@ void Network::solve() {
     const int root = find(id);
     auto [entry, isNew] = tensors.try_emplace(root, problem.tensors.size());
     if (isNew)
-      problem.tensors.push_back({reasons.count(root) != 0, /*roomy=*/true});
+      problem.tensors.push_back({reasons.count(root) != 0, /*roomy=*/true, {}});
     if (!isWide(value))
       problem.tensors[entry->second].roomy = false;
+  }
+  for (auto &[value, errors] : clippingErrors) {
+    // Of tensors with one scale the worst counts: all are cut off alike.
+    std::vector<double> &known =
+        problem.tensors[tensorOf(getClass(value))].clippingErrors;
+    if (known.empty())
+      known.assign(errors.begin(), errors.end());
+    known.resize(std::min(known.size(), errors.size()));
+    for (auto [mine, other] : llvm::zip_first(known, errors))
+      mine = std::max(mine, other);
   }
   for (tosa::RescaleOp op : rescales) {
     if (absorbs(op))
@@ -370,7 +451,8 @@ void Network::solve() {
           {tensorOf(getClass(op.getInput())),
            tensorOf(getClass(op.getOutput())),
            std::log2(static_cast<double>(scale.multiplier)) - scale.shift,
-           static_cast<int>(bits)});
+           static_cast<int>(bits),
+           additionOf.count(op) ? additionOf.lookup(op) : -1});
       origins.push_back({op, static_cast<unsigned>(channel)});
     }
   }
@@ -448,7 +530,7 @@ static int64_t divideRounded(int64_t value, double log2Factor) {
 
 void TosaRescaleAlignPass::runOnOperation() {
   func::FuncOp function = getOperation();
-  Network network(function, request, clipping);
+  Network network(function, request, clipping, litert);
   if (failed(network.build()))
     return signalPassFailure();
 
@@ -500,9 +582,9 @@ void TosaRescaleAlignPass::runOnOperation() {
       continue;
     ++numWide;
     const int64_t width = **getSignificantBits(op, request);
-    InFlightDiagnostic diagnostic =
-        strict ? op.emitOpError("requires a multiplier of at most ")
-               : op.emitRemark("keeps a multiplier of more than ");
+    InFlightDiagnostic diagnostic = strict ? op.emitOpError() : remarkOn(op);
+    diagnostic << (strict ? "requires a multiplier of at most "
+                          : "keeps a multiplier of more than ");
     diagnostic << width
                << " significant bits: the scales that meet here contradict "
                   "each other";
@@ -529,6 +611,7 @@ void TosaRescaleAlignPass::runOnOperation() {
   SmallVector<Operation *> ops;
   function.walk([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : ops) {
+    op->removeAttr(kClippingAttrName);
     if (isConvolution(op)) {
       const double factor = network.getLog2Factor(op->getOperand(0));
       if (std::abs(factor) < kNoFactor)
@@ -565,6 +648,16 @@ void TosaRescaleAlignPass::runOnOperation() {
       };
       clamp.setMinValAttr(cast<IntegerAttr>(change(clamp.getMinValAttr())));
       clamp.setMaxValAttr(cast<IntegerAttr>(change(clamp.getMaxValAttr())));
+    }
+    if (isByteTable(op)) {
+      builder.setInsertionPoint(op);
+      const int64_t zeroPoint = *network.getZeroPoint(op->getResult(0));
+      op->setOperand(
+          1, changeConstant(builder, op->getOperand(1), [&](int64_t entry) {
+            return std::clamp<int64_t>(
+                zeroPoint + divideRounded(entry - zeroPoint, factor), -128,
+                127);
+          }));
     }
     double total = std::exp2(factor);
     if (auto before = op->getAttrOfType<FloatAttr>(kFactorAttrName))

@@ -113,14 +113,17 @@ private:
   void apply(Plan &plan);
 
   std::nullopt_t leaveAlone(tosa::RescaleOp op, const Twine &reason) {
-    op.emitRemark("left alone: ") << reason;
+    remarkOn(op) << "left alone: " << reason;
     ++numLeftAlone;
     return std::nullopt;
   }
   void narrowOnly(Plan &plan, const Twine &reason) {
-    plan.op.emitRemark("narrowed only: ") << reason;
     plan.layer.reset();
     plan.scales = *narrowScales(plan.oldScales, plan.format);
+    // Alignment may have left nothing to lose.
+    if (!std::equal(plan.scales.begin(), plan.scales.end(),
+                    plan.oldScales.begin(), plan.oldScales.end(), isSameValue))
+      remarkOn(plan.op) << "narrowed only: " << reason;
   }
 
   BitsRequest request;
@@ -363,9 +366,9 @@ TosaRescaleCompensatePass::makePlan(tosa::RescaleOp op, int64_t bits) {
     plan.scale32 = true;
     narrowed = narrowScales(plan.oldScales, plan.format);
     if (narrowed)
-      op.emitRemark("keeps its 32-bit multiplier: no 16-bit multiplier "
-                    "expresses the scale ")
-          << describeLargest(plan.oldScales);
+      remarkOn(op) << "keeps its 32-bit multiplier: no 16-bit multiplier "
+                      "expresses the scale "
+                   << describeLargest(plan.oldScales);
   }
   if (!narrowed)
     return std::optional<Plan>(
@@ -522,8 +525,9 @@ std::unique_ptr<Layer> TosaRescaleCompensatePass::makeLayer(
     rules.lowestWeight = -128 - layer->weightZp;
     rules.highestWeight = 127 - layer->weightZp;
     if (promote)
-      plan.op.emitRemark("stays per tensor: requires the channels in the last "
-                         "dimension, as the convolution leaves them");
+      remarkOn(plan.op)
+          << "stays per tensor: requires the channels in the last "
+             "dimension, as the convolution leaves them";
   }
   // A tap at the border adds nothing, so 0 is always among the values.
   const auto [low, high] = getInputRange(op->getOperand(kInput));
@@ -670,7 +674,7 @@ void TosaRescaleCompensatePass::conclude(Plan &plan) {
                 std::to_string(layer.results[overflows.first].bias) +
                 overflows.getText();
   if (zeros.count != 0)
-    plan.op.emitRemark("left alone: a multiplier of 0") << zeros.getText();
+    remarkOn(plan.op) << "left alone: a multiplier of 0" << zeros.getText();
   if (stuck.count != 0)
     return narrowOnly(plan, "no legal shift expresses the multiplier" +
                                 stuck.getText());
@@ -678,7 +682,7 @@ void TosaRescaleCompensatePass::conclude(Plan &plan) {
   if (!layer.rules.fill && overflows.count != 0)
     return narrowOnly(plan, overflowText);
   if (overflows.count != 0)
-    plan.op.emitRemark("narrowed only: ") << overflowText;
+    remarkOn(plan.op) << "narrowed only: " << overflowText;
   if (!anyCompensated) {
     plan.layer.reset();
     return;

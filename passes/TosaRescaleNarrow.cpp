@@ -41,7 +41,7 @@ private:
   FailureOr<std::optional<Plan>> makePlan(tosa::RescaleOp op, int64_t bits);
 
   std::optional<Plan> leaveAlone(tosa::RescaleOp op, const Twine &reason) {
-    op.emitRemark("left alone: ") << reason;
+    remarkOn(op) << "left alone: " << reason;
     ++numLeftAlone;
     return std::nullopt;
   }
@@ -132,9 +132,9 @@ TosaRescaleNarrowPass::makePlan(tosa::RescaleOp op, int64_t bits) {
     narrowed = narrowScales(*scales, format);
     plan.scale32 = true;
     if (narrowed)
-      op.emitRemark("keeps its 32-bit multiplier: no 16-bit multiplier "
-                    "expresses the scale ")
-          << describeLargest(*scales);
+      remarkOn(op) << "keeps its 32-bit multiplier: no 16-bit multiplier "
+                      "expresses the scale "
+                   << describeLargest(*scales);
   }
   if (!narrowed)
     return leaveAlone(op, "no legal shift expresses the scale " +

@@ -17,15 +17,18 @@ from tosa_rescale_runtime import Executable, Module, compare_all
 from tosa_rescale.calibration import calibrate
 from tosa_rescale.data import Dataset
 from tosa_rescale.errors import OptionError
+from tosa_rescale.export.litert import fixed_scale_tensors
 from tosa_rescale.options import Encoding, NarrowOptions, Scope, parse_bits, parse_enum
 from tosa_rescale.passes import Diagnostic, PassResult, run_passes, run_passes_on
 from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.ranges import measure_ranges
 from tosa_rescale.synthetic import synthetic_inputs
 
 if TYPE_CHECKING:
     from tosa_rescale.model import Model
 
 CALIBRATION_SAMPLES = 32
+KEEP_SCALE_ATTRIBUTE = "tosa_rescale.keep_scale"
 
 
 class Calibration(enum.StrEnum):
@@ -46,7 +49,7 @@ class CompensateOptions:
         encoding: how a multiplier stands in the op.
         promote: give legacy per-tensor layers one multiplier for each channel.
         align: with scope all, change activation scales so that the element-wise multipliers become narrow by themselves.
-        clipping: part by which alignment may shrink a scale, 0..0.5.
+        clipping: part by which alignment may shrink a scale where no samples show what that costs, 0..0.5.
         strict: fail where scales contradict each other; else the multipliers that must stay wide are named in the remarks.
 
     Raises:
@@ -82,10 +85,15 @@ class CompensateOptions:
         """Whether activation scales change."""
         return self.align and self.scope is Scope.ALL
 
-    def align_pass(self) -> str:
-        """The pass that changes activation scales, with its options."""
-        bits = self.elementwise_bits or self.bits
-        return f"tosa-rescale-align=bits={bits} clipping={self.clipping} strict={str(self.strict).lower()}"
+    def align_pass(self, litert: bool) -> str:
+        """The pass that changes activation scales, with its options.
+
+        Args:
+            litert: only multipliers that LiteRT derives from scales.
+        """
+        bits, flags = self.elementwise_bits or self.bits, {"strict": self.strict, "litert": litert}
+        spelled = " ".join(f"{name}={str(value).lower()}" for name, value in flags.items())
+        return f"tosa-rescale-align=bits={bits} clipping={self.clipping} {spelled}"
 
     def passes(self) -> list[str]:
         """The passes to run after alignment, with their options."""
@@ -141,21 +149,29 @@ class Compensator:
         model: the original.
         inputs: calibration samples, one array [N, *shape without batch] for each input; None for none.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
     """
 
-    def __init__(self, model: Model, inputs: list[np.ndarray] | None, progress: Progress | None = None) -> None:
-        self._model, self._inputs = model, inputs
+    def __init__(
+        self,
+        model: Model,
+        inputs: list[np.ndarray] | None,
+        progress: Progress | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self._model, self._inputs, self._workers = model, inputs, workers
         self._progress = progress or Silent()
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
+        self._startable: list[bytes] | None = None
         if inputs is not None:
             self._outputs = self._run(model.bytecode)
 
     def compensate(self, options: CompensateOptions, bits_of: dict[str, int] | None = None) -> Compensated:
         """Compensates at one width.
 
-        With samples, both the calibrated and the data-free result are run on them and the nearer one to the original is
-        kept: statistics of few samples can mislead, and then no statistics are better.
+        With samples, results with and without statistics, and with and without measured ranges of activations, are run on
+        them and the nearest one to the original is kept: few samples can mislead, and then no statistics are better.
 
         Args:
             options: what is asked.
@@ -164,18 +180,59 @@ class Compensator:
         Raises:
             PassError: the pass refused the module.
         """
-        start, remarks = self._model.bytecode, ()
-        if options.aligns:
-            aligned = run_passes(start, [options.align_pass()], self._model.source)
-            start, remarks = aligned.bytecode, aligned.remarks
-        data_free = self._run_passes(start, options, bits_of)
-        if self._inputs is None:
-            return Compensated(data_free.bytecode, (*remarks, *data_free.remarks), "data-free", None)
-        calibrated = self._run_passes(self._calibrate(start), options, bits_of)
-        distances = [self._distance(each.bytecode) for each in (calibrated, data_free)]
-        if distances[1] < distances[0]:
-            return Compensated(data_free.bytecode, (*remarks, *data_free.remarks), "data-free", distances[1])
-        return Compensated(calibrated.bytecode, (*remarks, *calibrated.remarks), "calibrated", distances[0])
+        if not options.aligns:
+            found = self._candidates(self._model.bytecode, (), options, bits_of)
+        else:
+            # Which scales are best shows in the outputs, as ranges of few samples can mislead too.
+            found = [
+                candidate
+                for start in self._alignable()
+                for aligned in [run_passes(start, [options.align_pass(self._litert)], self._model.source)]
+                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, bits_of)
+            ]
+        return min(found, key=lambda each: each.mean_lsb or 0.0)
+
+    @property
+    def _litert(self) -> bool:
+        return self._model.flatbuffer is not None
+
+    def _alignable(self) -> list[bytes]:
+        """The original, and with samples also one that knows the ranges of its tensors."""
+        if self._startable is None:
+            self._startable = [run_passes_on(self._with_fixed_scales(), [], self._model.source).bytecode]
+            if self._inputs is not None:
+                marked = dataclasses.replace(self._model, bytecode=self._startable[0])
+                measured = measure_ranges(marked, self._inputs, self._progress)
+                self._startable.append(run_passes_on(measured, [], self._model.source).bytecode)
+        return self._startable
+
+    def _with_fixed_scales(self) -> Module:
+        """The original, with a mark on what LiteRT's kernels make at one scale only."""
+        module = Module.parse(self._model.bytecode, self._model.source)
+        if self._model.flatbuffer is not None:
+            fixed = fixed_scale_tensors(self._model.flatbuffer, self._model.source)
+            for op in module.ops():
+                if op.kind == "table" and module.tensor_name(op) in fixed:
+                    module.set_attribute(op, KEEP_SCALE_ATTRIBUTE, 1)
+        return module
+
+    def _candidates(
+        self, start: bytes, remarks: tuple[Diagnostic, ...], options: CompensateOptions, bits_of: dict[str, int] | None
+    ) -> list[Compensated]:
+        """The calibrated result and the data-free one, or the latter alone."""
+
+        def made(choice: str, bytecode: bytes) -> Compensated:
+            done = self._run_passes(bytecode, options, bits_of)
+            distance = None if self._inputs is None else self._distance(done.bytecode)
+            return Compensated(done.bytecode, (*remarks, *done.remarks), choice, distance)
+
+        calibrated = [] if self._inputs is None else [made("calibrated", self._calibrate(start))]
+        return [*calibrated, made("data-free", start)]
+
+    def calibrate(self) -> None:
+        """Measures the original now, not when it is first needed."""
+        if self._inputs is not None:
+            self._calibrate(self._model.bytecode)
 
     def _calibrate(self, bytecode: bytes) -> bytes:
         """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
@@ -197,7 +254,7 @@ class Compensator:
 
     def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
         assert self._inputs is not None
-        return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs)
+        return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs, workers=self._workers)
 
 
 def with_bits(module: Module, bits_of: dict[str, int]) -> Module:

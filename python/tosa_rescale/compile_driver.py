@@ -240,8 +240,17 @@ def _compile(arguments: Sequence[str]) -> int:
             stem = "stdin" if path == "-" else pathlib.Path(path).stem
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))
             source = str(pathlib.Path(folder, f"{stem}.mlirbc"))
-            pathlib.Path(source).write_bytes(rewritten.bytecode)
+            pathlib.Path(source).write_bytes(_named_after(rewritten.bytecode, source))
         return _run_into(line, source, report, settings)
+
+
+def _named_after(bytecode: bytes, path: str) -> bytes:
+    """The module, from the file `path`: iree-compile names the files it dumps after that, as it would without us."""
+    from tosa_rescale_runtime import Module
+
+    module = Module.parse(bytecode, path)
+    module.set_file_name(pathlib.Path(path).name)
+    return module.to_bytecode()
 
 
 def _run_into(line: CommandLine, source: str | None, report: str | None, settings: CompileSettings) -> int:

@@ -7,6 +7,7 @@ import concurrent.futures
 import csv
 import dataclasses
 import hashlib
+import io
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -54,6 +55,22 @@ class InputSpec:
     quantization: TensorQuantization | None
 
 
+@dataclasses.dataclass(frozen=True)
+class EncodedImage:
+    """An image file's bytes, for where the file itself cannot be seen.
+
+    Attributes:
+        name: path of the file, for messages.
+        data: what is in it.
+    """
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Dataset:
     """Samples and, where there are any, labels.
 
@@ -63,7 +80,7 @@ class Dataset:
     def __init__(
         self,
         source: str,
-        samples: Sequence[pathlib.Path] | np.ndarray,
+        samples: Sequence[pathlib.Path] | Sequence[EncodedImage] | np.ndarray,
         labels: np.ndarray | None,
         preprocessing: Preprocessing,
     ) -> None:
@@ -86,6 +103,16 @@ class Dataset:
     def drop(self, count: int) -> Dataset:
         """What `take(count)` leaves."""
         return self.select(np.setdiff1d(np.arange(len(self)), self._spread(count)))
+
+    def detached(self) -> Dataset:
+        """The same samples without their files: images as encoded bytes, in memory.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        if isinstance(self.samples, np.ndarray):
+            return self
+        return Dataset(self.source, [_read_image(each) for each in self.samples], self.labels, self.preprocessing)
 
     def without(self, other: Dataset) -> Dataset:
         """The samples that are not in another dataset: other files, or arrays with other values."""
@@ -117,8 +144,9 @@ class Dataset:
         if isinstance(self.samples, np.ndarray):
             digest.update(repr((self.samples.shape, self.samples.dtype)).encode() + self.samples.tobytes())
         else:
-            for path in self.samples:
-                digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
+            for each in self.samples:
+                size = len(each.data) if isinstance(each, EncodedImage) else each.stat().st_size
+                digest.update(f"{pathlib.PurePath(each.name).name}:{size}\n".encode())
         if self.labels is not None:
             digest.update(self.labels.tobytes())
         return digest.hexdigest()
@@ -233,14 +261,23 @@ def _unreadable(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
         return [path for path, bad in zip(paths, pool.map(broken, paths), strict=True) if bad]
 
 
-def _quantize_image(path: pathlib.Path, spec: InputSpec, preprocessing: Preprocessing) -> np.ndarray:
+def _read_image(image: pathlib.Path | EncodedImage) -> EncodedImage:
+    if isinstance(image, EncodedImage):
+        return image
+    try:
+        return EncodedImage(str(image), image.read_bytes())
+    except OSError as error:
+        raise DataError(f"{image}: cannot be read: {error.strerror}") from error
+
+
+def _quantize_image(path: pathlib.Path | EncodedImage, spec: InputSpec, preprocessing: Preprocessing) -> np.ndarray:
     from PIL import Image
 
     if len(spec.shape) != 3 or spec.shape[2] not in (1, 3):
         raise DataError(f"{path}: the model's input {spec.shape} is no image of 1 or 3 channels; give an .npz instead")
     height, width, channels = spec.shape
     try:
-        with Image.open(path) as opened:
+        with Image.open(io.BytesIO(path.data) if isinstance(path, EncodedImage) else path) as opened:
             image = opened.convert("L" if channels == 1 else "RGB")
     except Exception as error:
         raise DataError(f"{path}: cannot be decoded; mend or remove it") from error

@@ -14,6 +14,8 @@ from tosa_rescale.errors import MissingToolError, OptionError
 from tosa_rescale.progress import Advance
 
 if TYPE_CHECKING:
+    from tosa_rescale_runtime import Cache
+
     from tosa_rescale.model import Model
 
 
@@ -36,10 +38,10 @@ class Engine(Protocol):
 class IreeEngine:
     """IREE with multipliers, shifts, weights and biases as run-time parameters: one compile serves every width."""
 
-    def __init__(self, model: Model, workers: int | None = None) -> None:
+    def __init__(self, model: Model, workers: int | None = None, cache: Cache | bool = True) -> None:
         from tosa_rescale_runtime import Executable
 
-        self._executable = Executable.build(model.bytecode, source=model.source)
+        self._executable = Executable.build(model.bytecode, source=model.source, cache=cache)
         self._workers = workers
 
     def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:

@@ -31,6 +31,10 @@ class MissingToolError(TosaRescaleError):
     """A tool or package that is not installed; the message names what to install."""
 
 
+class ClusterError(TosaRescaleError):
+    """A cluster that cannot be reached, whose workers have other versions, or that lost a task again and again."""
+
+
 class PassError(TosaRescaleError):
     """A pass that refused the module.
 

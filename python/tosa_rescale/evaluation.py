@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import operator
 import pathlib
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tosa_rescale_runtime import Comparison, compare_all
 
-from tosa_rescale.data import Dataset
-from tosa_rescale.engines import make_engine
+from tosa_rescale.data import Dataset, InputSpec
+from tosa_rescale.engines import Engine, make_engine
 from tosa_rescale.errors import DataError, ModelError
-from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
     from tosa_rescale.model import Model
@@ -94,6 +95,7 @@ def evaluate(
     progress: Progress | None = None,
     keep: OutputStore | None = None,
     label: str = "evaluate",
+    cluster: str | None = None,
 ) -> Evaluation:
     """Runs a model over a dataset.
 
@@ -106,96 +108,147 @@ def evaluate(
         progress: shows rate and remaining time.
         keep: where the outputs go, for a later comparison.
         label: what progress calls this.
+        cluster: "local", or the address of a Ray cluster; see tosa_rescale.distributed. None: this process and its workers.
 
     Raises:
+        ClusterError: the cluster cannot be used.
         DataError: samples do not fit the input, labels not the output, or there is nothing to compare outputs with.
         ModelError: the reference has other outputs than the model, or the engine cannot run the model.
     """
     progress = progress or Silent()
-    if data.labels is None and reference is None and keep is None:
-        raise DataError(
-            f"{data.source}: has no labels, and there is no reference model: nothing can be measured;"
-            " add labels (labels.csv, class folders, or y in the .npz) or pass --reference"
-        )
+    require_measurable(data, reference, keep)
+    if cluster is not None:
+        from tosa_rescale.distributed import evaluate_on
+
+        return evaluate_on(cluster, model, data, engine, reference, keep, workers, progress, label)
     with contextlib.ExitStack() as stack:
         if reference is not None and not isinstance(reference, OutputStore):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))
             store = OutputStore(pathlib.Path(folder), len(data))
             evaluate(reference, data, workers=workers, progress=progress, keep=store, label=f"{label}: reference")
             reference = store
-        score = _Score(data)
-        seconds = 0.0
         runner = make_engine(engine, model, workers)
         advance = stack.enter_context(progress.task(label, len(data)))
-        for start, chunk in _chunks(data, model):
-            began = time.perf_counter()
-            outputs = runner.run_many([chunk], advance)
-            seconds += time.perf_counter() - began
-            score.add(start, outputs, reference.read(start, start + len(chunk)) if reference else None)
-            if keep is not None:
-                keep.append(outputs)
-    return score.result(seconds)
+        return score(runner, model.input_spec, data, reference, keep, advance).result()
 
 
-def _chunks(data: Dataset, model: Model) -> Iterator[tuple[int, np.ndarray]]:
-    start = 0
-    for chunk in data.quantized(model.input_spec, CHUNK):
-        yield start, chunk
-        start += len(chunk)
+def require_measurable(data: Dataset, reference: object, keep: object = None) -> None:
+    """Raises DataError where neither labels nor a reference are given."""
+    if data.labels is None and reference is None and keep is None:
+        raise DataError(
+            f"{data.source}: has no labels, and there is no reference model: nothing can be measured;"
+            " add labels (labels.csv, class folders, or y in the .npz) or pass --reference"
+        )
 
 
-class _Score:
-    """Adds up an evaluation chunk by chunk."""
+class Outputs(Protocol):
+    """Outputs of a model for consecutive samples."""
 
-    def __init__(self, data: Dataset) -> None:
-        self._data = data
-        self._samples = self._top1 = self._top5 = 0
-        self._same = self._positions = 0
-        self._difference: Comparison | None = None
+    def append(self, outputs: list[np.ndarray]) -> None:
+        """Adds a chunk, one array [n, ...] for each output."""
+        ...
 
-    def add(self, start: int, outputs: list[np.ndarray], reference: list[np.ndarray] | None) -> None:
-        first = outputs[0]
-        self._samples += len(first)
-        if self._data.labels is not None:
-            self._add_ranks(first.reshape(len(first), -1), self._data.labels[start : start + len(first)])
-        if reference is not None:
-            self._add_differences(outputs, reference)
+    def read(self, start: int, stop: int) -> list[np.ndarray]:
+        """Rows start..stop of every output."""
+        ...
 
-    def _add_ranks(self, scores: np.ndarray, labels: np.ndarray) -> None:
-        classes = scores.shape[1]
-        if labels.min() < 0 or labels.max() >= classes:
-            bad = labels.min() if labels.min() < 0 else labels.max()
-            raise DataError(
-                f"{self._data.source}: label {bad} is outside the model's {classes} classes; check labels and --label-offset"
-            )
-        own = np.take_along_axis(scores, labels[:, None], 1)
-        earlier = np.arange(classes) < labels[:, None]
-        rank = ((scores > own) | ((scores == own) & earlier)).sum(1)
-        self._top1 += int((rank < 1).sum())
-        self._top5 += int((rank < 5).sum())
 
-    def _add_differences(self, outputs: list[np.ndarray], reference: list[np.ndarray]) -> None:
-        if [(o.shape, o.dtype) for o in outputs] != [(r.shape, r.dtype) for r in reference]:
-            raise ModelError("the reference has other outputs than the model; give the model it was made from")
-        same = _decision(outputs[0]) == _decision(reference[0])
-        self._same += int(same.sum())
-        self._positions += same.size
-        difference = compare_all(outputs, reference)
-        self._difference = difference if self._difference is None else self._difference + difference
+def score(
+    runner: Engine,
+    spec: InputSpec,
+    data: Dataset,
+    reference: Outputs | None,
+    keep: Outputs | None,
+    advance: Advance | None = None,
+) -> Score:
+    """Runs an engine over a dataset, chunk by chunk; see `evaluate`."""
+    total, start = Score(data.labels is not None), 0
+    for chunk in data.quantized(spec, CHUNK):
+        began = time.perf_counter()
+        outputs = runner.run_many([chunk], advance)
+        seconds = time.perf_counter() - began
+        stop = start + len(chunk)
+        total += _score_chunk(data[start:stop], outputs, reference.read(start, stop) if reference else None, seconds)
+        if keep is not None:
+            keep.append(outputs)
+        start = stop
+    return total
 
-    def result(self, seconds: float) -> Evaluation:
-        labelled = self._data.labels is not None
-        difference = self._difference
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """Counts of an evaluation, or of a part of one. Parts may be added in any order.
+
+    Attributes:
+        labelled: there are labels.
+        samples: number of samples.
+        top1, top5: samples whose label is the largest, or among the five largest.
+        same, positions: decisions equal to the reference's, and all decisions.
+        difference: from the reference; None without.
+        seconds: execution alone.
+    """
+
+    labelled: bool
+    samples: int = 0
+    top1: int = 0
+    top5: int = 0
+    same: int = 0
+    positions: int = 0
+    difference: Comparison | None = None
+    seconds: float = 0.0
+
+    def __add__(self, other: Score) -> Score:
+        differences = [each for each in (self.difference, other.difference) if each is not None]
+        return Score(
+            self.labelled,
+            self.samples + other.samples,
+            self.top1 + other.top1,
+            self.top5 + other.top5,
+            self.same + other.same,
+            self.positions + other.positions,
+            functools.reduce(operator.add, differences) if differences else None,
+            self.seconds + other.seconds,
+        )
+
+    def result(self) -> Evaluation:
+        """The figures."""
+        difference = self.difference
         return Evaluation(
-            samples=self._samples,
-            top1=100 * self._top1 / self._samples if labelled else None,
-            top5=100 * self._top5 / self._samples if labelled else None,
-            agreement=100 * self._same / self._positions if difference else None,
+            samples=self.samples,
+            top1=100 * self.top1 / self.samples if self.labelled else None,
+            top5=100 * self.top5 / self.samples if self.labelled else None,
+            agreement=100 * self.same / self.positions if difference else None,
             max_lsb=difference.max_lsb if difference else None,
             mean_lsb=difference.mean_lsb if difference else None,
             histogram=dict(difference.histogram) if difference else None,
-            seconds=seconds,
+            seconds=self.seconds,
         )
+
+
+def _score_chunk(data: Dataset, outputs: list[np.ndarray], reference: list[np.ndarray] | None, seconds: float) -> Score:
+    first = outputs[0]
+    top1, top5 = _ranks(first.reshape(len(first), -1), data)
+    if reference is None:
+        return Score(data.labels is not None, len(first), top1, top5, seconds=seconds)
+    if [(o.shape, o.dtype) for o in outputs] != [(r.shape, r.dtype) for r in reference]:
+        raise ModelError("the reference has other outputs than the model; give the model it was made from")
+    same = _decision(outputs[0]) == _decision(reference[0])
+    difference = compare_all(outputs, reference)
+    return Score(data.labels is not None, len(first), top1, top5, int(same.sum()), same.size, difference, seconds)
+
+
+def _ranks(scores: np.ndarray, data: Dataset) -> tuple[int, int]:
+    """Samples whose label is first, and among the first five."""
+    labels, classes = data.labels, scores.shape[1]
+    if labels is None:
+        return 0, 0
+    if labels.min() < 0 or labels.max() >= classes:
+        bad = labels.min() if labels.min() < 0 else labels.max()
+        raise DataError(f"{data.source}: label {bad} is outside the model's {classes} classes; check labels and --label-offset")
+    own = np.take_along_axis(scores, labels[:, None], 1)
+    earlier = np.arange(classes) < labels[:, None]
+    rank = ((scores > own) | ((scores == own) & earlier)).sum(1)
+    return int((rank < 1).sum()), int((rank < 5).sum())
 
 
 def _decision(output: np.ndarray) -> np.ndarray:

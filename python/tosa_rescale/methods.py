@@ -41,19 +41,21 @@ class MethodContext:
         model: the original.
         plan: what to calibrate on.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
         training: what methods that train train on.
     """
 
     model: Model
     plan: CalibrationPlan = CalibrationPlan()
     progress: Progress = dataclasses.field(default_factory=Silent)
+    workers: int | None = None
     training: TrainingPlan | None = None
 
     @functools.cached_property
     def compensator(self) -> Compensator:
         """Calibrated once for all widths."""
         inputs = calibration_inputs(self.model, self.plan.source, self.plan.samples, self.plan.seed)
-        return Compensator(self.model, inputs, self.progress)
+        return Compensator(self.model, inputs, self.progress, self.workers)
 
 
 def _narrow(context: MethodContext, options: NarrowOptions) -> Model:
@@ -74,3 +76,6 @@ def _align(context: MethodContext, options: NarrowOptions) -> Model:
 Method = Callable[[MethodContext, NarrowOptions], "Model"]
 
 METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align, "finetune": finetune_method}
+
+CALIBRATED = ("compensate", "align")
+"""Methods that use the context's compensator."""

@@ -146,6 +146,7 @@ class Model:
         checkpoint: PathLike | None = None,
         resume: bool = False,
         force: bool = False,
+        strategy: Any = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> Model:
@@ -160,6 +161,7 @@ class Model:
             checkpoint: file for the state after every epoch.
             resume: go on from the checkpoint; the weights at the end are those of an uninterrupted run.
             force: overwrite a checkpoint that exists.
+            strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; every worker returns the same model.
             progress: shows rate, remaining time, loss and agreement.
             **options: the fields of tosa_rescale.twin.finetune.FinetuneOptions (epochs, batch, learning_rate, validation,
                 seed, reference).
@@ -189,6 +191,7 @@ class Model:
             checkpoint=checkpoint,
             resume=resume,
             force=force,
+            strategy=strategy,
             progress=progress,
         ).model
 

@@ -27,6 +27,8 @@ TOOL_VARIABLE = "TOSA_RESCALE_OPT"
 SAVE_TEMPS_VARIABLE = "TOSA_RESCALE_SAVE_TEMPS"
 
 # MLIR's diagnostic line, "file:line:column: error: text" or "loc(...): error: text".
+# A location that is a name alone, as MLIR prints it.
+_NAMED = re.compile(r'^(<unknown>:0: )?loc\("(?P<name>[^"]*)"\)$')
 _DIAGNOSTIC = re.compile(r"^(?P<where>.*?): (?P<kind>error|warning|remark): (?P<text>.*)$")
 
 
@@ -117,7 +119,7 @@ def run_passes_on(module: Module, passes: Sequence[str], source: str = "model") 
 def parse_diagnostics(text: str) -> tuple[Diagnostic, ...]:
     """The diagnostics in what an MLIR tool printed, in order."""
     matches = (_DIAGNOSTIC.match(line) for line in text.splitlines())
-    return tuple(Diagnostic(m["where"], m["kind"], m["text"]) for m in matches if m)
+    return tuple(Diagnostic(_NAMED.sub(r"\g<name>", m["where"]), m["kind"], m["text"]) for m in matches if m)
 
 
 def _failure_message(status: int, diagnostics: Sequence[Diagnostic], said: str) -> str:

@@ -10,7 +10,7 @@ import json
 import pathlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tosa_rescale.data import Dataset
@@ -31,6 +31,7 @@ BASE_BITS = 32  # the original model, as it came
 DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion
 
 STATE_FILE = "sweep.json"
+TRAINED = ("finetune",)  # methods whose models are not made twice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +183,7 @@ def sweep(
     training: TrainingPlan | None = None,
     force: bool = False,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress | None = None,
     errors: int = 0,
     command: str = "",
@@ -201,11 +203,14 @@ def sweep(
         training: what methods that train train on; None: no such method can be swept.
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
+        cluster: "local", or the address of a Ray cluster; see tosa_rescale.distributed. None: this process and its workers.
+            The figures are the same; seconds are then the sum over all workers.
         progress: shows rate and remaining time.
         errors: samples on which the error of every rescale is measured as well; 0: it is not.
         command: the command line that asked for it, for the report.
 
     Raises:
+        ClusterError: the cluster cannot be used.
         OptionError: an unknown method, or a width out of range.
         OutputError: the folder cannot be written, or holds a sweep of something else.
     """
@@ -220,6 +225,8 @@ def sweep(
         training = dataclasses.replace(training, scored=data, folder=training.folder or pathlib.Path(folder) / ".training")
     elif "finetune" in methods:
         raise OptionError("methods: finetune needs samples to train on; give a training plan (--train, --epochs)")
+    if cluster is not None and "finetune" in methods:
+        raise OptionError("methods: finetune does not run on --cluster; give `finetune` a tf.distribute strategy instead")
     context = MethodContext(model, calibration, progress, training=training)
     identity = _identity(model, data, options, calibration, training)
     about = {
@@ -231,38 +238,78 @@ def sweep(
     journal = _Journal(pathlib.Path(folder), identity, about, force)
     details = DetailStore(journal.folder, identity)
 
-    def measure(
-        label: str, method: str, k: int, measured: Model, reference: OutputStore | None, keep: OutputStore | None, began: float
-    ) -> SweepPoint:
-        found = evaluate(measured, data, reference=reference, keep=keep, workers=workers, progress=progress, label=label)
-        return SweepPoint(method, k, found, time.perf_counter() - began, training_of(measured))
+    def keep_details(method: str, k: int, made: Model | None) -> None:
+        if made is None:
+            made = model if method == "base" else METHODS[method](context, options.with_bits(k))
+        found = describe_point(made, model)
+        if errors and method != "base":
+            found |= {"errors": measure_errors(made, model, data.take(errors), progress), "errors_samples": errors}
+        details.write(method, k, found)
 
-    wanted = [(method, k) for method in methods for k in widths]
-    outputs = OutputStore(journal.folder / ".original", len(data))
-    if any(key not in journal.done for key in [("base", BASE_BITS), *wanted]):
+    wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
+    todo = [point for point in wanted[1:] if point not in journal.done]
+    if todo or wanted[0] not in journal.done:
         # The original's outputs are what all others are compared with; a resumed sweep makes them again.
-        base = measure("original model", "base", BASE_BITS, model, None, outputs, time.perf_counter())
-        itself = dataclasses.replace(base.evaluation, agreement=100.0, max_lsb=0, mean_lsb=0.0)
-        journal.add(dataclasses.replace(base, evaluation=itself))
-    if not details.read("base", BASE_BITS):
-        details.write("base", BASE_BITS, describe_point(model, model))
-    for method, k in wanted:
-        done, known = (method, k) in journal.done, details.read(method, k)
-        if done and known and (known.get("errors_samples", 0) >= errors):
-            continue
-        began = time.perf_counter()
-        narrowed = METHODS[method](context, options.with_bits(k))
-        point = None if done else measure(f"{method} k={k}", method, k, narrowed, outputs, None, began)
-        found = describe_point(narrowed, model)
-        if errors:
-            found |= {"errors": measure_errors(narrowed, model, data.take(errors), progress), "errors_samples": errors}
-        details.write(method, k, found)  # first: a point in the journal is complete
-        if point is not None:
+        where = _measure_here(context, data, journal.folder / ".original", workers)
+        if cluster is not None:
+            where = _measure_on(cluster, context, data, workers)
+        for point, made in where([wanted[0], *todo], options):
+            if made is not None:
+                keep_details(point.method, point.bits, made)  # first: a point in the journal is complete
             journal.add(point)
+    for method, k in wanted:
+        # What an older version, a run without errors or a cluster did not keep; but nothing is trained for it.
+        known = details.read(method, k)
+        lacks = not known or (method != "base" and known.get("errors_samples", 0) < errors)
+        if lacks and method not in TRAINED:
+            keep_details(method, k, None)
     for name in (".original", ".training"):
         shutil.rmtree(journal.folder / name, ignore_errors=True)
-    points = tuple(journal.done[key] for key in [("base", BASE_BITS), *wanted])
+    points = tuple(journal.done[key] for key in wanted)
     return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity)
+
+
+# Points, each with its model where it was made in this process.
+_Measure = Callable[[list[tuple[str, int]], NarrowOptions], Iterator[tuple[SweepPoint, "Model | None"]]]
+
+
+def _measure_here(context: MethodContext, data: Dataset, folder: pathlib.Path, workers: int | None) -> _Measure:
+    """Measures points one after the other; the first is the original, whose outputs are kept for the others in `folder`."""
+
+    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[tuple[SweepPoint, Model | None]]:
+        outputs = OutputStore(folder, len(data))
+        for method, k in points:
+            began = time.perf_counter()
+            base = k == BASE_BITS
+            model = context.model if base else METHODS[method](context, options.with_bits(k))
+            label = "original model" if base else f"{method} k={k}"
+            reference, keep = (None, outputs) if base else (outputs, None)
+            found = evaluate(
+                model, data, reference=reference, keep=keep, workers=workers, progress=context.progress, label=label
+            )
+            found = _with_itself(found) if base else found
+            yield SweepPoint(method, k, found, time.perf_counter() - began, training_of(model)), model
+
+    return measure
+
+
+def _measure_on(cluster: str, context: MethodContext, data: Dataset, workers: int | None) -> _Measure:
+    """Measures points on a cluster, each when its last task ends."""
+
+    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[tuple[SweepPoint, Model | None]]:
+        from tosa_rescale.distributed import BASE, connect
+
+        with connect(cluster, workers) as joined:
+            for each in joined.points(context, data, points, options, progress=context.progress):
+                found = _with_itself(each.evaluation) if each.point == BASE else each.evaluation
+                yield SweepPoint(*each.point, found, each.seconds), None
+
+    return measure
+
+
+def _with_itself(base: Evaluation) -> Evaluation:
+    """The original's figures: it agrees with itself."""
+    return dataclasses.replace(base, agreement=100.0, max_lsb=0, mean_lsb=0.0)
 
 
 class _Journal:

@@ -36,12 +36,12 @@ class Comparison:
         return self.mismatches == 0
 
     def __add__(self, other: Comparison) -> Comparison:
-        """Joins the figures of two sets of elements."""
+        """Joins the figures of two sets of elements; in whatever order parts are joined, the result is the same."""
         values = self.values + other.values
-        total = self.mean_lsb * self.values + other.mean_lsb * other.values
         histogram = dict(self.histogram)
         for difference, count in other.histogram.items():
             histogram[difference] = histogram.get(difference, 0) + count
+        total = sum(abs(difference) * count for difference, count in histogram.items())  # integers: means would be rounded
         return Comparison(
             values,
             self.mismatches + other.mismatches,

@@ -201,6 +201,11 @@ class Module:
         """Forgets where ops come from, so that equal modules read from different files have equal bytecode."""
         passmanager.PassManager.parse("builtin.module(strip-debuginfo)", self.ir.context).run(self.ir.operation)
 
+    def set_file_name(self, name: str) -> None:
+        """Says which file the module is from; iree-compile names what it dumps after it. The ops' own locations stay."""
+        with self.ir.context:
+            self.ir.operation.location = ir.Location.file(name, 0, 0)
+
     def to_text(self, large_elements_limit: int = 16) -> str:
         """Returns the module as text for people to read; larger constants are elided."""
         return self.ir.operation.get_asm(large_elements_limit=large_elements_limit)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The corners of RESCALE, as given and narrowed: the TOSA reference model must say VALID, and IREE must equal it.
+"""The corners of RESCALE, as given and narrowed: the TOSA reference model must say VALID, and IREE and the twin must equal it.
 
-Usage: python test/conformance/edges.py [--write]   (needs tosa-tools on PATH; --write renews edges.npz)
+Usage: python test/conformance/edges.py [--write]   (needs tosa-tools on PATH and the extra `train`; --write renews edges.npz)
 
-edges.npz holds the reference model's outputs, so that the ordinary tests can compare IREE with them without tosa-tools.
+edges.npz holds the reference model's outputs, so that the ordinary tests can compare the others with them without tosa-tools.
 """
 
 from __future__ import annotations
@@ -129,6 +129,20 @@ def run_reference(model: tr.Model, inputs: list[np.ndarray]) -> list[np.ndarray]
     return [each.view(spec.dtype) for each, spec in zip(found, outputs, strict=True)]
 
 
+def run_twin(model: tr.Model, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Outputs of the TensorFlow twin."""
+    from tosa_rescale.twin import Twin
+
+    found = Twin(Module.parse(model.bytecode)).run([each[None] for each in inputs])
+    return [each.reshape(spec.shape) for each, spec in zip(found, model.signature.outputs, strict=True)]
+
+
+def differing(found: list[np.ndarray], expected: list[np.ndarray]) -> list[int]:
+    """Which outputs differ, in value or in type."""
+    pairs = enumerate(zip(found, expected, strict=True))
+    return [i for i, (a, b) in pairs if a.dtype != b.dtype or not np.array_equal(a, b)]
+
+
 def label(how: tuple[int, str] | None) -> str:
     return "given" if how is None else f"{how[0]}-{how[1]}"
 
@@ -142,12 +156,11 @@ def main() -> int:
     for how in VARIANTS:
         rewritten = variant(model, how)
         expected = run_reference(rewritten, inputs)
-        found = run_iree(rewritten, inputs)
-        differing = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if not np.array_equal(a, b)]
-        wrong += len(differing)
+        iree, twin = (differing(run(rewritten, inputs), expected) for run in (run_iree, run_twin))
+        wrong += len(iree) + len(twin)
         count += sum(each.size for each in expected)
         left = len(rewritten.remarks)
-        print(f"{label(how)}: {len(expected)} rescales VALID, {len(differing)} differ {differing}, {left} left alone")
+        print(f"{label(how)}: {len(expected)} rescales VALID, IREE differs in {iree}, the twin in {twin}, {left} left alone")
         if label(how) in STORED_VARIANTS:
             stored |= {f"{label(how)}/{i}": each for i, each in enumerate(expected)}
     print(f"{len(VARIANTS) * len(cases())} rescales, {count} values, {wrong} differ, {time.monotonic() - began:.0f} s")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Arm's RESCALE conformance tests that IREE can take, as given and narrowed, on the TOSA reference model and on IREE.
+"""Arm's RESCALE conformance tests that IREE can take, as given and narrowed, on the TOSA reference model, IREE and the twin.
 
 Usage: python test/conformance/official.py FOLDER [--take N]
 
@@ -25,7 +25,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "python"))
 
 import tosa_rescale as tr
-from edges import VARIANTS, label, run_iree, run_reference, variant
+from edges import VARIANTS, differing, label, run_iree, run_reference, run_twin, variant
 from runtime_modules import RescaleCase, function, rescale, tensor
 from tosa_rescale.tosa_tools import deserialize
 from tosa_rescale_runtime import Module
@@ -104,7 +104,8 @@ def main() -> int:
     print(f"{len(folders)} tests with inputs, {len(tests)} that IREE can take", flush=True)
     wrong = count = clipped = 0
     for how in VARIANTS:
-        differing: list[str] = []
+        iree: list[str] = []
+        twin: list[str] = []
         for start in range(0, len(tests), BATCH):
             part = tests[start : start + BATCH]
             rewritten = variant(build(part), how)
@@ -113,11 +114,12 @@ def main() -> int:
             if how is not None:
                 inputs = [allowed(data, found) for data, found in zip(inputs, rescales, strict=True)]
                 clipped += sum(int((a != test.data).sum()) for a, test in zip(inputs, part, strict=True))
-            expected, found = run_reference(rewritten, inputs), run_iree(rewritten, inputs)
+            expected = run_reference(rewritten, inputs)
             count += sum(each.size for each in expected)
-            differing += [t.name for t, a, b in zip(part, found, expected, strict=True) if not np.array_equal(a, b)]
-        wrong += len(differing)
-        print(f"{label(how)}: {len(tests)} VALID, {len(differing)} differ {differing[:5]}", flush=True)
+            iree += [part[i].name for i in differing(run_iree(rewritten, inputs), expected)]
+            twin += [part[i].name for i in differing(run_twin(rewritten, inputs), expected)]
+        wrong += len(iree) + len(twin)
+        print(f"{label(how)}: {len(tests)} VALID, IREE differs in {len(iree)} {iree[:5]}, the twin in {twin[:5]}", flush=True)
     seconds = time.monotonic() - began
     print(f"{len(VARIANTS) * len(tests)} runs, {count} values, {clipped} clipped, {wrong} differ, {seconds:.0f} s")
     return 1 if wrong else 0

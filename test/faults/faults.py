@@ -34,11 +34,19 @@ class Job:
         argv: the command, run in a folder of its own.
         output: the file it makes there.
         replaces: an old output lies there before, which a kill must leave.
+        checkpoint: the state it leaves beside the output; a rerun goes on from it where there is one.
+        disk: size of the disk that is filled, in the words of mount; takes the output and the state.
     """
 
     argv: tuple[str, ...]
     output: str
     replaces: bool
+    checkpoint: str = ""
+    disk: str = "256k"
+
+    def command(self, folder: pathlib.Path) -> tuple[str, ...]:
+        """The command as a user would give it in that folder."""
+        return (*self.argv, "--resume") if self.checkpoint and (folder / self.checkpoint).exists() else self.argv
 
 
 def jobs() -> dict[str, Job]:
@@ -59,6 +67,14 @@ def jobs() -> dict[str, Job]:
             (*command, "sweep", str(MODEL), "--data", str(DATA), "-o", "out", "--bits", "8,4,2,1", "--take", "16", "--quiet"),
             "out/sweep.json",
             False,
+        ),
+        # A .tflite has weights and no history: two runs must give the same bytes.
+        "finetune": Job(
+            (
+                *(*command, "finetune", str(MODEL), "-o", "out.tflite", "--bits", "2", "--data", str(DATA)),
+                *("--take", "40", "--batch", "8", "--epochs", "3", "--quiet", "--force"),
+            ),
+            *("out.tflite", True, "out.tflite.checkpoint.npz", "8m"),
         ),
     }
 
@@ -85,7 +101,7 @@ def damaged_entries(cache: pathlib.Path) -> list[str]:
 def start(job: Job, folder: pathlib.Path, cache: pathlib.Path) -> subprocess.Popen[str]:
     """Starts a job in a process group of its own."""
     return subprocess.Popen(
-        job.argv,
+        job.command(folder),
         cwd=folder,
         env={**os.environ, "TOSA_RESCALE_CACHE": str(cache)},
         stdout=subprocess.DEVNULL,
@@ -159,7 +175,9 @@ def kill_at_random(name: str, tries: int, seed: int) -> Counter[str]:
                 counts["no output yet"] += 1
             expect(not damaged_entries(cache), f"{name} {attempt}: damaged cache entries {damaged_entries(cache)}")
             visible = {path.name for path in work.iterdir() if not path.name.startswith(".")}
-            expect(visible <= {job.output.partition("/")[0]}, f"{name} {attempt}: leaves {visible}")
+            expect(visible <= {job.output.partition("/")[0], job.checkpoint}, f"{name} {attempt}: leaves {visible}")
+            if job.checkpoint in visible:
+                counts["went on from a checkpoint"] += 1
             status, said = finish(job, work, cache)
             expect(status == 0, f"{name} {attempt}: the rerun ended with {status}: {said}")
             expect(content(target) == expected, f"{name} {attempt}: the rerun gives another result")
@@ -203,7 +221,7 @@ def full_disk(name: str) -> Counter[str]:
         disk.mkdir()
         work.mkdir()
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)], capture_output=True, check=False
+            ["mount", "-t", "tmpfs", "-o", f"size={job.disk}", "none", str(disk)], capture_output=True, check=False
         ).returncode
         if mounted != 0:
             counts["skipped: mounting is not allowed"] += 1
@@ -224,6 +242,9 @@ def full_disk(name: str) -> Counter[str]:
             left = [path.name for path in disk.iterdir() if path.name.startswith(".") and path.is_file()]
             expect(not left, f"{name}: leaves {left}")
             counts["full output disk: old output kept"] += 1
+            if job.checkpoint:
+                _fill_after_checkpoint(job, disk, cache, expected)
+                counts["full checkpoint disk: old checkpoint kept, and gone on from"] += 1
             shutil.rmtree(work)
             work.mkdir()
             (disk / "c").mkdir(exist_ok=True)
@@ -233,6 +254,26 @@ def full_disk(name: str) -> Counter[str]:
         finally:
             subprocess.run(["umount", str(disk)], check=True)
     return counts
+
+
+def _fill_after_checkpoint(job: Job, disk: pathlib.Path, cache: pathlib.Path, expected: object) -> None:
+    """Stops a job at its first checkpoint, fills the disk, goes on in vain, makes room and goes on."""
+    (disk / "filler").unlink()
+    state = disk / job.checkpoint
+    process = start(job, disk, cache)
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    kept = state.read_bytes()
+    _fill(disk)
+    status, said = finish(job, disk, cache)
+    expect(status != 0 and "No space left" in said and "Traceback" not in said, f"on a full disk: {status} {said}")
+    expect(state.read_bytes() == kept, "the old checkpoint is gone")
+    (disk / "filler").unlink()
+    status, said = finish(job, disk, cache)
+    expect(status == 0 and content(disk / job.output) == expected, f"after making room: {status} {said}")
+    _fill(disk)
 
 
 def _fill(disk: pathlib.Path) -> None:

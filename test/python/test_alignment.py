@@ -184,3 +184,48 @@ def test_a_tensor_missing_in_the_flatbuffer_is_named(aligned: tr.Model) -> None:
 
     with pytest.raises(ModelError, match="1 tensors with a new scale are not in the flatbuffer: 'nowhere'; compensate with"):
         _activation_scales(aligned.flatbuffer or b"", {"nowhere": 2.0}, "model")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_litert_derives_the_multipliers_of_every_width(demo: tr.Model, tmp_path: pathlib.Path, bits: int) -> None:
+    # With more than one bit LiteRT's own rule for the operands of an addition must be kept, or the export refuses.
+    path = demo.compensate(bits, scope="all", calibration="none").save(tmp_path / "x.tflite")
+    module = Module.parse(tr.load(path).bytecode)
+    accumulators = {layer.rescale.key for layer in module.mac_layers() if layer.rescale}
+    for each in module.rescales():
+        if each.key not in accumulators and each.multiplier is not None:
+            mantissa = each.multiplier / 2.0 ** np.floor(np.log2(each.multiplier)) * 2 ** (bits - 1)
+            assert np.abs(mantissa - np.round(mantissa)).max() < 2.0**-20  # scales are float32
+
+
+def test_ranges_say_what_cutting_off_costs() -> None:
+    from tosa_rescale.ranges import clipping_errors
+
+    values = [100] * 5 + [1] * 5
+    histogram = np.bincount(np.array(values) + 128, minlength=256)
+    found = clipping_errors(histogram, -128, 127)
+    for index, error in enumerate(found):
+        high = 127 * 2 ** (-index / 8)
+        assert error == pytest.approx(sum(max(v - high, 0) ** 2 for v in values) / len(values), rel=1e-6)
+    assert found[0] == 0 and len(found) == 9
+
+
+def test_measured_ranges_are_written_and_consumed(demo: tr.Model, digits: tr.Dataset) -> None:
+    from tosa_rescale.passes import run_passes_on
+    from tosa_rescale.ranges import CLIPPING_ATTRIBUTE, measure_ranges
+
+    module = measure_ranges(demo, [np.concatenate(list(digits.take(8).quantized(demo.input_spec)))])
+    marked = [op for op in module.ops() if module.attribute(op, CLIPPING_ATTRIBUTE) is not None]
+    assert len(marked) == sum(each.output_bits == 8 for each in module.rescales())
+    aligned = Module.parse(run_passes_on(module, ["tosa-rescale-align=bits=1"]).bytecode)
+    assert not any(aligned.attribute(op, CLIPPING_ATTRIBUTE) is not None for op in aligned.ops())
+    # Digits leave much of the range unused: unlike without samples, some scale shrinks below the clipping allowance.
+    assert min(each.scale_factor for each in aligned.rescales()) < 0.9
+
+
+def test_what_a_kernel_makes_at_one_scale_only_keeps_it(shared_models: pathlib.Path) -> None:
+    from tosa_rescale.export.litert import fixed_scale_tensors
+
+    model = tr.load(shared_models / "keyword_spotting_int8.tflite")  # ends with a softmax
+    assert model.flatbuffer is not None and model.quantization is not None
+    assert fixed_scale_tensors(model.flatbuffer) == {model.quantization.outputs[0].name}

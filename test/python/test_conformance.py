@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""IREE on the corners of RESCALE, against the specification's formula and the reference model's stored answers."""
+"""IREE and the twin on the corners of RESCALE, against the specification's formula and the reference model's stored answers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ import edges
 
 
 @pytest.mark.parametrize("name", edges.STORED_VARIANTS)
-def test_narrowed_corners_give_the_reference_models_values(name: str) -> None:
+@pytest.mark.parametrize("engine", ["iree", "twin"])
+def test_narrowed_corners_give_the_reference_models_values(name: str, engine: str) -> None:
+    if engine == "twin":
+        pytest.importorskip("tensorflow")
     bytecode, inputs = edges.build()
     (how,) = (each for each in edges.VARIANTS if edges.label(each) == name)
-    found = edges.run_iree(edges.variant(tr.Model(bytecode), how), inputs)
+    run = {"iree": edges.run_iree, "twin": edges.run_twin}[engine]
+    found = run(edges.variant(tr.Model(bytecode), how), inputs)
     with np.load(edges.STORED, allow_pickle=False) as stored:
         assert len(stored.files) == len(edges.STORED_VARIANTS) * len(found)
-        differing = [i for i, each in enumerate(found) if not np.array_equal(each, stored[f"{name}/{i}"])]
-    assert not differing
+        assert not edges.differing(found, [stored[f"{name}/{i}"] for i in range(len(found))])
 
 
 def test_the_reference_model_computes_the_specifications_formula() -> None:

@@ -181,11 +181,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: pathlib.Path) -> None:
 
 
 def test_diagnostics_are_read_line_by_line() -> None:
-    said = 'model.tflite:0:0: error: requires X, got Y\nloc("a;b"("m":1:2)): remark: left alone: why\nother\n'
+    said = (
+        'model.tflite:0:0: error: requires X, got Y\nloc("a;b"("m":1:2)): remark: left alone: why\nother\n'
+        '<unknown>:0: loc("a/b"): remark: wide\n'
+    )
     assert [(d.kind, d.text) for d in parse_diagnostics(said)] == [
         ("error", "requires X, got Y"),
         ("remark", "left alone: why"),
+        ("remark", "wide"),
     ]
+    assert parse_diagnostics(said)[-1].where == "a/b"
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ static void testRandomNetworks() {
     AlignmentProblem problem;
     const int count = draw(2, 5);
     for (int i = 0; i < count; ++i)
-      problem.tensors.push_back({draw(0, 3) == 0, draw(0, 1) == 0});
+      problem.tensors.push_back({draw(0, 3) == 0, draw(0, 1) == 0, {}});
     for (int i = draw(1, 6); i > 0; --i) {
       AlignedEdge edge;
       edge.from = draw(0, count - 1);
@@ -101,7 +101,7 @@ static void testRandomNetworks() {
 static void testWiderBudget() {
   for (int bits = 1; bits <= 2; ++bits) {
     AlignmentProblem problem;
-    problem.tensors = {{true, false}, {false, false}};
+    problem.tensors = {{true, false, {}}, {false, false, {}}};
     problem.edges = {{0, 1, std::log2(1.4), bits}};
     problem.clipping = 0.1;
     const double factor = std::exp2(alignTensors(problem).log2Factors[1]);
@@ -115,8 +115,11 @@ static void testProduct() {
   AlignmentProblem problem;
   problem.clipping = 0;
   // 0 pinned -> 1 (by 0.75) and 0 -> 2 (by 0.75); 3 = 1 * 2; 3 -> 4 by 1.
-  problem.tensors = {
-      {true, false}, {false, false}, {false, false}, {false, true}, {}};
+  problem.tensors = {{true, false, {}},
+                     {false, false, {}},
+                     {false, false, {}},
+                     {false, true, {}},
+                     {}};
   const double m = std::log2(0.75);
   problem.edges = {{0, 1, m, 1}, {0, 2, m, 1}, {3, 4, 0, 1}};
   problem.products = {{1, 2, 3}};
@@ -126,6 +129,84 @@ static void testProduct() {
     CHECK(std::abs(found.log2Factors[i] - expected[i]) < 1e-9,
           "tensor %d: 2^%g", i, found.log2Factors[i]);
   CHECK(found.narrow == std::vector<bool>(3, true), "not all narrow");
+}
+
+/// A tensor goes where rounding and cutting off cost least together.
+static void testMeasuredErrors() {
+  AlignmentProblem problem;
+  problem.tensors = {{true, false, {}}, {false, false, {}}};
+  problem.edges = {{0, 1, std::log2(1.4), 1}};
+  for (const double cost : {0.0, 0.05, 1.0}) {
+    problem.tensors[1].clippingErrors.assign(kClippingSteps + 1, cost);
+    problem.tensors[1].clippingErrors[0] = 0;
+    // 0.7 costs 0.49 / 12 and what is cut off, 1.4 costs 1.96 / 12.
+    const double expected = cost < (1.96 - 0.49) / 12 ? 0.7 : 1.4;
+    const double factor = std::exp2(alignTensors(problem).log2Factors[1]);
+    CHECK(std::abs(factor - expected) < 1e-9, "cost %g: %g", cost, factor);
+  }
+}
+
+/// With several bits, the largest operand of an addition has a power of two.
+static void testAdditions() {
+  int several = 0;
+  for (int round = 0; round < 300; ++round) {
+    AlignmentProblem problem;
+    problem.clipping = 0.1;
+    // 0 and 1 meet in 2, which becomes 3; 0 or 3 may be pinned.
+    const int pinned = draw(0, 3);
+    problem.tensors = {{pinned == 0, false, {}},
+                       {false, false, {}},
+                       {false, true, {}},
+                       {pinned == 3, false, {}}};
+    const int bits = draw(1, 4);
+    for (const auto &[from, to] : {std::pair(0, 2), {1, 2}, {2, 3}})
+      problem.edges.push_back(
+          {from, to, draw(-1000, 1000) / 250.0, bits, to == 2 ? 0 : -1});
+    const Alignment found = alignTensors(problem);
+    double multipliers[3];
+    for (int i = 0; i < 3; ++i) {
+      const AlignedEdge &edge = problem.edges[i];
+      multipliers[i] = edge.log2Scale + found.log2Factors[edge.from] -
+                       found.log2Factors[edge.to];
+      CHECK(found.narrow[i], "round %d: edge %d is wide", round, i);
+      CHECK(std::abs(multipliers[i] - narrowLog2(multipliers[i], bits)) < 1e-6,
+            "round %d: 2^%g", round, multipliers[i]);
+    }
+    const double larger = std::max(multipliers[0], multipliers[1]);
+    CHECK(std::abs(larger - std::round(larger)) < 1e-6, "round %d: 2^%g", round,
+          larger);
+    const double smaller = std::min(multipliers[0], multipliers[1]);
+    several += std::abs(smaller - std::round(smaller)) > 1e-6;
+  }
+  CHECK(several > 20, "only %d of the smaller ones use their bits", several);
+}
+
+/// A product that ends in a tensor with a fixed scale asks an operand.
+static void testProductBeforePinned() {
+  AlignmentProblem problem;
+  problem.clipping = 0;
+  problem.tensors = {{false, false, {}},
+                     {false, false, {}},
+                     {false, true, {}},
+                     {true, false, {}}};
+  problem.edges = {{2, 3, std::log2(0.75), 1}};
+  problem.products = {{0, 1, 2}};
+  const Alignment found = alignTensors(problem);
+  CHECK(found.narrow[0], "wide");
+  CHECK(std::abs(found.log2Factors[0] - std::log2(4.0 / 3)) < 1e-9, "2^%g",
+        found.log2Factors[0]);
+}
+
+/// A tensor between two multipliers alone takes no part: their product counts.
+static void testChain() {
+  AlignmentProblem problem;
+  problem.clipping = 0;
+  problem.tensors = {{true, false, {}}, {false, true, {}}, {false, false, {}}};
+  problem.edges = {{0, 1, std::log2(0.6), 1}, {1, 2, std::log2(1.25), 1}};
+  const Alignment found = alignTensors(problem);
+  CHECK(found.narrow == std::vector<bool>(2, true), "not all narrow");
+  CHECK(std::abs(found.log2Factors[2] - std::log2(1.5)) < 1e-9, "2^%g",
+        found.log2Factors[2]);
 }
 
 static void testMultiplyScale() {
@@ -159,6 +240,10 @@ int main() {
   testRandomNetworks();
   testWiderBudget();
   testProduct();
+  testMeasuredErrors();
+  testAdditions();
+  testProductBeforePinned();
+  testChain();
   testMultiplyScale();
   return report();
 }

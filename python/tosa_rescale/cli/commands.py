@@ -121,6 +121,9 @@ def _data_options(function: _F) -> _F:
 
 
 _workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
+_cluster = click.option(
+    "--cluster", metavar="ADDRESS|local", help="Run as tasks of a Ray cluster: its address, or a new one on this machine."
+)
 _json = click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file as well.")
 _allow_partial = click.option(
     "--allow-partial", is_flag=True, help="Write a .tflite although scales cannot express every multiplier."
@@ -315,12 +318,23 @@ def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_lay
 )
 @click.option("--batch", type=int, default=16, show_default=True, help="Samples for one step.")
 @click.option(
-    "--learning-rate", type=float, default=0.1, show_default=True, help="Of SGD: how far a weight moves a batch, in grid steps."
+    "--learning-rate",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Of SGD: share of the loss that a batch is to take away.",
 )
 @click.option("--validation", type=float, default=0.1, show_default=True, help="Share of the data that chooses the epoch.")
 @_seed
 @click.option("--checkpoint", type=click.Path(dir_okay=False), help="State after every epoch. Default: beside OUTPUT.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of a run that was stopped.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["none", "mirrored", "multi-worker"]),
+    default="none",
+    show_default=True,
+    help="mirrored: all GPUs of this machine; multi-worker: the processes that TF_CONFIG names, each with this command.",
+)
 @_narrow_options
 @_data_options
 @_allow_partial
@@ -340,6 +354,7 @@ def finetune(
     seed: int,
     checkpoint: str | None,
     resume: bool,
+    strategy: str,
     allow_partial: bool,
     json_file: str | None,
     force: bool,
@@ -353,11 +368,15 @@ def finetune(
     from tosa_rescale.files import require_writable
     from tosa_rescale.twin.finetune import FinetuneOptions
     from tosa_rescale.twin.finetune import finetune as run_finetune
+    from tosa_rescale.twin.replicas import Replicas, strategy_named
 
     preprocessing = _take_preprocessing(options)
     asked = FinetuneOptions(epochs, batch, learning_rate, validation, seed)
     narrowing = None if bits is None else NarrowOptions(parse_bits(bits), **options)
-    require_writable(output, force)
+    distribution = strategy_named(strategy)
+    chief = Replicas(distribution).chief
+    if chief:
+        require_writable(output, force)
     state = pathlib.Path(checkpoint or f"{output}.checkpoint.npz")
     loaded = _load(model)
     loaded.require_rescales()
@@ -367,8 +386,18 @@ def finetune(
         wanted, loaded = loaded if wanted == "original" else wanted, loaded.narrow(**narrowing.as_dict())
         _print_remarks(loaded)
     found = run_finetune(
-        loaded, samples, teacher=wanted, options=asked, checkpoint=state, resume=resume, force=force, progress=_progress(quiet)
+        loaded,
+        samples,
+        teacher=wanted,
+        options=asked,
+        checkpoint=state,
+        resume=resume,
+        force=force,
+        strategy=distribution,
+        progress=_progress(quiet or not chief),
     )
+    if not chief:
+        return 0  # the first worker shows and writes what all of them have
     print_finetuned(found, _console())
     _save(found.model, output, force, allow_partial=allow_partial)
     state.unlink(missing_ok=True)  # only now: what was trained is safe in the output
@@ -383,6 +412,7 @@ def finetune(
 @click.option("--reference", type=click.Path(), help="Model to compare with.")
 @_data_options
 @_workers
+@_cluster
 @_json
 @_quiet
 def evaluate(
@@ -391,6 +421,7 @@ def evaluate(
     engine: str,
     reference: str | None,
     workers: int | None,
+    cluster: str | None,
     json_file: str | None,
     quiet: bool,
     take: int | None,
@@ -403,7 +434,9 @@ def evaluate(
     loaded = _load(model)
     other = _load(reference) if reference else None
     samples = _load_data(data, preprocessing, take, leave_out)
-    found = loaded.evaluate(samples, engine=engine, reference=other, workers=workers, progress=_progress(quiet))
+    found = loaded.evaluate(
+        samples, engine=engine, reference=other, workers=workers, cluster=cluster, progress=_progress(quiet)
+    )
     print_evaluation(found, _console())
     _write_json(json_file, found.as_dict())
     return 0
@@ -423,7 +456,7 @@ def evaluate(
 @click.option("--train-samples", type=click.IntRange(min=2), help="finetune: use this many of them.")
 @click.option("--epochs", type=int, default=2, show_default=True, help="finetune: passes over them.")
 @click.option("--batch", type=int, help="finetune: samples for one step.")
-@click.option("--learning-rate", type=float, help="finetune: how far a weight moves a batch, in grid steps.")
+@click.option("--learning-rate", type=float, help="finetune: share of the loss that a batch is to take away.")
 @click.option("--teacher", type=click.Choice(["original", "labels"]), default="original", show_default=True, help="finetune.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
 @click.option(
@@ -432,6 +465,7 @@ def evaluate(
 @_narrow_options
 @_data_options
 @_workers
+@_cluster
 @_json
 @_force
 @_quiet
@@ -454,6 +488,7 @@ def sweep(
     take: int | None,
     leave_out: int | None,
     workers: int | None,
+    cluster: str | None,
     json_file: str | None,
     force: bool,
     quiet: bool,
@@ -490,6 +525,7 @@ def sweep(
         training=training,
         force=force,
         workers=workers,
+        cluster=cluster,
         progress=_progress(quiet),
         errors=errors,
         command=click.get_current_context().find_root().obj or "",
@@ -603,7 +639,7 @@ def _save(model: Any, output: str, force: bool, **litert_options: Any) -> None:
 
 def _print_remarks(model: Any) -> None:
     for remark in model.remarks:
-        click.echo(f"left alone: {remark.where}: {remark.text}", err=True)
+        click.echo(f"remark: {remark.where}: {remark.text}", err=True)
 
 
 def _write_json(path: str | None, value: Any) -> None:

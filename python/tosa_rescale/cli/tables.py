@@ -115,6 +115,16 @@ def print_compensation(model: Model, console: Console) -> None:
     distance = options["mean_lsb"]
     measured = "" if distance is None else f"; outputs differ by {distance:.4f} LSB in the mean on the calibration samples"
     console.print(f"compensated at {options['bits']} bits, {options['choice']}{measured}")
+    if options["scope"] == "all":
+        # Counted in the module, not taken from what was asked.
+        limit = max(options["bits"], options["elementwise_bits"] or 0)
+        wide = [each.name for each in model.info() if (each.bits or 0) > limit]
+        count = len(model.info())
+        console.print(
+            f"none of the {count} rescales has a multiplier of more than {limit} significant bits"
+            if not wide
+            else f"{len(wide)} of {count} rescales keep a multiplier of more than {limit} significant bits: {', '.join(wide)}"
+        )
 
 
 def print_search(found: SearchResult, console: Console) -> None:

@@ -91,6 +91,8 @@ _INT8_VERSIONS = {
     "TRANSPOSE_CONV": 2,
     "UNPACK": 2,
 }
+# Operators whose int8 kernels make one scale, whatever the file says.
+_FIXED_OUTPUT_SCALE = {"L2_NORMALIZATION", "LOGISTIC", "LOG_SOFTMAX", "SOFTMAX", "TANH"}
 # Operators that move data: what they read and what they make has one scale.
 _SAME_SCALE = {
     "AVERAGE_POOL_2D",
@@ -304,6 +306,22 @@ def tensor_scales(data: bytes, source: str = "model") -> dict[str, float]:
         if len(scale) == 1:
             found[(tensor.name or b"").decode(errors="replace")] = float(scale[0])
     return found
+
+
+def fixed_scale_tensors(data: bytes, source: str = "model") -> set[str]:
+    """Names of the tensors whose scale is no choice, as the operator that makes them knows only one.
+
+    Args:
+        data: a LiteRT flatbuffer.
+        source: its name, for errors.
+
+    Raises:
+        ModelError: not a readable LiteRT flatbuffer.
+    """
+    model = _unpack(data[: _archive_start(data)], source)
+    graph = model.subgraphs[0]
+    made = [int(i) for each in graph.operators if _op_name(model, each) in _FIXED_OUTPUT_SCALE for i in each.outputs]
+    return {(graph.tensors[i].name or b"").decode(errors="replace") for i in made}
 
 
 def spread_factors(data: bytes, factors: Mapping[str, float], source: str = "model") -> dict[str, float]:
@@ -595,7 +613,9 @@ def _require_patches(
             f"{source}: a uint8 model is written as an int8 one and needs a patch for every multiply-accumulate operator; "
             f"without one: {_some([layer.name for layer in bare])}"
         )
-    if moved := [layer.name for layer in bare if layer.input.index in scales or layer.output.index in scales]:
+    # Between two activations the kernel derives the multiplier from their scales alone.
+    fixed = [layer for layer in bare if layer.weights.value is not None]
+    if moved := [layer.name for layer in fixed if layer.input.index in scales or layer.output.index in scales]:
         raise ModelError(f"{source}: `activation_scales` changes the multiplier of {_some(moved)}; give a patch for it")
 
 

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Rescale-aware fine-tuning: weights trained through the exact integer arithmetic of the narrowed model.
 
-The learning rate is in steps of the weight grid. A weight of an integer model moves by whole steps whatever its layer, but
-gradients differ between layers by orders of magnitude, with the multipliers behind them: a float model's rate, such as
-0.01, moves nothing in one layer and everything in the next. So each layer's gradient is divided by its own root mean
-square, measured on the first batches before any weight moves, and `learning_rate` 0.1 means: at first a typical weight
-moves by a tenth of a step for each batch, and is rounded to another integer after five batches that agree.
-A bias counts in steps of the accumulator, so one step of it is worth as much as one weight's at the input's size; its
-gradients are scaled to move it by that many times as much.
+Gradients of an integer model differ between layers by orders of magnitude, with the multipliers behind them, and a weight is an
+integer up to 127 that small steps never change. Three things make plain gradient descent work all the same.
+
+- **The rate is a share of the loss.** Before anything moves, the squared gradient of each layer is measured on the first
+  batches; steps are scaled so that, to first order, all layers together take away `learning_rate` of the loss in each
+  batch. A rate of 1 is Polyak's step, right for a loss whose minimum is near 0, as a distillation's is.
+- **Gains.** A narrowed multiplier is wrong by one factor for a whole output channel. To follow it in single weights is a
+  long way, as large ones have far to go; so a step has three parts: along the weights, along the biases, and along the gain
+  of each channel, which scales both. Nothing but weights and biases is stored or written.
+- **Dither.** The trained real weight starts anywhere within its integer's rounding interval, by chance. The start is the
+  same model, but a common step of a hundredth then changes one weight in a hundred, instead of none.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +35,7 @@ from tosa_rescale.state import Step
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.lowering import Graph, Twin, emit
+from tosa_rescale.twin.replicas import Replicas
 from tosa_rescale.twin.values import Node
 
 if TYPE_CHECKING:
@@ -38,8 +44,11 @@ if TYPE_CHECKING:
 PROBE_BATCHES = 4
 """Batches on which the size of gradients is measured."""
 
-BIAS_UNIT = 64.0
-"""Steps of an accumulator that count as one of a bias: the typical size of an 8-bit input."""
+SHARES = (0.3, 0.3, 0.4)
+"""What steps along weights, biases and gains are to take away of a layer's part of the loss."""
+
+DITHER = 0.49
+"""How far from its integer a trained weight may start."""
 
 LOGIT_SPREAD = 3.0
 """Standard deviation given to logits whose scale the model does not tell, so that softmax is neither flat nor hard."""
@@ -65,7 +74,7 @@ class FinetuneOptions:
     Attributes:
         epochs: passes over the training samples.
         batch: samples for one step.
-        learning_rate: of the default optimizer, in steps of the weight grid.
+        learning_rate: of the default optimizer: the share of the loss that a batch is expected to take away.
         validation: share of the data held out to choose the epoch, 0 < share < 1; at least one sample.
         seed: of the order of samples.
         reference: float64 everywhere (slow) instead of float32 where that is exact.
@@ -76,7 +85,7 @@ class FinetuneOptions:
 
     epochs: int = 2
     batch: int = 16
-    learning_rate: float = 0.1
+    learning_rate: float = 0.5
     validation: float = 0.1
     seed: int = 0
     reference: bool = False
@@ -164,9 +173,11 @@ class _Trainer:
         optimizer: Any,
         callbacks: Sequence[Any],
         progress: Progress,
+        replicas: Replicas,
     ) -> None:
-        self.model, self.options, self.progress = model, options, progress
-        self.twin = Twin(Module.parse(model.bytecode, model.source), reference=options.reference, trainable=True)
+        self.model, self.options, self.progress, self.replicas = model, options, progress, replicas
+        with replicas.scope():
+            self.twin = Twin(Module.parse(model.bytecode, model.source), reference=options.reference, trainable=True)
         if not self.twin.layers:
             raise ModelError(f"{model.source}: has no layer with constant weights and bias; there is nothing to train")
         count = max(1, round(options.validation * len(data)))
@@ -184,9 +195,11 @@ class _Trainer:
         self.optimizer = optimizer
         self.callbacks = list(callbacks)
         self.variables = _variables(self.twin)
-        # Built now: a checkpoint restores its variables before the first step.
-        self.optimizer.build(self.variables)
-        self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in self.variables]
+        with replicas.scope():
+            # Built now: a checkpoint restores its variables before the first step.
+            self.optimizer.build(self.variables)
+            # For each layer of weights, bias and gain.
+            self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in self.twin.layers for _ in SHARES]
         self._trace()
 
     # -- what is compared ----------------------------------------------------------------------------------------------
@@ -240,21 +253,26 @@ class _Trainer:
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
-    def _loss(self, x: Any, target: Any) -> tuple[Any, Any]:
-        """Mean loss, and the number of decisions that equal the target's."""
+    def _loss(self, x: Any, target: Any, count: Any) -> tuple[Any, Any]:
+        """Loss summed over these samples and divided by all of the batch's `count`, and decisions that equal the target's."""
         (logits,) = self.twin.integers([x], self._keys())
         logits = tf.cast(logits, tf.float32) * self.scale
+
+        def mean(loss: Any) -> Any:
+            positions = np.prod(loss.shape[1:], dtype=np.float64)
+            return tf.reduce_sum(loss) / (tf.cast(count, tf.float32) * tf.constant(positions, tf.float32))
+
         if self.labels:
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits)
-            return tf.reduce_mean(loss), tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == target, tf.float32))
+            return mean(loss), tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == target, tf.float32))
         wanted = tf.cast(target, tf.float32) * self.scale
         if logits.shape[-1] == 1:
-            return tf.reduce_mean((logits - wanted) ** 2), tf.reduce_sum(tf.cast(logits == wanted, tf.float32))
+            return mean((logits - wanted) ** 2), tf.reduce_sum(tf.cast(logits == wanted, tf.float32))
         # Kullback-Leibler: zero where student and teacher are one, so that the start of a lossless width shows as 0.
         share = tf.nn.softmax(wanted)
         loss = tf.reduce_sum(share * (tf.nn.log_softmax(wanted) - tf.nn.log_softmax(logits)), -1)
         same = tf.cast(tf.argmax(logits, -1) == tf.argmax(wanted, -1), tf.float32)
-        return tf.reduce_mean(loss), tf.reduce_sum(same)
+        return mean(loss), tf.reduce_sum(same)
 
     def _trace(self) -> None:
         spec = self.model.input_spec
@@ -262,25 +280,46 @@ class _Trainer:
         signature = [
             tf.TensorSpec([None, *spec.shape], spec.dtype),
             tf.TensorSpec([None, *target.shape[1:]], target.dtype),
+            tf.TensorSpec([], tf.int32),
         ]
+        replicas = self.replicas
 
-        def gradients(x: Any, target: Any) -> tuple[Any, Any, list[Any]]:
+        def differentiated(x: Any, target: Any, count: Any) -> tuple[Any, list[Any]]:
+            x, target = replicas.own(count, x, target)
             with tf.GradientTape() as tape:
-                loss, same = self._loss(x, target)
-            found = tape.gradient(loss, self.variables, unconnected_gradients="zero")
-            return loss, same, found
+                loss, _ = self._loss(x, target, count)
+            return loss, tape.gradient(loss, self.variables, unconnected_gradients="zero")
 
-        def step(x: Any, target: Any) -> tuple[Any, Any, Any]:
-            loss, _, found = gradients(x, target)
-            scaled = [g * tf.cast(unit, g.dtype) for g, unit in zip(found, self.units, strict=True)]
-            self.optimizer.apply_gradients(zip(scaled, self.variables, strict=True))
+        def score(x: Any, target: Any, count: Any) -> list[Any]:
+            def on_replica(x: Any, target: Any) -> tuple[Any, Any]:
+                x, target = replicas.own(count, x, target)
+                return self._loss(x, target, count)
+
+            return replicas.run(on_replica, x, target)
+
+        def gradients(x: Any, target: Any, count: Any) -> list[Any]:
+            def on_replica(x: Any, target: Any) -> list[Any]:
+                loss, found = differentiated(x, target, count)
+                return [loss, *replicas.gradients(found)]
+
+            return replicas.run(on_replica, x, target)
+
+        def step(x: Any, target: Any, count: Any) -> tuple[Any, Any, Any]:
+            def on_replica(x: Any, target: Any) -> list[Any]:
+                loss, found = differentiated(x, target, count)
+                scaled = self._scaled(found)
+                # It adds them up over the replicas.
+                self.optimizer.apply_gradients(zip(replicas.gradients(scaled), self.variables, strict=True))
+                spoiled = [tf.logical_not(tf.reduce_all(tf.math.is_finite(g))) for g in found]
+                return [loss, tf.cast(tf.stack(spoiled), tf.float32)]
+
+            loss, spoiled = replicas.run(on_replica, x, target)
             # Beyond the grid a weight's gradient is masked and it would never come back.
             for layer in self.twin.layers.values():
-                layer.project()
+                layer.project(replicas.update)
             # The weights too: an optimizer may spoil what the gradients left whole.
-            checked = [tf.reduce_all(tf.math.is_finite(g)) for g in found]
-            checked = [c & tf.reduce_all(tf.math.is_finite(v)) for c, v in zip(checked, self.variables, strict=True)]
-            finite = tf.stack(checked)
+            checked = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))) for v in self.variables]
+            finite = tf.logical_and(spoiled == 0, tf.stack(checked))
             held = tf.stack([layer.within_bounds() for layer in self.twin.layers.values()])
             return loss, finite, held
 
@@ -288,37 +327,66 @@ class _Trainer:
             return tf.function(function, input_signature=signature, autograph=False)
 
         # Concrete, as a function traced anew is no sign of a mistake here.
-        self._score = traced(self._loss).get_concrete_function()
+        self._score = traced(score).get_concrete_function()
         self._gradients = traced(gradients).get_concrete_function()
         self._step = traced(step).get_concrete_function()
 
-    def measure_units(self) -> None:
-        """Chooses what each variable's gradient is multiplied by; see the module's text."""
-        squares = [0.0] * len(self.variables)
+    def _parts(self, found: Sequence[Any]) -> list[Any]:
+        """For each layer the gradients by weights, by bias and by the logarithm of each channel's gain."""
+        parts = []
+        for layer, kernel, bias in zip(self.twin.layers.values(), found[::2], found[1::2], strict=True):
+            parts += [kernel, bias, layer.gain_gradient(kernel, bias)]
+        return parts
+
+    def _scaled(self, found: Sequence[Any]) -> list[Any]:
+        """The step that a rate of 1 takes, for each variable."""
+        parts = [part * tf.cast(unit, part.dtype) for part, unit in zip(self._parts(found), self.units, strict=True)]
+        steps = []
+        for layer, kernel, bias, gain in zip(self.twin.layers.values(), parts[::3], parts[1::3], parts[2::3], strict=True):
+            by_kernel, by_bias = layer.spread_gain(gain)
+            steps += [kernel + by_kernel, bias + by_bias]
+        return steps
+
+    def start(self) -> None:
+        """Chooses what each part of a gradient is multiplied by, and dithers the weights; see the module's text."""
+        squares = np.zeros(len(self.units))
         order = np.random.default_rng([self.options.seed, 0]).permutation(len(self.training))
         chosen = order[: PROBE_BATCHES * self.options.batch]
-        batches, worst = 0, 0.0
-        for x, rows in self.training.batches(chosen, self.options.batch):
-            loss, _, found = self._gradients(tf.constant(x), tf.constant(self.targets[0][rows]))
+        losses = []
+        for batch in self._batches(0, chosen):
+            loss, *found = self._gradients(*batch)
             self._require_finite([bool(np.isfinite(g.numpy()).all()) for g in found], None, 0)
-            squares = [s + float(np.mean(np.square(g.numpy(), dtype=np.float64))) for s, g in zip(squares, found, strict=True)]
-            batches, worst = batches + 1, max(worst, float(loss))
+            squares += [float(np.sum(np.square(part.numpy(), dtype=np.float64))) for part in self._parts(found)]
+            losses.append(float(loss))
+        # Where nothing is lost, gradients are the noise of float32 and must not be blown up to steps.
+        if max(losses) <= NOTHING_LOST:
+            squares[:] = 0
         for index, (unit, square) in enumerate(zip(self.units, squares, strict=True)):
-            size = (square / batches) ** 0.5
-            # Where nothing is lost, gradients are the noise of float32 and must not be blown up to steps.
-            unit.assign((BIAS_UNIT if index % 2 else 1.0) / size if size > 0 and worst > NOTHING_LOST else 0.0)
+            wanted = SHARES[index % len(SHARES)] * sum(losses) / len(self.twin.layers)
+            unit.assign(wanted / square if square > 0 else 0.0)
+        rng = np.random.default_rng([self.options.seed, 0, 0])
+        for layer in self.twin.layers.values():
+            layer.dither(rng, DITHER)
 
     def validate(self) -> tuple[float, float]:
         """Loss and agreement in per cent on the held-out samples."""
         loss = same = 0.0
         positions = 0
-        for x, rows in self.held_out.batches(np.arange(len(self.held_out)), self.options.batch):
-            target = self.targets[1][rows]
-            one, equal = self._score(tf.constant(x), tf.constant(target))
-            loss += float(one) * len(x)
+        for batch in self._batches(1, np.arange(len(self.held_out))):
+            one, equal = self._score(*batch)
+            loss += float(one) * int(batch[2])
             same += float(equal)
-            positions += target.size // (1 if self.labels else target.shape[-1])
+        target = self.targets[1]
+        positions = target.size // (1 if self.labels else target.shape[-1])
         return loss / len(self.held_out), 100 * same / positions
+
+    def _batches(self, part: int, order: np.ndarray) -> Iterator[tuple[Any, Any, Any]]:
+        """Batches of the training (0) or held-out (1) samples: this process's share, its targets, the whole batch's size."""
+        samples = (self.training, self.held_out)[part]
+        for start in range(0, len(order), self.options.batch):
+            rows = order[start : start + self.options.batch]
+            own = self.replicas.share(rows)
+            yield tf.constant(samples.at(own)), tf.constant(self.targets[part][own]), tf.constant(len(rows))
 
     def epoch(self, number: int, label: str, checkpoint: pathlib.Path | None) -> float:
         """Trains one epoch; returns the mean loss."""
@@ -326,14 +394,14 @@ class _Trainer:
         order = np.random.default_rng([self.options.seed, number]).permutation(len(self.training))
         total = 0.0
         with self.progress.task(label, len(order)) as advance:
-            for index, (x, rows) in enumerate(self.training.batches(order, self.options.batch)):
-                loss, finite, held = self._step(tf.constant(x), tf.constant(self.targets[0][rows]))
+            for index, batch in enumerate(self._batches(0, order)):
+                loss, finite, held = self._step(*batch)
                 self._require_finite(finite.numpy().tolist(), checkpoint, number, float(loss))
                 if not held.numpy().all():
                     self.twin.retrace()
                     self._trace()
-                total += float(loss) * len(x)
-                advance(len(x))
+                total += float(loss) * int(batch[2])
+                advance(int(batch[2]))
                 self.call("on_train_batch_end", index, {"loss": float(loss)})
         return total / len(order)
 
@@ -378,7 +446,7 @@ class _Trainer:
 
     def optimizer_state(self) -> list[np.ndarray]:
         """The optimizer's variables, then the units."""
-        return [np.asarray(v) for v in [*self.optimizer.variables, *self.units]]
+        return [v.numpy() for v in [*self.optimizer.variables, *self.units]]
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes back to a checkpoint."""
@@ -391,6 +459,16 @@ class _Trainer:
         if not all(bool(layer.within_bounds()) for layer in self.twin.layers.values()):
             self.twin.retrace()
             self._trace()
+
+    def require_same_weights(self, epoch: int) -> None:
+        """Raises TrainingError where replicas do not hold the same integers."""
+        layers = self.twin.layers.values()
+        differing = self.replicas.differing(lambda copy: [array for layer in layers for array in layer.integers(copy)])
+        if differing:
+            raise TrainingError(
+                f"{self.model.source}: after epoch {epoch} the integer weights of replicas {differing} differ from the first's;"
+                " run all workers on one kind of processor with the same versions"
+            )
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls every callback."""
@@ -413,10 +491,15 @@ class _Samples:
         """Batches in this order: samples [<= size, *shape] and their indices."""
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            if self._kept is not None:
-                yield self._kept[rows], rows
-            else:
-                yield np.concatenate(list(self._data.select(rows).quantized(self._spec, size))), rows
+            yield self.at(rows), rows
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """Samples [n, *shape] at these positions."""
+        if self._kept is not None:
+            return self._kept[rows]
+        if not len(rows):
+            return np.empty((0, *self._spec.shape), self._spec.dtype)
+        return np.concatenate(list(self._data.select(rows).quantized(self._spec, len(rows))))
 
 
 def _kept(checkpoint: pathlib.Path | None) -> str:
@@ -457,6 +540,7 @@ def finetune(
     checkpoint: PathLike | None = None,
     resume: bool = False,
     force: bool = False,
+    strategy: Any = None,
     progress: Progress | None = None,
 ) -> Finetuned:
     """Trains the weights and biases of a narrowed model through its own integer arithmetic.
@@ -467,11 +551,14 @@ def finetune(
         teacher: "original": the .tflite that the model was loaded from; "labels": cross-entropy with the data's labels; or
             a model whose logits are imitated.
         options: epochs, batch, learning rate and so on.
-        optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: plain SGD.
+        optimizer: any tf.keras optimizer; None: plain SGD. One that divides by the size of gradients itself, as Adam, has its
+            rate in steps of the weight grid.
         callbacks: tf.keras callbacks; what they add to `logs` at the end of an epoch becomes part of its history.
         checkpoint: where the state goes after every epoch.
         resume: go on from the checkpoint.
         force: overwrite a checkpoint that exists.
+        strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; see docs/distributed.md. `options.batch` is that of
+            all replicas together. Only the first worker writes the checkpoint; all must be able to read it to resume.
         progress: shows rate, remaining time, loss and agreement.
 
     Returns:
@@ -483,14 +570,15 @@ def finetune(
         TrainingError: the loss is no number, or diverges.
     """
     options, progress = options or FinetuneOptions(), progress or Silent()
+    replicas = Replicas(strategy)
     data = as_dataset(data)
     source = _teacher(model, teacher)
     path = None if checkpoint is None else pathlib.Path(checkpoint)
-    if resume and path is None:
-        raise OptionError("resume: needs a checkpoint; name one")
-    if path is not None and path.exists() and not resume and not force:
-        raise OutputError(f"{path}: is the checkpoint of an unfinished run; pass --resume to go on, or --force to start anew")
-    optimizer = optimizer or tf.keras.optimizers.SGD(options.learning_rate)
+    if optimizer is None:
+        with replicas.scope():
+            optimizer = tf.keras.optimizers.SGD(options.learning_rate)
+    elif not replicas.owns(optimizer):
+        raise OptionError("optimizer: was made for another strategy; make it within `with strategy.scope():`")
     identity = {
         "model": model.fingerprint,
         "data": data.fingerprint(),
@@ -498,18 +586,24 @@ def finetune(
         "options": {key: value for key, value in dataclasses.asdict(options).items() if key != "epochs"},
         "optimizer": _plain(optimizer.get_config()),
     }
-    found = read_checkpoint(path, identity) if path is not None and resume else None
-    trainer = _Trainer(model, data, source, options, optimizer, callbacks, progress)
+    found = _agreed_start(replicas, model.source, identity, path, resume, force)
+    trainer = _Trainer(model, data, source, options, optimizer, callbacks, progress, replicas)
     if found is not None:
         state = found
         trainer.restore(state)
     else:
-        trainer.measure_units()
         loss, agreement = trainer.validate()
+        trainer.start()
         first = {"epoch": 0, "loss": None, "validation_loss": loss, "agreement": agreement, "seconds": 0.0}
         weights = trainer.weights()
         state = Checkpoint(identity, 0, weights, weights, trainer.optimizer_state(), [first], 0)
-    state = _run(trainer, state, path)
+    try:
+        state = _run(trainer, state, path)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        raise TrainingError(
+            f"{model.source}: another worker ended or cannot be reached; start all of them again"
+            f"{_kept(path)}{' (--resume)' if path else ''}"
+        ) from error
     trainer.set_weights(state.best)
     bytecode = emit(trainer.twin, model.bytecode)
     changes = weight_changes(model.bytecode, bytecode)
@@ -530,6 +624,42 @@ def finetune(
     return Finetuned(result, tuple(state.history), state.best_epoch, changes)
 
 
+def _agreed_start(
+    replicas: Replicas, source: str, identity: dict[str, Any], path: pathlib.Path | None, resume: bool, force: bool
+) -> Checkpoint | None:
+    """The checkpoint to go on from; None to start anew. All workers decide alike, else all of them stop.
+
+    Raises:
+        OptionError, OutputError, DataError, ModelError: what is wrong here.
+        TrainingError: another worker has another start.
+    """
+    found, failure = None, None
+    try:
+        if resume and path is None:
+            raise OptionError("resume: needs a checkpoint; name one")
+        if path is not None and path.exists() and not resume and not force:
+            raise OutputError(
+                f"{path}: is the checkpoint of an unfinished run; pass --resume to go on, or --force to start anew"
+            )
+        if path is not None and resume:
+            found = read_checkpoint(path, identity)
+    except TosaRescaleError as error:
+        failure = error
+    text = json.dumps([identity, str(failure), found.epoch if found else 0], sort_keys=True)
+    start = [np.frombuffer(text.encode(), np.uint8)]
+    if found is not None:
+        start += [found.weights[key] for key in sorted(found.weights)]
+    differing = replicas.differing(lambda _: start)
+    if failure is not None:
+        raise failure
+    if differing:
+        raise TrainingError(
+            f"{source}: workers {differing} start from another model, data, options or checkpoint than the first;"
+            " give all of them the same command, and a checkpoint that all can read"
+        )
+    return found
+
+
 def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Checkpoint:
     """Trains the epochs that are left."""
     options, start = trainer.options, state.history[0]
@@ -543,6 +673,7 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         trainer.call("on_epoch_begin", number - 1)
         began = time.perf_counter()
         loss = trainer.epoch(number, label, path)
+        trainer.require_same_weights(number)
         validation_loss, agreement = trainer.validate()
         trainer.require_converging(validation_loss, start["validation_loss"], number, path)
         entry = {
@@ -565,7 +696,7 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         state = Checkpoint(
             state.identity, number, weights, best, trainer.optimizer_state(), [*state.history, entry], best_epoch
         )
-        if path is not None:
+        if path is not None and trainer.replicas.chief:
             state.write(path)
         if proxy.stop_training:
             break
@@ -592,7 +723,6 @@ def _teacher(model: Model, teacher: Model | str) -> Model | None:
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:
     """An optimizer's configuration, or a callback's figures, as JSON gives them back."""
-    import json
 
     def plain(value: Any) -> Any:
         return value.item() if isinstance(value, np.generic) else str(value)

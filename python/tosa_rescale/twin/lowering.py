@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -185,20 +185,61 @@ class Layer:
         held = [up <= partial, -down <= partial, up + bias <= most, down + bias >= least]
         return tf.reduce_all([tf.reduce_all(each) for each in held])
 
-    def project(self) -> None:
-        """Brings weights that left the grid back to its border; part of a training step."""
+    def project(self, update: Callable[[Any, Callable[[Any], Any]], None]) -> None:
+        """Brings weights that left the grid back to its border; part of a training step.
+
+        Args:
+            update: applies a function to every copy of a variable.
+        """
         for variable, (low, high) in ((self.kernel_variable, self.kernel_limits), (self.bias_variable, self.bias_limits)):
-            limits = (tf.constant(limit, variable.dtype) for limit in (low, high))
-            variable.assign(tf.clip_by_value(variable, *limits))
+            limits = [tf.constant(limit, variable.dtype) for limit in (low, high)]
+            update(variable, lambda copy, limits=limits: tf.clip_by_value(copy, *limits))
+
+    def gain_gradient(self, kernel: Any, bias: Any) -> Any:
+        """The gradient by ln(gain) of each output channel, where the gain scales its weights and its bias.
+
+        Args:
+            kernel, bias: the gradients by weights and bias.
+
+        Returns:
+            float64, of the kernel's rank, 1 in all dimensions but those of the output channels.
+        """
+        weights = tf.cast(self.kernel_variable, tf.float64) - float(self._zero_point)
+        by_weights = tf.reduce_sum(tf.cast(kernel, tf.float64) * weights, self._axes, keepdims=True)
+        by_bias = bias * tf.convert_to_tensor(self.bias_variable)
+        if bias.shape[0] == 1:
+            return by_weights + by_bias
+        return by_weights + tf.reshape(by_bias, by_weights.shape)
+
+    def spread_gain(self, gain: Any) -> tuple[Any, Any]:
+        """What small changes of ln(gain), shaped as by `gain_gradient`, do to weights and bias."""
+        weights = tf.convert_to_tensor(self.kernel_variable) - float(self._zero_point)
+        bias = tf.convert_to_tensor(self.bias_variable)
+        by_bias = tf.reduce_mean(gain) if bias.shape[0] == 1 else tf.reshape(gain, [-1])
+        return tf.cast(gain, tf.float32) * weights, by_bias * bias
+
+    def dither(self, rng: np.random.Generator, size: float) -> None:
+        """Moves each weight within its rounding interval, which changes no integer.
+
+        Args:
+            rng: draws the moves, uniform.
+            size: the largest move, below 0.5.
+        """
+        moves = rng.uniform(-size, size, tuple(self.kernel_variable.shape)).astype(np.float32)
+        self.kernel_variable.assign(tf.convert_to_tensor(self.kernel_variable) + moves)
 
     def mean_move(self) -> float:
         """Mean distance of the weights from where they started, in steps."""
         return float(np.abs(self.kernel_variable.numpy() - self._start).mean())
 
-    def integers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Quantized weights (with their zero point, as in the graph) and bias, int64."""
-        kernel = np.clip(np.rint(self.kernel_variable.numpy()), *self.kernel_limits)
-        bias = np.clip(np.rint(self.bias_variable.numpy()), *self.bias_limits)
+    def integers(self, copy: Callable[[Any], Any] = lambda variable: variable) -> tuple[np.ndarray, np.ndarray]:
+        """Quantized weights (with their zero point, as in the graph) and bias, int64.
+
+        Args:
+            copy: which copy of a variable to read, where replicas have their own.
+        """
+        kernel = np.clip(np.rint(copy(self.kernel_variable).numpy()), *self.kernel_limits)
+        bias = np.clip(np.rint(copy(self.bias_variable).numpy()), *self.bias_limits)
         return kernel.astype(np.int64), bias.astype(np.int64)
 
     def renew(self, slack: float) -> None:

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Sweeps and evaluations on a Ray cluster of two worker processes: the figures of a local run, also when a worker is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tosa_rescale as tr
+from conftest import Cli
+from PIL import Image
+from tosa_rescale import distributed
+from tosa_rescale.distributed import connect
+from tosa_rescale.errors import ClusterError, DataError, MissingToolError, OptionError
+from tosa_rescale.sweeping import SweepResult
+
+# Ray sets accelerator variables for its workers and says that it will change this.
+pytestmark = pytest.mark.filterwarnings("ignore:Tip.*accelerator:FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A local cluster of two worker processes, which "local" then means."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tosa-rescale[distributed]'")
+    with connect("local", workers=2):
+        yield "local"
+
+
+def figures(result: SweepResult) -> list[dict[str, Any]]:
+    """Everything but times."""
+    return [{key: value for key, value in point.as_dict().items() if "seconds" not in key} for point in result.points]
+
+
+def without_seconds(found: tr.Evaluation) -> dict[str, Any]:
+    return {key: value for key, value in found.as_dict().items() if key != "seconds"}
+
+
+def test_a_sweep_gives_the_local_figures(cluster: str, demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    asked: dict[str, Any] = {"bits": (32, 3, 1), "methods": ("narrow", "compensate", "align")}
+    data = digits.take(150)
+    here = tr.sweep(demo, data, tmp_path / "here", **asked)
+    there = tr.sweep(demo, data, tmp_path / "there", cluster=cluster, **asked)
+    assert figures(there) == figures(here)
+    assert len({str(each["histogram"]) for each in figures(here)}) == 7  # or equality would say little
+
+
+class Tasks:
+    """A progress that does something after the first shard."""
+
+    def __init__(self, action: Any) -> None:
+        self._action = action
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: int) -> Iterator[Any]:
+        del label, total
+        calls = iter([self._action])
+        yield lambda _count: next(calls, lambda: None)()
+
+
+def process_tree() -> dict[int, tuple[int, str]]:
+    """Every process: its parent, and its title."""
+    found = {}
+    for folder in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            found[int(folder.name)] = (parent, (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def kill_a_busy_worker(killed: list[int]) -> None:
+    """Kills a worker of our cluster in the middle of a task."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        processes = process_tree()
+        for identity, (parent, title) in processes.items():
+            ours = processes.get(parent, (0, ""))[0] == os.getpid()  # raylet between us and its workers
+            if not (ours and title.startswith("ray::_score_shard")):
+                continue
+            os.kill(identity, signal.SIGSTOP)
+            if process_tree().get(identity, (0, ""))[1].startswith("ray::_score_shard"):  # now it cannot end any more
+                os.kill(identity, signal.SIGKILL)
+                killed.append(identity)
+                return
+            os.kill(identity, signal.SIGCONT)
+    pytest.fail("no worker was seen at work")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds workers in /proc")
+def test_a_killed_workers_tasks_run_again(cluster: str, demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    asked: dict[str, Any] = {"bits": (8, 4, 2, 1)}
+    here = tr.sweep(demo, digits, tmp_path / "here", **asked)
+    killed: list[int] = []
+    progress = Tasks(lambda: kill_a_busy_worker(killed))
+    there = tr.sweep(demo, digits, tmp_path / "there", cluster=cluster, progress=progress, **asked)
+    assert len(killed) == 1 and killed[0] not in process_tree()
+    assert figures(there) == figures(here)
+
+
+def test_an_interrupted_sweep_goes_on(
+    cluster: str, demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = digits.take(60)
+    points = distributed.Cluster.points
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        yield next(found := points(*arguments, **options))
+        yield next(found)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distributed.Cluster, "points", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tr.sweep(demo, data, tmp_path / "a", bits=(4, 2, 1), cluster=cluster)
+    measured: list[Any] = []
+
+    def counted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for each in points(*arguments, **options):
+            measured.append(each.point)
+            yield each
+
+    monkeypatch.setattr(distributed.Cluster, "points", counted)
+    resumed = tr.sweep(demo, data, tmp_path / "a", bits=(4, 2, 1), cluster=cluster)
+    assert len(measured) == 3 and measured[0] == ("base", 32)  # the reference again, and the two that were left
+    # Where a sweep ran makes no difference to it.
+    assert figures(tr.sweep(demo, data, tmp_path / "a", bits=(4, 2, 1))) == figures(resumed)
+    assert figures(tr.sweep(demo, data, tmp_path / "b", bits=(4, 2, 1))) == figures(resumed)
+
+
+def test_images_are_evaluated_as_objects(cluster: str, demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    rng = np.random.default_rng(0)
+    for index in range(20):
+        pixels = rng.integers(0, 256, (11, 9, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{i}.png,{i % 10}\n" for i in range(20)))
+    data, narrowed = tr.load_data(tmp_path), demo.narrow(1)
+    here = narrowed.evaluate(data, reference=demo)
+    assert without_seconds(narrowed.evaluate(data, reference=demo, cluster=cluster)) == without_seconds(here)
+    litert = narrowed.evaluate(data, engine="litert", cluster=cluster)
+    assert without_seconds(litert) == without_seconds(narrowed.evaluate(data, engine="litert"))
+    detached = data.detached()
+    assert detached.fingerprint() == data.fingerprint()
+    expected = np.concatenate(list(data.quantized(demo.input_spec)))
+    for image in tmp_path.glob("*.png"):
+        image.unlink()
+    assert np.array_equal(np.concatenate(list(detached.quantized(demo.input_spec))), expected)
+
+
+def test_a_tasks_error_is_the_local_one(cluster: str, demo: tr.Model, demo_data: pathlib.Path) -> None:
+    data = tr.load_data(demo_data, tr.Preprocessing(label_offset=1)).take(50)
+    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*--label-offset"):
+        demo.evaluate(data, cluster=cluster)
+
+
+def test_workers_of_another_version_are_refused(
+    cluster: str, demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**distributed.environment(), "iree-base-runtime": "1.2.3"}
+    monkeypatch.setattr(distributed, "environment", lambda: other)
+    with pytest.raises(
+        ClusterError, match=r"worker on .*: has iree-base-runtime .* \(not 1\.2\.3\); install the same versions"
+    ):
+        demo.evaluate(digits.take(4), cluster=cluster)
+
+
+def test_addresses_that_lead_nowhere(demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tosa-rescale[distributed]'")
+    data = digits.take(4)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer there
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=rf"{address}: no cluster can be reached: Connection refused; .*--cluster local"):
+            demo.evaluate(data, cluster=address)
+        unused.listen()
+        monkeypatch.setattr(distributed, "ANSWER_SECONDS", 5.0)
+        with pytest.raises(ClusterError, match=rf"{address}: something answers, but no Ray cluster"):
+            demo.evaluate(data, cluster=address)
+    with pytest.raises(ClusterError, match="nowhere: is no address of a cluster; give HOST:PORT"):
+        demo.evaluate(data, cluster="nowhere")
+    with pytest.raises(OptionError, match="--workers is for --cluster local"):
+        demo.evaluate(data, cluster=address, workers=2)
+
+
+def test_without_ray_the_extra_is_named(demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingToolError, match=r"ray is not installed; pip install 'tosa-rescale\[distributed\]'"):
+        demo.evaluate(digits.take(4), cluster="local")
+
+
+@pytest.mark.slow
+def test_the_command_line_starts_a_cluster_of_its_own(
+    cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tosa-rescale[distributed]'")
+    asked = ("evaluate", demo_model, "--data", demo_data, "--take", 40, "--quiet", "--json")
+    done = cli(*asked, "there.json", "--cluster", "local", "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # nothing of Ray's
+    assert cli(*asked, "here.json").returncode == 0
+    here, there = (json.loads((tmp_path / name).read_text()) for name in ("here.json", "there.json"))
+    assert there.keys() == here.keys() and all(there[key] == here[key] for key in here if key != "seconds")
