@@ -62,8 +62,8 @@ def snippets(text: str) -> list[Snippet]:
             marker = MARKER.search(token.content)
         elif token.type in ("fence", "code_block"):
             language = token.info.strip() or "text"
-            first = token.content.split(maxsplit=1)[0] if token.content.split() else ""
-            if token.type == "code_block" and first in COMMANDS:
+            words = [each[0] for each in commands(token.content)] if token.type == "code_block" else []
+            if words and words[0] in (*COMMANDS, *ELSEWHERE):
                 language = "sh"
             if language in ("sh", "python") or marker:
                 kind, reason = (marker[1], marker[2]) if marker else ("", "")
@@ -75,9 +75,11 @@ def snippets(text: str) -> list[Snippet]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The command lines of a block, continued ones joined, comments left out."""
-    lines = text.replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+    """The command lines of a block, continued ones joined, comments left out; none where it is no shell."""
+    try:
+        return [words for line in text.replace("\\\n", " ").splitlines() if (words := shlex.split(line, comments=True))]
+    except ValueError:  # a quote that nothing closes
+        return []
 
 
 def identity(page: pathlib.Path) -> str:
