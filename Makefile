@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance docs format lint bench clean
+.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance hardware docs site format lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,11 +25,11 @@ $(STAMP): $(VENV)/bin/python $(SOURCES)
 	@touch $@
 
 $(TEST_STAMP): $(VENV)/bin/python $(SOURCES)
-	$(BIN)/pip install --quiet '.[report,train,test]'
+	$(BIN)/pip install --quiet '.[report,train,test,docs]'
 	@touch $(STAMP) $@
 
 $(DEV_STAMP): $(TEST_STAMP)
-	$(BIN)/pip install --quiet '.[report,train,test,dev]'
+	$(BIN)/pip install --quiet '.[report,train,test,docs,dev]'
 	@touch $@
 
 install: $(STAMP) ## install the package into .venv
@@ -81,6 +81,14 @@ conformance: $(TEST_STAMP) .venv-conformance/suite ## compare with the TOSA refe
 MODEL ?= $(DEMO_MODEL)
 bench: $(TEST_STAMP) ## speed, as ratios measured in one run; MODEL=path/to/model.tflite
 	for script in narrow sweep engines; do $(BIN)/python bench/$$script.py $(MODEL) || exit 1; done
+
+hardware: $(STAMP) ## synthesise the dot-product engine at every width and renew its table (minutes)
+	$(BIN)/pip install --quiet '.[hardware]'
+	$(BIN)/tosa-rescale hardware-cost --regenerate -o python/tosa_rescale/hardware/costs.json
+
+site: $(TEST_STAMP) ## build the documentation into build/site; a broken link is an error
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/site-trees docs build/site
+	@echo build/site/index.html
 
 docs: $(STAMP) ## renew docs/passes.md from passes/Passes.td
 	cp "$$($(BIN)/python -c 'import pathlib, tosa_rescale; print(pathlib.Path(tosa_rescale.__file__).parent)')/passes.md" docs/passes.md

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Training steps: the exact fast twin against the twin in float64 and against plain Keras float32 of the same architecture.
 
-    python bench/training.py MODEL.tflite [--bits K] [--batch N] [--repeats R] [--skip-float64]
+    python bench/training.py MODEL.tflite [--bits K] [--batch N] [--repeats R] [--skip-float64] [--skip-memory]
 
-Prints images/s of one step (forward, backward, SGD) and ratios, measured in turn in one run. The Keras model has the graph's
-convolutions, each with batch normalization, its ReLU6, additions and pooling, and no arithmetic of integers.
+Prints images/s of one step (forward, backward, SGD) and ratios, measured in turn in one run, in wall-clock and in processor
+time (which other work on the machine disturbs less); then the peak memory of each, in a process of its own. The Keras model
+has the graph's convolutions, each with batch normalization, its ReLU6, additions and pooling, and no arithmetic of integers.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import resource
+import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +104,36 @@ class _Mean(tf.keras.layers.Layer):
         return tf.reduce_mean(value, self._axis, keepdims=True)
 
 
+def build(name: str, path: Path, bits: int, batch: int) -> Callable[[], object]:
+    """The step of one contender, on random images."""
+    narrowed = run_passes(load(path), [f"tosa-rescale-narrow=bits={bits}"]).bytecode
+    graph = read_graph(Module.parse(narrowed))
+    spec = graph.signature.inputs[0]
+    limits = np.iinfo(spec.dtype)
+    shape = (batch, *(int(n or 1) for n in spec.shape[1:]))
+    x = np.random.default_rng(0).integers(limits.min, limits.max, shape, spec.dtype, endpoint=True)
+    return keras_step(graph, x) if name == KERAS else twin_step(graph, name == FLOAT64, x)
+
+
+def peak_memory(name: str, options: argparse.Namespace) -> float:
+    """MiB that a process needs which trains by one contender alone; what it needs before its first step is taken off."""
+    argv = [sys.executable, __file__, str(options.model), "--only", name, "--bits", str(options.bits)]
+    done = subprocess.run([*argv, "--batch", str(options.batch)], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def train_alone(name: str, options: argparse.Namespace) -> None:
+    """Prints by how much the peak memory of this process grows in three steps."""
+    step = build(name, options.model, options.bits, options.batch)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        step()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+FAST, KERAS, FLOAT64 = "exact fast twin", "plain Keras float32", "twin in float64"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -105,24 +141,33 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--skip-float64", action="store_true")
+    parser.add_argument("--skip-memory", action="store_true")
+    parser.add_argument("--only", choices=(FAST, KERAS, FLOAT64), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    narrowed = run_passes(load(options.model), [f"tosa-rescale-narrow=bits={options.bits}"]).bytecode
-    graph = read_graph(Module.parse(narrowed))
-    spec = graph.signature.inputs[0]
-    limits = np.iinfo(spec.dtype)
-    shape = (options.batch, *(int(n or 1) for n in spec.shape[1:]))
-    x = np.random.default_rng(0).integers(limits.min, limits.max, shape, spec.dtype, endpoint=True)
-    runs: dict[str, Callable[[], object]] = {
-        "exact fast twin": twin_step(graph, False, x),
-        "plain Keras float32": keras_step(graph, x),
-    }
-    if not options.skip_float64:
-        runs["twin in float64"] = twin_step(graph, True, x)
-    medians = interleaved(runs, options.repeats)
-    base = medians["exact fast twin"]
-    for name, seconds in medians.items():
-        print(f"{name:22s} {options.batch / seconds:7.2f} images/s   fast twin runs at {seconds / base:5.2f}x of it")
-    print(f"peak memory of the process, all models: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    if options.only:
+        train_alone(options.only, options)
+        return
+    names = [FAST, KERAS, *([] if options.skip_float64 else [FLOAT64])]
+    runs = {name: build(name, options.model, options.bits, options.batch) for name in names}
+    spent: dict[str, list[float]] = {name: [] for name in names}
+
+    def timed(name: str) -> None:
+        start = time.process_time()
+        runs[name]()
+        spent[name].append(time.process_time() - start)
+
+    wall = interleaved({name: functools.partial(timed, name) for name in names}, options.repeats)
+    processor = {name: statistics.median(spent[name][1:]) for name in names}
+    for name in names:
+        print(
+            f"{name:20s} {options.batch / wall[name]:7.2f} images/s   fast twin runs at {wall[name] / wall[FAST]:5.2f}x of it,"
+            f" {processor[name] / processor[FAST]:5.2f}x in processor time",
+            flush=True,
+        )
+    if not options.skip_memory:
+        needed = {name: peak_memory(name, options) for name in names}
+        for name in names:
+            print(f"{name:20s} {needed[name]:7.0f} MiB for three steps, {needed[name] / needed[KERAS]:5.2f}x of Keras")
 
 
 if __name__ == "__main__":

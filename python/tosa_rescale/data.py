@@ -125,7 +125,7 @@ class Dataset:
         return [str(pathlib.Path(str(each)).resolve()) for each in self.samples]
 
     def quantized(self, spec: InputSpec, chunk: int = 64) -> Iterator[np.ndarray]:
-        """The samples as the model's integers, in chunks of shape [<= chunk, *spec.shape], dtype spec.dtype.
+        """The samples as the model's integers, in chunks of shape `[<= chunk, *spec.shape]`, dtype spec.dtype.
 
         Raises:
             DataError: a sample cannot be read or does not fit the input.

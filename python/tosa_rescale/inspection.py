@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ class RescaleInfo:
         shift_min, shift_max: range of the shifts as they stand in the op; None if not constant.
         scale_factor: what alignment multiplied the scale of its result by; 1 where that is as it was.
         violations: rules of the TOSA specification that it breaks or cannot be proved to keep.
+        key: position among the rescales of the graph, such as `rescale12`.
+        multiplier_bits: significant bits of each multiplier; empty if not constant.
+        power_of_two: every multiplier is a power of two or 0: the rescale is a shift; None if not constant.
+        value_min, value_max: range of the input, zero point taken off, that is proved by weights, biases and input ranges;
+            None if unknown.
     """
 
     name: str
@@ -37,10 +43,21 @@ class RescaleInfo:
     shift_max: int | None
     violations: tuple[str, ...]
     scale_factor: float = 1.0
+    key: str = ""
+    multiplier_bits: tuple[int, ...] = ()
+    power_of_two: bool | None = None
+    value_min: int | None = None
+    value_max: int | None = None
+
+    def above(self, bits: int) -> int:
+        """How many multipliers have more significant bits than this; one at least where they are not constant."""
+        if self.bits is None:
+            return max(1, self.channels)
+        return sum(each > bits for each in self.multiplier_bits)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**dataclasses.asdict(self), "violations": list(self.violations)}
+        return {**dataclasses.asdict(self), "violations": list(self.violations), "multiplier_bits": list(self.multiplier_bits)}
 
 
 def significant_bits(multipliers: np.ndarray) -> np.ndarray:
@@ -55,6 +72,11 @@ def significant_bits(multipliers: np.ndarray) -> np.ndarray:
     return np.array([(m // (m & -m)).bit_length() if m else 0 for m in map(int, multipliers)], np.int64)
 
 
+def wider_than(rescales: Sequence[RescaleInfo], bits: int) -> list[RescaleInfo]:
+    """The rescales with a multiplier of more significant bits than this, or with one that is not constant."""
+    return [each for each in rescales if each.above(bits)]
+
+
 def describe_rescales(bytecode: bytes) -> list[RescaleInfo]:
     """Reads every rescale of a module that `tosa-rescale-annotate` has been over."""
     from tosa_rescale_runtime import Module
@@ -62,6 +84,7 @@ def describe_rescales(bytecode: bytes) -> list[RescaleInfo]:
     described = []
     for rescale in Module.parse(bytecode).rescales():
         multiplier, shift = rescale.multiplier, rescale.shift
+        widths = None if multiplier is None else significant_bits(multiplier)
         described.append(
             RescaleInfo(
                 name=rescale.name,
@@ -70,11 +93,16 @@ def describe_rescales(bytecode: bytes) -> list[RescaleInfo]:
                 channels=0 if multiplier is None else len(multiplier),
                 scale32=rescale.scale32,
                 rounding_mode=rescale.rounding_mode,
-                bits=None if multiplier is None else int(significant_bits(multiplier).max()),
+                bits=None if widths is None else int(widths.max()),
                 shift_min=None if shift is None else int(shift.min()),
                 shift_max=None if shift is None else int(shift.max()),
                 violations=tuple(rescale.info.get("violations", ())),
                 scale_factor=rescale.scale_factor,
+                key=rescale.key,
+                multiplier_bits=() if widths is None else tuple(widths.tolist()),
+                power_of_two=None if widths is None else bool((widths <= 1).all()),
+                value_min=rescale.info.get("value_min"),
+                value_max=rescale.info.get("value_max"),
             )
         )
     return described

@@ -251,7 +251,7 @@ class Model:
         return check(self, inputs, **options)
 
     def random_inputs(self, count: int, seed: int = 0) -> list[np.ndarray]:
-        """Uniform random integers over each input's full range: one array [count, *shape of the input] for each input."""
+        """Uniform random integers over each input's full range: one array `[count, *shape of the input]` for each input."""
         rng = np.random.default_rng(seed)
         arrays = []
         for spec in self.signature.inputs:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import pathlib
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tosa_rescale.data import Dataset
+from tosa_rescale.details import DetailStore, describe_point, measure_errors
 from tosa_rescale.errors import OptionError, OutputError
 from tosa_rescale.evaluation import Evaluation, OutputStore, evaluate
 from tosa_rescale.files import PathLike, write_text
@@ -29,6 +31,7 @@ BASE_BITS = 32  # the original model, as it came
 DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion
 
 STATE_FILE = "sweep.json"
+TRAINED = ("finetune",)  # methods whose models are not made twice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +77,16 @@ class SweepResult:
         model, data: what was swept, over what.
         options: those of the narrowing; its `bits` is the sweep's first.
         points: the original model first, then every method from wide to narrow.
+        provenance: hashes of model and data, calibration and seed, versions, command, date; empty where it is not known.
+        identity: of model, data and options; what the details of the points are kept under.
     """
 
     model: str
     data: str
     options: dict[str, Any]
     points: tuple[SweepPoint, ...]
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    identity: str = ""
 
     @property
     def base(self) -> SweepPoint:
@@ -112,7 +119,56 @@ class SweepResult:
             "versions": versions(),
             "degradation_points": {method: self.degradation_point(method) for method in self.methods},
             "points": [point.as_dict() for point in self.points],
+            "provenance": self.provenance,
+            "identity": self.identity,
         }
+
+
+def read_sweep(path: PathLike) -> SweepResult:
+    """Reads a stored sweep, finished or not.
+
+    Args:
+        path: a sweep's folder, or a `sweep.json` or `results.json` in it.
+
+    Raises:
+        OutputError: it is missing, not a sweep's, or has not even the original model's point yet.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        known = [path / name for name in (STATE_FILE, "results.json") if (path / name).is_file()]
+        if not known:
+            raise OutputError(f"{path}: holds no {STATE_FILE}; name the folder that `tosa-rescale sweep -o` wrote")
+        # Before a sweep's state named model and data, only the results did.
+        path = next((each for each in known if "model" in _read_state(each)), known[0])
+    values = _read_state(path)
+    try:
+        points = [SweepPoint.from_dict(each) for each in values["points"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote") from error
+    points.sort(key=lambda point: point.method != "base")
+    if not points or points[0].method != "base":
+        raise OutputError(f"{path}: the original model is not measured yet; run `tosa-rescale sweep` once more")
+    provenance = values.get("provenance") or {"versions": values.get("versions", {})}
+    return SweepResult(
+        values.get("model", "model"),
+        values.get("data", "data"),
+        values.get("options", {}),
+        tuple(points),
+        provenance,
+        values.get("identity", ""),
+    )
+
+
+def _read_state(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote")
+    return values
 
 
 def sweep(
@@ -129,6 +185,8 @@ def sweep(
     workers: int | None = None,
     cluster: str | None = None,
     progress: Progress | None = None,
+    errors: int = 0,
+    command: str = "",
 ) -> SweepResult:
     """Evaluates every method at every width. An interrupted sweep goes on where it stopped.
 
@@ -148,6 +206,8 @@ def sweep(
         cluster: "local", or the address of a Ray cluster; see tosa_rescale.distributed. None: this process and its workers.
             The figures are the same; seconds are then the sum over all workers.
         progress: shows rate and remaining time.
+        errors: samples on which the error of every rescale is measured as well; 0: it is not.
+        command: the command line that asked for it, for the report.
 
     Raises:
         ClusterError: the cluster cannot be used.
@@ -168,29 +228,55 @@ def sweep(
     if cluster is not None and "finetune" in methods:
         raise OptionError("methods: finetune does not run on --cluster; give `finetune` a tf.distribute strategy instead")
     context = MethodContext(model, calibration, progress, training=training)
-    journal = _Journal(pathlib.Path(folder), _identity(model, data, options, calibration, training), force)
+    identity = _identity(model, data, options, calibration, training)
+    about = {
+        "model": model.source,
+        "data": data.source,
+        "options": options.as_dict(),
+        "provenance": _provenance(model, data, calibration, command),
+    }
+    journal = _Journal(pathlib.Path(folder), identity, about, force)
+    details = DetailStore(journal.folder, identity)
 
-    todo = [(method, k) for method in methods for k in widths if (method, k) not in journal.done]
-    if todo or ("base", BASE_BITS) not in journal.done:
+    def keep_details(method: str, k: int, made: Model | None) -> None:
+        if made is None:
+            made = model if method == "base" else METHODS[method](context, options.with_bits(k))
+        found = describe_point(made, model)
+        if errors and method != "base":
+            found |= {"errors": measure_errors(made, model, data.take(errors), progress), "errors_samples": errors}
+        details.write(method, k, found)
+
+    wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
+    todo = [point for point in wanted[1:] if point not in journal.done]
+    if todo or wanted[0] not in journal.done:
         # The original's outputs are what all others are compared with; a resumed sweep makes them again.
         where = _measure_here(context, data, journal.folder / ".original", workers)
         if cluster is not None:
             where = _measure_on(cluster, context, data, workers)
-        for point in where([("base", BASE_BITS), *todo], options):
+        for point, made in where([wanted[0], *todo], options):
+            if made is not None:
+                keep_details(point.method, point.bits, made)  # first: a point in the journal is complete
             journal.add(point)
+    for method, k in wanted:
+        # What an older version, a run without errors or a cluster did not keep; but nothing is trained for it.
+        known = details.read(method, k)
+        lacks = not known or (method != "base" and known.get("errors_samples", 0) < errors)
+        if lacks and method not in TRAINED:
+            keep_details(method, k, None)
     for name in (".original", ".training"):
         shutil.rmtree(journal.folder / name, ignore_errors=True)
-    wanted = [("base", BASE_BITS), *((method, k) for method in methods for k in widths)]
-    return SweepResult(model.source, data.source, options.as_dict(), tuple(journal.done[key] for key in wanted))
+    points = tuple(journal.done[key] for key in wanted)
+    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity)
 
 
-_Measure = Callable[[list[tuple[str, int]], NarrowOptions], Iterator[SweepPoint]]
+# Points, each with its model where it was made in this process.
+_Measure = Callable[[list[tuple[str, int]], NarrowOptions], Iterator[tuple[SweepPoint, "Model | None"]]]
 
 
 def _measure_here(context: MethodContext, data: Dataset, folder: pathlib.Path, workers: int | None) -> _Measure:
     """Measures points one after the other; the first is the original, whose outputs are kept for the others in `folder`."""
 
-    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[SweepPoint]:
+    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[tuple[SweepPoint, Model | None]]:
         outputs = OutputStore(folder, len(data))
         for method, k in points:
             began = time.perf_counter()
@@ -202,7 +288,7 @@ def _measure_here(context: MethodContext, data: Dataset, folder: pathlib.Path, w
                 model, data, reference=reference, keep=keep, workers=workers, progress=context.progress, label=label
             )
             found = _with_itself(found) if base else found
-            yield SweepPoint(method, k, found, time.perf_counter() - began, training_of(model))
+            yield SweepPoint(method, k, found, time.perf_counter() - began, training_of(model)), model
 
     return measure
 
@@ -210,13 +296,13 @@ def _measure_here(context: MethodContext, data: Dataset, folder: pathlib.Path, w
 def _measure_on(cluster: str, context: MethodContext, data: Dataset, workers: int | None) -> _Measure:
     """Measures points on a cluster, each when its last task ends."""
 
-    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[SweepPoint]:
+    def measure(points: list[tuple[str, int]], options: NarrowOptions) -> Iterator[tuple[SweepPoint, Model | None]]:
         from tosa_rescale.distributed import BASE, connect
 
         with connect(cluster, workers) as joined:
             for each in joined.points(context, data, points, options, progress=context.progress):
                 found = _with_itself(each.evaluation) if each.point == BASE else each.evaluation
-                yield SweepPoint(*each.point, found, each.seconds)
+                yield SweepPoint(*each.point, found, each.seconds), None
 
     return measure
 
@@ -229,8 +315,8 @@ def _with_itself(base: Evaluation) -> Evaluation:
 class _Journal:
     """The finished points of a sweep, on disk after each one."""
 
-    def __init__(self, folder: pathlib.Path, identity: str, force: bool) -> None:
-        self.folder, self._identity = folder, identity
+    def __init__(self, folder: pathlib.Path, identity: str, about: dict[str, Any], force: bool) -> None:
+        self.folder, self._identity, self._about = folder, identity, about
         self.done: dict[tuple[str, int], SweepPoint] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -248,15 +334,21 @@ class _Journal:
             raise OutputError(f"{path}: is not a sweep's state; pass --force to start anew") from error
         if state.get("identity") == identity:
             self.done = {(point.method, point.bits): point for point in points}
+            self._about = {**about, "provenance": state.get("provenance", about["provenance"])}
         elif not force:
             raise OutputError(
                 f"{folder}: holds a sweep of another model, data or options;"
                 " choose another folder or pass --force to start anew"
             )
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Of the run that measured the points, not of one that only found them."""
+        return self._about["provenance"]
+
     def add(self, point: SweepPoint) -> None:
         self.done[point.method, point.bits] = point
-        state = {"identity": self._identity, "points": [each.as_dict() for each in self.done.values()]}
+        state = {"identity": self._identity, **self._about, "points": [each.as_dict() for each in self.done.values()]}
         write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
 
 
@@ -268,3 +360,19 @@ def _identity(model: Model, data: Dataset, options: NarrowOptions, plan: Calibra
     return hashlib.sha256(
         json.dumps([model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]).encode()
     ).hexdigest()
+
+
+def _provenance(model: Model, data: Dataset, plan: CalibrationPlan, command: str) -> dict[str, Any]:
+    """Where the figures come from, for whoever reads them later."""
+    file = None if model.flatbuffer is None else hashlib.sha256(model.flatbuffer).hexdigest()
+    calibrated = plan.source if isinstance(plan.source, str) else pathlib.Path(plan.source.source).name
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "versions": versions(),
+        "model_file_sha256": file,
+        "module_sha256": model.fingerprint,
+        "data_sha256": data.fingerprint(),
+        "calibration": {"source": calibrated, "samples": plan.samples, "seed": plan.seed},
+        "preprocessing": dataclasses.asdict(data.preprocessing),
+    }

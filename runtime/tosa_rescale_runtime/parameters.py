@@ -149,7 +149,8 @@ def _tap_values(module: Module, ops: list[Op], taps: list[Tap]) -> list[tuple[Ta
         else:
             raise ModuleError(f"{module.source}: `{tap.op}` has no operand {tap.operand}")
         element = ir.RankedTensorType(value.type).element_type
-        if isinstance(element, ir.IntegerType) and element.width not in (1, 8, 16, 32, 64):
+        odd = isinstance(element, ir.IntegerType) and element.width not in (1, 8, 16, 32, 64)
+        if odd and (tap.channel_sum or element.width < 32):  # wider ones go out as i64
             raise ModuleError(f"{module.source}: a tap of `{tap.op}` would return `{element}`, which IREE cannot")
         found.append((tap, value))
     return found
@@ -207,7 +208,10 @@ class _Builder:
         if not taps:
             return
         terminator = self.module.block.operations[len(self.module.block.operations) - 1].operation
-        values = [_channel_sum(value, unsigned, terminator) if tap.channel_sum else value for tap, value, unsigned in taps]
+        values = [
+            _channel_sum(value, unsigned, terminator) if tap.channel_sum else _returnable(value, terminator)
+            for tap, value, unsigned in taps
+        ]
         returned = [*terminator.operands, *values]
         with self.location:
             ir.Operation.create("func.return", operands=returned, ip=ir.InsertionPoint(terminator))
@@ -501,6 +505,14 @@ def _reinterpret(value: Value, element: Type, before: Operation) -> Value:
         return ir.Operation.create(
             "builtin.unrealized_conversion_cast", results=[tensor], operands=[value], ip=ir.InsertionPoint(before)
         ).result
+
+
+def _returnable(value: Value, before: Operation) -> Value:
+    """The value as IREE can return it: i48 in 64 bits."""
+    element = ir.RankedTensorType(value.type).element_type
+    if not isinstance(element, ir.IntegerType) or element.width in (1, 8, 16, 32, 64):
+        return value
+    return _reinterpret(value, ir.IntegerType.get_signless(64, before.context), before)
 
 
 def _channel_sum(value: Value, unsigned: bool, before: Operation) -> Value:

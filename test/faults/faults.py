@@ -151,8 +151,12 @@ def kill_at_random(name: str, tries: int, seed: int) -> Counter[str]:
             if job.replaces:
                 target.write_bytes(OLD)
             process = start(job, work, cache)
+            moment = rng.uniform(0, duration * 1.1)
+            if job.checkpoint and attempt % 2:  # most of its time passes before the first one
+                _wait_for(work / job.checkpoint, process)
+                moment *= 0.1
             try:
-                process.wait(rng.uniform(0, duration * 1.1))
+                process.wait(moment)
                 counts["finished before the kill"] += 1
             except subprocess.TimeoutExpired:
                 counts["killed"] += 1
@@ -261,8 +265,7 @@ def _fill_after_checkpoint(job: Job, disk: pathlib.Path, cache: pathlib.Path, ex
     (disk / "filler").unlink()
     state = disk / job.checkpoint
     process = start(job, disk, cache)
-    while not state.exists() and process.poll() is None:
-        time.sleep(0.01)
+    _wait_for(state, process)
     process.kill()
     process.communicate()
     kept = state.read_bytes()
@@ -274,6 +277,11 @@ def _fill_after_checkpoint(job: Job, disk: pathlib.Path, cache: pathlib.Path, ex
     status, said = finish(job, disk, cache)
     expect(status == 0 and content(disk / job.output) == expected, f"after making room: {status} {said}")
     _fill(disk)
+
+
+def _wait_for(path: pathlib.Path, process: subprocess.Popen[str]) -> None:
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
 
 
 def _fill(disk: pathlib.Path) -> None:

@@ -23,9 +23,31 @@ def test_narrow_writes_a_model_that_info_reads(cli: Cli, demo_model: pathlib.Pat
     rows = json.loads((tmp_path / "info.json").read_text())
     assert set(rows[0]) == {
         "name", "op", "scope", "channels", "scale32", "rounding_mode", "bits", "shift_min", "shift_max", "violations",
-        "scale_factor",
+        "scale_factor", "key", "multiplier_bits", "power_of_two", "value_min", "value_max",
     }  # fmt: skip
     assert max(row["bits"] for row in rows if row["scope"] == "accumulator") == 4
+    assert all(row["bits"] == max(row["multiplier_bits"]) and row["channels"] == len(row["multiplier_bits"]) for row in rows)
+    assert all(row["power_of_two"] == (row["bits"] <= 1) for row in rows) and any(row["power_of_two"] for row in rows)
+    assert all(row["value_min"] < row["value_max"] for row in rows)
+
+
+@pytest.mark.parametrize("kind", ["mlirbc", "mlir"])
+def test_info_fails_above_a_width_and_names_what_is_wider(cli: Cli, demo_model: pathlib.Path, kind: str) -> None:
+    assert cli("narrow", demo_model, "-o", f"x.{kind}", "--bits", 4, "--scope", "all", "--elementwise-bits", 7).returncode == 0
+    assert cli("info", f"x.{kind}", "--fail-above", 7).returncode == 0
+    assert cli("info", f"x.{kind}", "--fail-above", 4, "--scope", "accumulator").returncode == 0
+    done = cli("info", f"x.{kind}", "--fail-above", 4)
+    assert done.returncode == 1 and "wider than 4 bits" in done.stdout
+    # The first add of the demo is rescale4 to rescale7; the first MAC layer's rescale is not among what is named.
+    assert done.stderr.startswith(f"x.{kind}: ") and done.stderr.count("\n") == 1
+    named = done.stderr.partition("4 bits: ")[2].split(", ")
+    assert "rescale5" in named and "rescale0" not in named
+
+
+def test_info_judges_a_litert_file(cli: Cli, demo_model: pathlib.Path) -> None:
+    done = cli("info", demo_model, "--fail-above", 30)
+    assert done.returncode == 1 and "rescale0" in done.stderr
+    assert cli("info", demo_model, "--fail-above", 31).returncode == 0
 
 
 def test_evaluate_prints_and_writes_figures(
@@ -57,7 +79,14 @@ def test_sweep_prints_a_table_and_writes_a_folder(
 ) -> None:
     done = cli("sweep", demo_model, "--data", demo_data, "--take", 40, "--bits", "32,4,1", "-o", "out", "--json", "s.json")
     assert done.returncode == 0, done.stderr
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"results.csv", "results.json", "accuracy.png", "sweep.json"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "results.csv",
+        "results.json",
+        "accuracy.png",
+        "sweep.json",
+        "report.html",
+        "points",
+    }
     rows = json.loads((tmp_path / "s.json").read_text())
     assert [(row["method"], row["bits"]) for row in rows] == [("base", 32), ("narrow", 4), ("narrow", 1)]
     assert {"top1", "top5", "agreement", "seconds"} <= rows[0].keys()
@@ -67,7 +96,7 @@ def test_demo_tells_the_whole_story(cli: Cli, tmp_path: pathlib.Path) -> None:
     done = cli("demo", "-o", "report")
     assert done.returncode == 0, done.stderr
     assert "bit-exact" in done.stdout
-    assert {"results.csv", "results.json", "accuracy.png"} <= {p.name for p in (tmp_path / "report").iterdir()}
+    assert {"results.csv", "results.json", "accuracy.png", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
 
 
 def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -98,6 +127,13 @@ def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--bits", "8,seven"], "bits: 'seven' is not a whole number"),
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--methods", "magic"], "methods: 'magic' is not one of"),
         (["check", "{model}", "--engines", "iree"], "give at least two"),
+        (["info", "{model}", "--fail-above", "0"], "fail-above: 0 is out of range; give a whole number from 1 to 31"),
+        (["export", "{model}", "-o", "out", "--format", "json,vhdl"], "format: 'vhdl' is not one of json, c, hex, rtl"),
+        (["export", "{model}", "-o", "out", "--format", ","], "format: names none; give at least one of json, c, hex, rtl"),
+        (["export", "{model}", "-o", "no/such"], "folder no does not exist"),
+        (["export", "{model}", "-o", "{data}"], "is a file; name a folder"),
+        (["export", "{model}", "-o", "out", "--goldens", "nowhere"], "nowhere: does not exist"),
+        (["hardware-cost", "-o", "x.json"], "output: has no effect without --regenerate"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -255,6 +257,66 @@ def test_a_checkpoint_of_another_run_is_refused(original: tr.Model, training: Da
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match="is not a readable checkpoint"):
         short(original.narrow(2), data, checkpoint=path, resume=True, teacher=original)
+
+
+FULL_DISK = """
+import pathlib, resource, sys
+import numpy as np
+import tosa_rescale as tr
+from tosa_rescale.data import Dataset, Preprocessing
+from tosa_rescale.twin.finetune import FinetuneOptions, finetune
+
+model, samples, checkpoint = sys.argv[1:]
+original = tr.load(model)
+narrowed = original.narrow(2)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+data = Dataset("digits", np.load(samples), None, Preprocessing())
+options = FinetuneOptions(epochs=2)
+try:
+    finetune(narrowed, data, teacher=original, options=options, checkpoint=checkpoint, resume=True)
+except tr.TosaRescaleError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(
+    original: tr.Model, demo_model: pathlib.Path, training: Dataset, tmp_path: pathlib.Path
+) -> None:
+    data, path = dataset(training.take(32).samples), tmp_path / "state.npz"
+    short(original.narrow(2), data, checkpoint=path, teacher=original)
+    old = path.read_bytes()
+    assert len(old) > 20000
+    np.save(tmp_path / "samples.npy", data.samples)
+    # A limit on the size of files is as good as a full disk, and needs no disk.
+    argv = [sys.executable, "-c", FULL_DISK, str(demo_model), str(tmp_path / "samples.npy"), str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.startswith(f"OutputError {path}: cannot be written: File too large; the old file")
+    assert path.read_bytes() == old
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["samples.npy", "state.npz"]
+    # And it is good to go on from.
+    found = short(original.narrow(2), data, epochs=2, checkpoint=path, resume=True, teacher=original)
+    assert [entry["epoch"] for entry in found.history] == [0, 1, 2]
+
+
+def test_samples_that_are_no_numbers_are_refused(original: tr.Model, digits: dict[str, np.ndarray]) -> None:
+    x = digits["train_x"][:20].astype(np.float32)
+    x[7, 0, 0] = np.nan
+    with pytest.raises(DataError, match="`x` has values that are not finite"):
+        short(original.narrow(2), dataset(x), teacher=original)
+
+
+def test_a_callback_adds_to_the_history(original: tr.Model, training: Dataset, tmp_path: pathlib.Path) -> None:
+    class Rate(tf.keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["learning_rate"] = np.float32(0.5)
+            logs["loss"] = "not this"
+
+    path = tmp_path / "state.npz"
+    found = short(original.narrow(2), training.take(32), callbacks=[Rate()], checkpoint=path, teacher=original)
+    assert found.history[1]["learning_rate"] == 0.5
+    assert isinstance(found.history[1]["loss"], float)
+    with np.load(path) as file:
+        assert json.loads(str(file["state"]))["history"] == list(found.history)
 
 
 # -- command line ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("tensorflow", "iree", "keras", "matplotlib", "ai_edge_litert", "tosa_converter_for_tflite", "PIL")
+HEAVY = ("tensorflow", "ray", "iree", "keras", "matplotlib", "ai_edge_litert", "tosa_converter_for_tflite", "PIL")
 
 
 def loaded_by(statement: str) -> list[str]:

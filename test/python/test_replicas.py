@@ -35,7 +35,7 @@ def run(folder: pathlib.Path, *how: str, ranks: int = 1) -> list[dict[str, Any]]
     processes = [start(folder, rank, *how) for rank in range(ranks)]
     try:
         for process in processes:
-            said, _ = process.communicate(timeout=500)
+            said, _ = process.communicate(timeout=900)
             assert process.returncode == 0, said
     finally:
         for process in processes:

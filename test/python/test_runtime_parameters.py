@@ -111,9 +111,15 @@ def test_48_bit_accumulator(cache):
     body += rescale("y", "a", out, case)
     text = function([("x", tensor(image, "i16"))], body, [("y", tensor(out, "i16"))])
     x = rng.integers(-32768, 32768, image, dtype=np.int16)
-    expected = apply_rescale(np.einsum("nhwc,oc->nhwo", x.astype(np.int64), weight[:, 0, 0].astype(np.int64)) + bias, case)
+    accumulator = np.einsum("nhwc,oc->nhwo", x.astype(np.int64), weight[:, 0, 0].astype(np.int64)) + bias
+    expected = apply_rescale(accumulator, case)
     # Not compared with the module with constants: IREE 3.13 takes negative i48 constants for positive ones.
     np.testing.assert_array_equal(Executable.build(text, flags=FAST, cache=cache).run(x)[0], expected)
+    tapped = Executable.build(text, taps=[Tap("rescale0", 0)], flags=FAST, cache=cache).run(x)
+    np.testing.assert_array_equal(tapped[0], expected)
+    np.testing.assert_array_equal(tapped[1], accumulator)
+    with pytest.raises(ModuleError, match="would return `i48`"):
+        externalize(text, [Tap("rescale0", 0, channel_sum=True)])
     assert externalize(text).parameters["conv2d0.bias"].dtype == np.int64
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("tensorflow")
 import tosa_rescale as tr
 from tosa_rescale.data import load_data
 from tosa_rescale.engines import exact_engines, make_engine
+from tosa_rescale.tosa_tools import reference_model_available
 from tosa_rescale.twin import Twin, emit
 from tosa_rescale.twin.scaling import Scale
 
@@ -29,7 +30,8 @@ WIDTHS = (31, 8, 4, 3, 1)
 
 def variants(model: tr.Model, widths: tuple[int, ...]) -> list[tr.Model]:
     narrowed = [model.narrow(k, scope=scope) for k in widths if k < 31 for scope in ("accumulator", "all")]
-    return [model, *narrowed, *(model.compensate(k, calibration="none", scope="all") for k in widths if k < 31)]
+    compensated = [model.compensate(k, calibration="none", scope=s) for k in widths if k < 31 for s in ("accumulator", "all")]
+    return [model, *narrowed, *compensated]
 
 
 def test_the_demo_is_bit_exact_at_every_width_and_rescale(demo_model: pathlib.Path, demo_data: pathlib.Path) -> None:
@@ -50,11 +52,17 @@ def test_random_inputs_are_bit_exact_at_a_few_widths(shared_models: pathlib.Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["demo", *MODELS])
-def test_every_model_width_and_method_is_bit_exact(shared_models: pathlib.Path, demo_model: pathlib.Path, name: str) -> None:
+def test_every_model_width_and_method_is_bit_exact(
+    shared_models: pathlib.Path, demo_model: pathlib.Path, demo_data: pathlib.Path, name: str
+) -> None:
     model = tr.load(demo_model if name == "demo" else shared_models / f"{name}.tflite")
+    real = demo_data if name == "demo" else shared_models.parent / "images" / "imagenet500"
+    samples = [2, load_data(real).take(2)] if real.exists() else [2]
+    engines = ["iree", "tf", "tf64", *(["reference"] if reference_model_available() else [])]
     for variant in variants(model, WIDTHS):
-        found = variant.check(4, engines=["iree", "tf", "tf64"], layers=True)
-        assert found.bit_exact, (variant.recipe, found.first_difference)
+        for inputs in samples:
+            found = variant.check(inputs, engines=engines, layers=True)
+            assert found.bit_exact, (variant.recipe, found.first_difference, found.as_dict()["pairs"])
 
 
 def test_a_wrong_weight_is_found_at_the_first_rescale_behind_it(

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 import warnings
 
 import click
 
-from tosa_rescale.cli import errors as _errors  # noqa: F401  registers itself
+from tosa_rescale.cli import errors as errors
+from tosa_rescale.cli import export as export
+from tosa_rescale.cli import hardware as hardware
+from tosa_rescale.cli import report as report
 from tosa_rescale.cli.commands import group
 
 DEBUG_VARIABLE = "TOSA_RESCALE_DEBUG"
@@ -30,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images; what cannot be read is named as an error
     try:
-        result = group.main(args=arguments, prog_name="tosa-rescale", standalone_mode=False)
+        typed = shlex.join(["tosa-rescale", *(sys.argv[1:] if arguments is None else arguments)])
+        result = group.main(args=arguments, prog_name="tosa-rescale", standalone_mode=False, obj=typed)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code

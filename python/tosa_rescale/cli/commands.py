@@ -165,17 +165,28 @@ def demo(output: str, quiet: bool) -> int:
 
 @group.command()
 @_model
+@click.option(
+    "--scope", type=_choice(Scope), default="all", show_default=True, help="All rescales, or those of MAC layers only."
+)
+@click.option("--fail-above", metavar="K", help="Exit with 1 if any multiplier has more than K significant bits.")
 @_json
-def info(model: str, json_file: str | None) -> int:
-    """Show every rescale of MODEL: op, channels, significant bits, shift range, violations of the specification."""
-    from tosa_rescale.cli.tables import print_info
+def info(model: str, scope: str, fail_above: str | None, json_file: str | None) -> int:
+    """Show every rescale of MODEL: op, channels, significant bits, shift and value range, violations of the specification."""
+    from tosa_rescale.cli.tables import print_info, print_too_wide
+    from tosa_rescale.inspection import wider_than
 
+    limit = None if fail_above is None else parse_bits(fail_above, "fail-above")
     loaded = _load(model)
     loaded.require_rescales()
-    rescales = loaded.info()
+    rescales = [each for each in loaded.info() if scope == Scope.ALL or each.scope == scope]
     print_info(rescales, _console())
     _write_json(json_file, [each.as_dict() for each in rescales])
-    return 0
+    if limit is None or not (found := wider_than(rescales, limit)):
+        return 0
+    print_too_wide(found, limit, _console())
+    names = ", ".join(each.key for each in found)
+    click.echo(f"{model}: {len(found)} of {len(rescales)} rescales have multipliers wider than {limit} bits: {names}", err=True)
+    return 1
 
 
 @group.command()
@@ -448,6 +459,9 @@ def evaluate(
 @click.option("--learning-rate", type=float, help="finetune: share of the loss that a batch is to take away.")
 @click.option("--teacher", type=click.Choice(["original", "labels"]), default="original", show_default=True, help="finetune.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
+@click.option(
+    "--errors", type=click.IntRange(min=0), default=0, show_default=True, help="Samples to measure every rescale's error on."
+)
 @_narrow_options
 @_data_options
 @_workers
@@ -470,6 +484,7 @@ def sweep(
     learning_rate: float | None,
     teacher: str,
     output: str,
+    errors: int,
     take: int | None,
     leave_out: int | None,
     workers: int | None,
@@ -512,6 +527,8 @@ def sweep(
         workers=workers,
         cluster=cluster,
         progress=_progress(quiet),
+        errors=errors,
+        command=click.get_current_context().find_root().obj or "",
     )
     print_sweep(result, _console())
     print_training(result, _console())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,33 +19,77 @@ if TYPE_CHECKING:
     from tosa_rescale.search import SearchResult
     from tosa_rescale.twin.finetune import Finetuned
 
+_MIN_NAME = 12  # characters of a name that info shows, however narrow the terminal
+
 
 def print_info(rescales: Sequence[RescaleInfo], console: Console) -> None:
-    """One row a rescale, then the violations, then a summary."""
-    table = rich.table.Table()
-    table.add_column("name", overflow="ellipsis", no_wrap=True)
+    """One row a rescale, then the violations, then how many multipliers have which width, then a summary."""
     aligned = any(each.scale_factor != 1 for each in rescales)
-    for column in ("op", "scope", "channels", "type", "rounding", "bits", "shift", *(["factor"] if aligned else [])):
-        right = column in ("channels", "bits", "shift", "factor")
+    columns = [
+        "op",
+        "scope",
+        "channels",
+        "type",
+        "rounding",
+        "bits",
+        "2^n",
+        "shift",
+        "values",
+        *(["factor"] if aligned else []),
+    ]
+    rows = [_info_cells(each)[: len(columns)] for each in rescales]
+    widths = [max(len(text) for text in column) for column in zip(columns, *rows, strict=True)]
+    table = rich.table.Table()
+    # Names give way to the figures; every column has three characters of frame.
+    room = console.width - sum(width + 3 for width in widths) - 4
+    table.add_column("name", overflow="ellipsis", no_wrap=True, max_width=max(_MIN_NAME, room))
+    for column in columns:
+        right = column in ("channels", "bits", "shift", "values", "factor")
         table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    for each in rescales:
-        bits = "not constant" if each.bits is None else str(each.bits)
-        shift = "-" if each.shift_min is None else f"{each.shift_min}..{each.shift_max}"
-        kind, rounding = "scale32" if each.scale32 else "scale16", each.rounding_mode.removesuffix("_ROUND").lower()
-        factor = [f"{each.scale_factor:.4f}"] if aligned else []
-        table.add_row(each.name, each.op, each.scope, str(each.channels), kind, rounding, bits, shift, *factor)
+    for each, row in zip(rescales, rows, strict=True):
+        table.add_row(each.name, *row)
     console.print(table)
     for each in rescales:
         for violation in each.violations:
             console.print(f"violation: {each.name}: {violation}")
+    by_bits = collections.Counter(bits for each in rescales for bits in each.multiplier_bits)
+    console.print("multipliers by bits: " + ", ".join(f"{bits}: {count}" for bits, count in sorted(by_bits.items())))
     broken = sum(1 for each in rescales if each.violations)
     known = [each.bits for each in rescales if each.bits is not None]
-    shifts = sum(1 for bits in known if bits <= 1)
+    shifts = sum(1 for each in rescales if each.power_of_two)
     console.print(
         f"{len(rescales)} rescales, {sum(each.channels for each in rescales)} multipliers;"
         f" widest {max(known, default=0)} bits; {shifts} pure shifts; {broken} with violations"
         + (f"; {sum(each.scale_factor != 1 for each in rescales)} results have a new scale" if aligned else "")
     )
+
+
+def _info_cells(each: RescaleInfo) -> list[str]:
+    return [
+        each.op,
+        each.scope,
+        str(each.channels),
+        "scale32" if each.scale32 else "scale16",
+        each.rounding_mode.removesuffix("_ROUND").lower(),
+        "not constant" if each.bits is None else str(each.bits),
+        "yes" if each.power_of_two else "",
+        "-" if each.shift_min is None else f"{each.shift_min}..{each.shift_max}",
+        "-" if each.value_min is None else f"{each.value_min}..{each.value_max}",
+        f"{each.scale_factor:.4f}",
+    ]
+
+
+def print_too_wide(rescales: Sequence[RescaleInfo], bits: int, console: Console) -> None:
+    """One row a rescale that has a multiplier of more than `bits` bits."""
+    table = rich.table.Table(title=f"wider than {bits} bits")
+    table.add_column("rescale")
+    table.add_column("name", overflow="fold")
+    for column in ("op", "bits", "multipliers above"):
+        table.add_column(column, justify="left" if column == "op" else "right")
+    for each in rescales:
+        widest = "not constant" if each.bits is None else str(each.bits)
+        table.add_row(each.key, each.name, each.op, widest, f"{each.above(bits)} of {max(1, each.channels)}")
+    console.print(table)
 
 
 def print_evaluation(found: Evaluation, console: Console) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes a compensated model for the tools that run it: LiteRT flatbuffers so far."""
+"""Writes a model for what comes after: LiteRT flatbuffers for runtimes, tables and golden vectors for hardware and firmware."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What a sweep leaves behind for people and programs: terminal table, CSV, JSON, plot."""
+"""What a sweep leaves behind for people and programs: terminal table, CSV, JSON, plot, page."""
 
+from tosa_rescale.report.page import read_stored as read_stored
+from tosa_rescale.report.page import write_page as write_page
 from tosa_rescale.report.plot import write_plot as write_plot
 from tosa_rescale.report.tables import print_sweep as print_sweep
 from tosa_rescale.report.tables import write_csv as write_csv

@@ -35,12 +35,13 @@ def write_csv(path: PathLike, result: SweepResult) -> None:
 
 
 def write_report(folder: PathLike, result: SweepResult) -> list[pathlib.Path]:
-    """Writes results.csv, results.json and, where matplotlib is installed, accuracy.png.
+    """Writes results.csv, results.json and, where the extra `report` is installed, accuracy.png and report.html.
 
     Returns:
         The files written.
     """
     from tosa_rescale.errors import MissingToolError
+    from tosa_rescale.report.page import write_page_of
     from tosa_rescale.report.plot import write_plot
 
     folder = pathlib.Path(folder)
@@ -49,9 +50,11 @@ def write_report(folder: PathLike, result: SweepResult) -> list[pathlib.Path]:
     written = [folder / "results.csv", folder / "results.json"]
     try:
         write_plot(folder / "accuracy.png", result)
+        written.append(folder / "accuracy.png")
+        written.append(write_page_of(folder, result))
     except MissingToolError:
-        return written
-    return [*written, folder / "accuracy.png"]
+        pass
+    return written
 
 
 def print_sweep(result: SweepResult, console: Console) -> None:

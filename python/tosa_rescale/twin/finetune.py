@@ -742,6 +742,10 @@ def _teacher(model: Model, teacher: Model | str) -> Model | None:
 
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's configuration as JSON gives it back."""
+    """An optimizer's configuration, or a callback's figures, as JSON gives them back."""
+
+    def plain(value: Any) -> Any:
+        return value.item() if isinstance(value, np.generic) else str(value)
+
     # Keras numbers its names through the process.
-    return json.loads(json.dumps({key: value for key, value in config.items() if key != "name"}, default=str))
+    return json.loads(json.dumps({key: value for key, value in config.items() if key != "name"}, default=plain))

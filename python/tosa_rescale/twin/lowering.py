@@ -115,6 +115,10 @@ def _names(operation: Any) -> list[str]:
     return [name for name in names if not name.startswith("tosa_rescale.")]
 
 
+def _assign(variable: Any, function: Callable[[Any], Any]) -> Any:
+    return variable.assign(function(variable))
+
+
 class Layer:
     """Weights and bias of one MAC layer: trainable, quantized in the forward pass.
 
@@ -185,11 +189,11 @@ class Layer:
         held = [up <= partial, -down <= partial, up + bias <= most, down + bias >= least]
         return tf.reduce_all([tf.reduce_all(each) for each in held])
 
-    def project(self, update: Callable[[Any, Callable[[Any], Any]], None]) -> None:
+    def project(self, update: Callable[[Any, Callable[[Any], Any]], Any] = _assign) -> None:
         """Brings weights that left the grid back to its border; part of a training step.
 
         Args:
-            update: applies a function to every copy of a variable.
+            update: applies a function to every copy of a variable, where replicas have their own.
         """
         for variable, (low, high) in ((self.kernel_variable, self.kernel_limits), (self.bias_variable, self.bias_limits)):
             limits = [tf.constant(limit, variable.dtype) for limit in (low, high)]

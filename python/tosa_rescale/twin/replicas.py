@@ -44,6 +44,8 @@ class Replicas:
         ids = self._strategy.experimental_distribute_values_from_function(lambda context: context.replica_id_in_sync_group)
         self._local = [int(each) for each in self._strategy.experimental_local_results(ids)]
         self.chief = self._local[0] == 0
+        # Traced once: each call to `gather` would trace anew, and TensorFlow complains about that.
+        self._gather = tf.function(lambda values: self._strategy.gather(values, axis=0), autograph=False)
 
     def scope(self) -> Any:
         """Where variables are made."""
@@ -109,7 +111,7 @@ class Replicas:
         if self.count == 1:
             return np.zeros((1, 4), np.int64)
         values = self._strategy.experimental_distribute_values_from_function(digest)
-        return self._strategy.gather(values, axis=0).numpy()
+        return self._gather(values).numpy()
 
     def differing(self, arrays_of: Callable[[Callable[[Any], Any]], Sequence[np.ndarray]]) -> list[int]:
         """Replicas that hold something else than the first; see `digests`."""

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Runs `rescaler` over golden vectors and the memory images that belong to them (`tosa-rescale export --format hex --goldens ...`).
+//
+//   +multipliers=FILE +shifts=FILE   memory images of WORDS words
+//   +vectors=FILE                    lines `channel accumulator result`, hexadecimal
+//   +offset=N +zero_point=N          where the rescale's channels begin in the images; its output zero point
+//
+// Prints `vectors N mismatches M`.
+`timescale 1ns / 1ps
+module rescaler_tb #(
+    parameter BITS  = 4,
+    parameter WORDS = 1
+);
+  reg [BITS-1:0] multipliers[0:WORDS-1];
+  reg [7:0]      shifts[0:WORDS-1];
+
+  reg signed [31:0] accumulator;
+  reg [BITS-1:0]    multiplier;
+  reg [5:0]         shift;
+  reg signed [7:0]  zero_point;
+  wire signed [7:0] result;
+  rescaler #(.BITS(BITS)) dut (.*);
+
+  string  path;
+  integer file, offset, zero, channel, expected, got, vectors, mismatches;
+  initial begin
+    if (!$value$plusargs("multipliers=%s", path)) $fatal(1, "+multipliers=FILE is missing");
+    $readmemh(path, multipliers);
+    if (!$value$plusargs("shifts=%s", path)) $fatal(1, "+shifts=FILE is missing");
+    $readmemh(path, shifts);
+    if (!$value$plusargs("vectors=%s", path)) $fatal(1, "+vectors=FILE is missing");
+    file = $fopen(path, "r");
+    if (file == 0) $fatal(1, "the vectors cannot be read");
+    if (!$value$plusargs("offset=%d", offset)) offset = 0;
+    if (!$value$plusargs("zero_point=%d", zero)) zero = 0;
+    zero_point = zero[7:0];
+    vectors = 0;
+    mismatches = 0;
+    got = $fscanf(file, "%h %h %h", channel, accumulator, expected);
+    while (got == 3) begin
+      multiplier = multipliers[offset+channel];
+      shift = shifts[offset+channel][5:0];
+      if (shifts[offset+channel] > 63) $fatal(1, "channel %0d: the shift does not fit the port", channel);
+      #1;
+      vectors = vectors + 1;
+      if (result !== expected[7:0]) begin
+        mismatches = mismatches + 1;
+        if (mismatches <= 10)
+          $display("channel %0d: %0d * %0d >> %0d gives %0d, not %0d", channel, accumulator, multiplier, shift, result,
+                   $signed(expected[7:0]));
+      end
+      got = $fscanf(file, "%h %h %h", channel, accumulator, expected);
+    end
+    $display("vectors %0d mismatches %0d", vectors, mismatches);
+    $finish;
+  end
+endmodule

