@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import tosa_rescale as tr
 from conftest import Cli
 
 
@@ -192,3 +193,15 @@ def test_npz_of_the_wrong_shape_is_named(cli: Cli, demo_model: pathlib.Path, tmp
     np.savez(tmp_path / "x.npz", x=np.zeros((3, 9, 9, 1), np.uint8), y=np.zeros(3, np.int64))
     done = cli("evaluate", demo_model, "--data", "x.npz")
     assert done.returncode == 2 and "samples have shape (9, 9, 1), the model's input takes (8, 8, 1)" in done.stderr
+
+
+def test_a_sweep_never_scores_what_it_calibrated_on(
+    cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    data = tr.load_data(demo_data)
+    expected = len(data.take(60).without(data.take(50)))
+    assert 0 < expected < 60  # some of the samples to score are calibrated on
+    options = ("--take", 60, "--calibration", demo_data, "--samples", 50, "--bits", 1, "--methods", "compensate")
+    done = cli("sweep", demo_model, "--data", demo_data, *options, "-o", "out", "--json", "s.json")
+    assert done.returncode == 0, done.stderr
+    assert {row["samples"] for row in json.loads((tmp_path / "s.json").read_text())} == {expected}

@@ -273,7 +273,7 @@ def compensate(
     compensator = Compensator(loaded, calibration_inputs(loaded, source, samples, seed), _progress(quiet))
     if bits == "auto":
         assert data is not None
-        scored = _without_calibration(_load_data(data, preprocessing), data, calibration, samples)
+        scored = _without_calibration(_load_data(data, preprocessing), source, samples)
         found = _search(loaded, scored, compensator, max_drop, per_layer, asked, quiet)
         print_search(found, _console())
         result = found.model
@@ -506,7 +506,7 @@ def sweep(
     asked = NarrowOptions(min((b for b in widths if b != 32), default=31), **options)
     plan = CalibrationPlan(_calibration_source(calibration, preprocessing), samples, seed)
     loaded = _load(model)
-    scored = _without_calibration(_load_data(data, preprocessing, take, leave_out), data, calibration, samples)
+    scored = _without_calibration(_load_data(data, preprocessing, take, leave_out), plan.source, samples)
     names, training = [m.strip() for m in methods.split(",")], None
     if "finetune" in names:
         source = None if train is None else _load_data(train, preprocessing)
@@ -620,14 +620,14 @@ def _calibration_source(calibration: str, preprocessing: dict[str, Any]) -> Any:
     return calibration if calibration in ("synthetic", "none") else _load_data(calibration, preprocessing)
 
 
-def _without_calibration(data: Any, path: str, calibration: str, samples: int) -> Any:
-    """The data to score on: what calibration took of the same data is left out."""
-    same = calibration not in ("synthetic", "none") and pathlib.Path(path).resolve() == pathlib.Path(calibration).resolve()
-    if not same:
+def _without_calibration(data: Any, source: Any, samples: int) -> Any:
+    """The data to score on: what calibration takes is left out, wherever it comes from."""
+    if isinstance(source, str):
         return data
-    if samples >= len(data):
+    left = data.without(source.take(min(samples, len(source))))
+    if not len(left):
         raise OptionError(f"samples: calibration takes {samples} of {len(data)} and leaves none to score; take fewer")
-    return data.drop(samples)
+    return left
 
 
 def _save(model: Any, output: str, force: bool, **litert_options: Any) -> None:
