@@ -18,7 +18,7 @@ be a hundred megabytes, and a few dozen samples do not determine them anyway.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,7 @@ from tosa_rescale.errors import DataError
 from tosa_rescale.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Module, Op
+    from tosa_rescale_runtime import Module, Op, Tap
 
     from tosa_rescale.model import Model
 
@@ -65,26 +65,47 @@ def calibrate(model: Model, inputs: Sequence[np.ndarray], progress: Progress | N
     Raises:
         DataError: there are no samples.
     """
-    from tosa_rescale_runtime import Executable, Module, Tap
+    from tosa_rescale_runtime import Module, Tap
 
-    if not len(inputs) or not len(inputs[0]):
-        raise DataError("calibration: there are no samples; give at least one")
     module = Module.parse(model.bytecode, model.source)
     layers = [op for op in module.ops() if op.kind in MAC_KINDS and module.constant(op, 1) is not None]
     measures = [_Measure(module, op) for op in layers]
-    executable = Executable.build(model.bytecode, taps=[Tap(op.key, operand=0) for op in layers], source=model.source)
-    with (progress or Silent()).task("calibrate", len(inputs[0])) as advance:
-        for sample in zip(*inputs, strict=True):
-            results = executable.run(*(array[None] for array in sample))
-            for measure, layer_input in zip(measures, results[-len(layers) :], strict=True):
-                measure.add(layer_input)
-            advance(1)
+    for seen in observe(model, [Tap(op.key, operand=0) for op in layers], inputs, "calibrate", progress):
+        for measure, layer_input in zip(measures, seen, strict=True):
+            measure.add(layer_input)
     for op, measure in zip(layers, measures, strict=True):
         statistics = measure.result()
         module.set_attribute(op, MEAN_ATTRIBUTE, statistics.mean)
         module.set_attribute(op, SQUARE_ATTRIBUTE, statistics.square)
         module.set_attribute(op, FACTORS_ATTRIBUTE, statistics.factors)
     return module
+
+
+def observe(
+    model: Model, taps: Sequence[Tap], inputs: Sequence[np.ndarray], label: str, progress: Progress | None
+) -> Iterator[list[np.ndarray]]:
+    """Runs samples one by one and gives what the taps saw of each.
+
+    Args:
+        model: the model.
+        taps: values inside its graph.
+        inputs: one array [N, *shape without batch] for each input.
+        label: of the progress.
+        progress: shows rate and remaining time.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    from tosa_rescale_runtime import Executable
+
+    if not len(inputs) or not len(inputs[0]):
+        raise DataError("calibration: there are no samples; give at least one")
+    executable = Executable.build(model.bytecode, taps=taps, source=model.source)
+    with (progress or Silent()).task(label, len(inputs[0])) as advance:
+        for sample in zip(*inputs, strict=True):
+            results = executable.run(*(array[None] for array in sample))
+            yield list(results[len(results) - len(taps) :])
+            advance(1)
 
 
 class _Measure:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tosa_rescale.errors import DataError
-from tosa_rescale.progress import Progress, Silent
+from tosa_rescale.calibration import observe
+from tosa_rescale.progress import Progress
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module
@@ -41,25 +41,17 @@ def measure_ranges(model: Model, inputs: Sequence[np.ndarray], progress: Progres
     Raises:
         DataError: there are no samples.
     """
-    from tosa_rescale_runtime import Executable, Module, Tap
+    from tosa_rescale_runtime import Module, Tap
 
-    if not len(inputs) or not len(inputs[0]):
-        raise DataError("calibration: there are no samples; give at least one")
     module = Module.parse(model.bytecode, model.source)
     ops = {op.key: op for op in module.ops()}
     measured = [each for each in module.rescales() if each.output_bits in (8, 16) and each.output_zp is not None]
-    if not measured:
-        return module
     histograms = [np.zeros(1 << each.output_bits, np.int64) for each in measured]
-    executable = Executable.build(model.bytecode, taps=[Tap(each.key) for each in measured], source=model.source)
-    with (progress or Silent()).task("measure ranges", len(inputs[0])) as advance:
-        for sample in zip(*inputs, strict=True):
-            results = executable.run(*(array[None] for array in sample))[-len(measured) :]
-            for each, histogram, result in zip(measured, histograms, results, strict=True):
-                low, _ = type_limits(each.output_bits, each.output_unsigned)
-                stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)
-                histogram += np.bincount(stored.reshape(-1).astype(np.int64) - low, minlength=len(histogram))
-            advance(1)
+    for seen in observe(model, [Tap(each.key) for each in measured], inputs, "measure ranges", progress):
+        for each, histogram, result in zip(measured, histograms, seen, strict=True):
+            low, _ = type_limits(each.output_bits, each.output_unsigned)
+            stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)
+            histogram += np.bincount(stored.reshape(-1).astype(np.int64) - low, minlength=len(histogram))
     for each, histogram in zip(measured, histograms, strict=True):
         low, high = type_limits(each.output_bits, each.output_unsigned)
         assert each.output_zp is not None

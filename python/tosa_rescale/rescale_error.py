@@ -344,8 +344,11 @@ class _Accumulate:
         return bool((self.bias == other.bias).all()) and np.array_equal(self.weights, other.weights)
 
     def __call__(self, layer_input: np.ndarray) -> np.ndarray:
-        """Accumulators int64 [OH, OW, OC] of one sample's input [1, H, W, C]."""
-        integers = layer_input[0].astype(np.int64) - self.zero_point
+        """Accumulators int64 [B, OH, OW, OC] of one sample's input [B, H, W, C]; B is the graph's, 16 tokens for instance."""
+        return np.stack([self._one(each) for each in layer_input])
+
+    def _one(self, layer_input: np.ndarray) -> np.ndarray:
+        integers = layer_input.astype(np.int64) - self.zero_point
         # Floats are exact as long as no partial sum outgrows them; float64 holds those of all kernels that fit in memory.
         axes = (0,) if self.geometry.depthwise else (0, 1)
         bound = int(np.abs(self.weights).sum(axes).max(initial=0)) * int(np.abs(integers).max(initial=0))

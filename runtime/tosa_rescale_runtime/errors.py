@@ -19,11 +19,15 @@ class CompileError(TosaRescaleError):
         stderr: everything the compiler wrote to its standard error.
         command: the argument vector that was run.
         saved: folder with the compiler's input, or None when `TOSA_RESCALE_SAVE_TEMPS` is not set.
+        status: exit status; negative where a signal ended it.
 
     """
 
-    def __init__(self, message: str, *, stderr: str = "", command: tuple[str, ...] = (), saved: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, stderr: str = "", command: tuple[str, ...] = (), saved: str | None = None, status: int = 1
+    ) -> None:
         super().__init__(message)
+        self.status = status
         self.stderr = stderr
         self.command = command
         self.saved = saved

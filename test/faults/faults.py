@@ -154,7 +154,7 @@ def kill_at_random(name: str, tries: int, seed: int) -> Counter[str]:
             moment = rng.uniform(0, duration * 1.1)
             if job.checkpoint and attempt % 2:  # most of its time passes before the first one
                 _wait_for(work / job.checkpoint, process)
-                moment *= 0.1
+                moment *= 0.01  # the epochs that are left are short
             try:
                 process.wait(moment)
                 counts["finished before the kill"] += 1

@@ -39,7 +39,20 @@ def simulate(
     else:
         values = [f"-G{name}={value}" for name, value in parameters.items()]
         made = folder / "verilated"
-        build = ["verilator", "--binary", "-Wno-fatal", "--top-module", bench, *values, "--Mdir", str(made), "-o", str(program)]
+        build = [
+            "verilator",
+            "--binary",
+            "-CFLAGS",
+            "-O0",
+            "-Wno-fatal",
+            "--top-module",
+            bench,
+            *values,
+            "--Mdir",
+            str(made),
+            "-o",
+            str(program),
+        ]
         build, run = [*build, *sources], [str(program)]
     call(build, folder)
     answer = call([*run, *(f"+{name}={value}" for name, value in arguments.items())], folder)

@@ -248,8 +248,9 @@ def test_vectors_stay_within_the_limit_and_hold_the_ends(demo: tr.Model) -> None
     every = record_goldens(demo, tables, inputs, limit=1 << 20).vectors
     some = record_goldens(demo, tables, inputs, limit=20).vectors
     for table, all_of_it, taken in zip(tables, every, some, strict=True):
-        assert len(all_of_it.input) == 2 * np.prod([n or 1 for n in table.shape])
-        assert 20 <= len(taken.input) <= 40
+        size = int(np.prod([n or 1 for n in table.shape]))
+        assert len(all_of_it.input) == 2 * size
+        assert 2 * min(18, size) <= len(taken.input) <= 2 * min(20, size)  # the ends may be drawn as well
         for sample in range(2):
             mine, whole = taken.input[taken.sample == sample], all_of_it.input[all_of_it.sample == sample]
             assert (mine.min(), mine.max()) == (whole.min(), whole.max())

@@ -47,13 +47,13 @@ def test_two_naive_bits_come_back_to_base_without_labels(original: tr.Model, dig
     base = original.evaluate(unseen).top1
     narrow = original.narrow(2)
     before = narrow.evaluate(unseen).top1
-    tuned = narrow.finetune(dataset(digits["train_x"]), teacher=original, epochs=3)
+    tuned = narrow.finetune(dataset(digits["train_x"]), teacher=original, epochs=4, learning_rate=1.0)
     after = tuned.evaluate(unseen).top1
     assert base is not None
     assert before is not None
     assert after is not None
-    assert before < base - 1  # else there is nothing to bring back
-    assert after >= base - 0.5
+    assert before < base - 2  # else there is nothing to bring back
+    assert after >= base - 0.8  # four of 500 digits
     # The trained model is as exact as any other, and its multipliers are still of two bits.
     assert tuned.check(unseen.take(16), engines=["iree", "tf"]).bit_exact
     assert {each.bits for each in tuned.info() if each.scope == "accumulator"} <= {1, 2}
@@ -338,3 +338,15 @@ def test_the_command_trains_and_writes(cli, demo_model: pathlib.Path, training: 
     assert done.returncode == 2
     assert "has no labels" in done.stderr
     assert done.stderr.count("\n") == 1 or "Traceback" not in done.stderr
+
+
+def test_an_epoch_that_gains_nothing_is_taken_back(
+    original: tr.Model, training: Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tosa_rescale.twin.finetune.DIVERGED", 1e9)  # which would stop it first
+    path = tmp_path / "state.npz"
+    found = short(original.narrow(2), training.take(128), learning_rate=12.0, teacher=original, checkpoint=path)
+    assert found.history[1]["validation_loss"] > found.history[0]["validation_loss"]  # such steps are too large
+    with np.load(path) as state:
+        weights = [name for name in state if name.startswith("weight:")]
+        assert weights and all(np.array_equal(state[name], state[name.replace("weight:", "best:")]) for name in weights)

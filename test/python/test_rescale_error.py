@@ -10,10 +10,11 @@ import pathlib
 import numpy as np
 import pytest
 import tosa_rescale as tr
-from runtime_modules import ConvNet, RescaleCase, apply_rescale
+from runtime_modules import ConvNet, RescaleCase, apply_rescale, constant, function, rescale
 from tosa_rescale.data import Dataset, Preprocessing
 from tosa_rescale.errors import DataError, ModelError
 from tosa_rescale.rescale_error import RescaleError, rescale_errors
+from tosa_rescale_runtime import Module
 
 SAMPLES = np.random.default_rng(3).integers(-128, 128, (3, 6, 6, 4), np.int8, endpoint=False)
 WIDE_SHIFT = 39
@@ -35,8 +36,6 @@ def net() -> ConvNet:
 
 
 def model(of: ConvNet, text: str | None = None) -> tr.Model:
-    from tosa_rescale_runtime import Module
-
     return tr.Model(Module.parse(text or of.text()).to_bytecode(), "net")
 
 
@@ -171,6 +170,35 @@ def test_an_aligned_model_is_measured_against_what_alignment_intended(demo: tr.M
     evaluated = aligned.evaluate(digits.take(8), reference=demo)
     assert evaluated.histogram == found[-1].end_to_end.histogram
     assert found[-1].scale == pytest.approx(demo.quantization.outputs[0].scale if demo.quantization else 0)
+
+
+def test_a_layer_with_a_batch_of_its_own_is_measured() -> None:
+    # A transformer's dense layer: tokens are the convolution's batch.
+    rng = np.random.default_rng(0)
+    w, b = rng.integers(-127, 128, (5, 1, 1, 6), np.int8), rng.integers(-99, 99, 5).astype(np.int32)
+    wide = RescaleCase("i32", "i8", (1518500249,), (38,), double_round=True)
+    thin = RescaleCase("i32", "i8", (1 << 30,), (37,))
+
+    def text(weights: np.ndarray, case: RescaleCase) -> str:
+        body = constant("w", weights, "i8") + constant("b", b, "i32") + constant("z", [0], "i8")
+        body += '    %s = "tosa.const_shape"() <{values = dense<[4, 1, 1, 6]> : tensor<4xindex>}> : () -> !tosa.shape<4>\n'
+        body += '    %t = "tosa.reshape"(%x, %s) : (tensor<1x4x6xi8>, !tosa.shape<4>) -> tensor<4x1x1x6xi8>\n'
+        attributes = "acc_type = i32, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>"
+        kinds = "tensor<4x1x1x6xi8>, tensor<5x1x1x6xi8>, tensor<5xi32>, tensor<1xi8>, tensor<1xi8>"
+        body += f'    %a = "tosa.conv2d"(%t, %w, %b, %z, %z) <{{{attributes}}}> : ({kinds}) -> tensor<4x1x1x5xi32>\n'
+        body += rescale("y", "a", (4, 1, 1, 5), case)
+        return function([("x", "tensor<1x4x6xi8>")], body, [("y", "tensor<4x1x1x5xi8>")])
+
+    folded = np.rint(w * (1518500249 / 2**31)).astype(np.int8)
+    x = rng.integers(-128, 128, (2, 4, 6), np.int8)
+    made = [tr.Model(Module.parse(text(*each)).to_bytecode(), "dense") for each in ((folded, thin), (w, wide))]
+    (found,) = rescale_errors(*made, Dataset("x", x, None, Preprocessing()))
+    now, before = (apply_rescale(x.astype(int) @ v[:, 0, 0].T.astype(int) + b, c) for v, c in ((folded, thin), (w, wide)))
+    steps = now.astype(int) - before
+    assert found.absorbed
+    assert found.isolated is not None
+    assert found.isolated.histogram == {s: int((steps == s).sum()) for s in np.unique(steps).tolist()}
+    assert found.isolated == found.end_to_end
 
 
 def test_entries_survive_json(demo: tr.Model) -> None:

@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from runtime_modules import RescaleCase, rescale_module
-from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, CompileError, compile_module, default_cache
+from runtime_modules import RescaleCase, constant, function, rescale_module, tensor
+from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, CompileError, Executable, compile_module, default_cache
 from tosa_rescale_runtime import compile as compile_file
 from tosa_rescale_runtime.compile import cache_key, compile_command
 
@@ -139,3 +140,20 @@ def test_failure_is_one_line_and_keeps_the_rest(tmp_path, monkeypatch):
 def test_unknown_flag_is_named():
     with pytest.raises(CompileError, match=r"see `iree-compile --help`"):
         compile_module(TEXT, ("--no-such-flag",), cache=False)
+
+
+def test_a_padded_convolution_of_one_pixel_compiles() -> None:
+    # IREE 3.13 crashes on it with the flag that fuses padding; found by a long run of the properties.
+    shape, weights = tensor((1, 1, 1, 1), "i8"), np.arange(-4, 5).reshape(1, 3, 3, 1) * 7
+    weights[0, 1, 1, 0] = -49  # the only tap that meets the pixel
+    body = constant("w", weights, "i8") + constant("b", [3132], "i32") + constant("z", [0], "i8")
+    accumulators = tensor((1, 1, 1, 1), "i32")
+    body += (
+        '    %c = "tosa.conv2d"(%x, %w, %b, %z, %z) <{acc_type = i32, dilation = array<i64: 1, 1>,'
+        " pad = array<i64: 1, 1, 1, 1>, stride = array<i64: 1, 1>}>"
+        f" : ({shape}, {tensor((1, 3, 3, 1), 'i8')}, {tensor((1,), 'i32')}, {tensor((1,), 'i8')}, {tensor((1,), 'i8')})"
+        f" -> {accumulators}\n"
+    )
+    executable = Executable.build(function([("x", shape)], body, [("c", accumulators)]), cache=False)
+    (found,) = executable.run(np.full((1, 1, 1, 1), 100, np.int8))
+    assert found.item() == 100 * -49 + 3132

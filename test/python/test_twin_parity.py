@@ -127,3 +127,27 @@ def test_the_way_a_rescale_is_computed_follows_from_its_range() -> None:
     # 31 bits times 24 bits exceed the 53 of a float64.
     assert Scale(full, np.array([40])).way(1 << 24, False) == "split"
     assert Scale(full, np.array([60])).way(1 << 31, False) == "integer"
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_accumulators_are_cut_off_only_where_the_result_saturates(double: bool) -> None:
+    scale = Scale(np.array([168 << 23, (1 << 31) - 1, 1 << 30, 0]), np.array([40, 41, 33, 38]), double)
+    limit = 1 << 31
+    for bottom, top in ((-128, 127), (0, 255), (-255, 0)):
+        low, high = scale.saturating(bottom, top, limit)
+        for index in range(4):
+            one = Scale(scale.multiplier[index : index + 1], scale.shift[index : index + 1], double)
+            if not one.multiplier[0]:
+                assert (low[index], high[index]) == (-limit, limit)
+                continue
+            # Cut off there, a result is still outside; a little nearer to 0 it is inside, so that nothing is lost.
+            assert one.apply(int(low[index]))[0] < bottom
+            assert one.apply(int(high[index]))[0] > top
+            spare = (1 << 32) // int(one.multiplier[0]) + 2  # DOUBLE_ROUND: half a unit of the first rounding
+            assert one.apply(int(low[index]) + spare)[0] >= bottom
+            assert one.apply(int(high[index]) - spare)[0] <= top
+    # Four bits and 2^22 do not fit 24 bits; results of 8 bits do.
+    four = Scale(np.array([11 << 27]), np.array([41]))
+    assert four.way(1 << 22, False) == "float64"
+    low, high = four.saturating(-128, 127, 1 << 22)
+    assert four.way(np.maximum(-low, high), False) == "float32"

@@ -6,7 +6,7 @@ sign of a. How this is computed depends on what the ranges prove; each way is ex
 
 - `float32`, `float64`: floor(a*M + r/2^s) with M = m * 2^-s. M is m's odd part times a power of two, so a*M is exact as
   long as |a| * odd part fits the significand, and so is the sum, whose last place is 2^-s too (trailing zeros of m
-  taken off s).
+  taken off s). Where it helps, accumulators whose results saturate are cut off first.
 - `split`: m = h*2^16 + l; floor((a*h + floor((a*l + r) / 2^16)) / 2^(s-16)), every intermediate below 2^53.
 - `integer`: 64-bit integers, as the specification writes it.
 """
@@ -52,11 +52,33 @@ class Scale:
         """M, float64."""
         return np.ldexp(self.multiplier.astype(np.float64), -self.shift)
 
-    def way(self, limit: int, reference: bool) -> str:
-        """How to compute it for |a| <= limit: float32, float64, split or integer."""
+    def saturating(self, bottom: int, top: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Accumulators beyond which nothing changes: the result is below bottom, or above top, there already.
+
+        Args:
+            bottom, top: limits of the result without zero point; bottom <= 0 <= top.
+            limit: no accumulator is larger in magnitude; nor are the results.
+
+        Returns:
+            For each multiplier the highest accumulator whose result lies below bottom, and the lowest whose result lies
+            above top, or the limit; int64, of the multipliers' shape.
+        """
+        lows, highs = [], []
+        for m, s in zip(self.multiplier.reshape(-1).tolist(), self.shift.reshape(-1).tolist(), strict=True):
+            rounding, twice = 1 << (s - 1), 1 << 30 if self.double_round and s > 31 else 0
+            low = ((bottom << s) - 1 - rounding - twice) // m if m else -limit
+            high = -((rounding - twice - ((top + 1) << s)) // m) if m else limit
+            lows.append(max(low, -limit))
+            highs.append(min(high, limit))
+        shape = self.multiplier.shape
+        return np.array(lows, np.int64).reshape(shape), np.array(highs, np.int64).reshape(shape)
+
+    def way(self, limit: int | np.ndarray, reference: bool) -> str:
+        """How to compute it for |a| <= limit, one or for each multiplier: float32, float64, split or integer."""
         worst = 0
         split = True
-        for m, s in zip(self.multiplier.reshape(-1).tolist(), self.shift.reshape(-1).tolist(), strict=True):
+        limits = np.broadcast_to(limit, self.multiplier.shape).reshape(-1).tolist()
+        for m, s, limit in zip(self.multiplier.reshape(-1).tolist(), self.shift.reshape(-1).tolist(), limits, strict=True):
             double = self.double_round and s > 31
             zeros = (m & -m).bit_length() - 1 if m else s
             zeros = min(zeros, s - 1, 30 if double else s)  # the last place of r must stay an integer
@@ -126,10 +148,18 @@ def rescaled(
     # Where everything saturates the interval is one point.
     result = (min(result[0], top), max(result[1], bottom))
     dtype = numbers.dtype(*result)
-    way = scale.way(max(abs(low), abs(high)), numbers.reference)
+    way, ends_at = scale.way(max(abs(low), abs(high)), numbers.reference), None
+    if way != "float32" and saturates and not numbers.reference:
+        # What saturates anyway may be cut off before: results are small, and then products often fit float32.
+        cut = scale.saturating(bottom, top, max(abs(low), abs(high)))
+        if scale.way(np.maximum(-cut[0], cut[1]), False) == "float32":
+            way, ends_at = "float32", cut
 
     @tf.custom_gradient
     def apply(a: Any) -> Any:
+        if ends_at is not None:
+            least, most = (tf.constant(each, a.dtype) for each in ends_at)
+            a = tf.minimum(tf.maximum(a, least), most)
         y = _rounded(a, scale, way)
         # Rounding to float32 keeps order and the limits of 8- and 16-bit types, so it may come before saturation.
         y = cast(y, dtype) if max(abs(bottom), abs(top)) < FLOAT32_EXACT else y

@@ -21,12 +21,22 @@ module dot_product_engine_tb #(
   wire signed [7:0] result;
   dot_product_engine #(.MACS(MACS), .BITS(BITS)) dut (.*);
 
+  // A beat as read from the file; what the engine sees is assigned, so that every simulator notices the change.
+  reg               is_first, is_last;
+  reg [8*MACS-1:0]  a, w;
+  reg signed [31:0] b;
+  reg [BITS-1:0]    m;
+  reg [5:0]         s;
+  reg signed [7:0]  z;
+
   string  path;
   integer beats, results, got, ignored, expected, vectors, mismatches, idle;
 
+  always #1 clock = ~clock;
+
+  // Inputs change and results are read at the falling edge, away from the one that counts.
   task tick;
-    #1 clock = 1;
-    #1 clock = 0;
+    @(negedge clock);
     if (result_valid) begin
       ignored = $fscanf(results, "%h", expected);
       vectors = vectors + 1;
@@ -47,14 +57,22 @@ module dot_product_engine_tb #(
     mismatches = 0;
     tick;
     tick;
-    reset = 0;
-    got = $fscanf(beats, "%h %h %h %h %h %h %h %h", first, last, activations, weights, bias, multiplier, shift, zero_point);
+    reset <= 0;
+    got = $fscanf(beats, "%h %h %h %h %h %h %h %h", is_first, is_last, a, w, b, m, s, z);
     while (got == 8) begin
-      valid = 1;
+      valid <= 1;
+      first <= is_first;
+      last <= is_last;
+      activations <= a;
+      weights <= w;
+      bias <= b;
+      multiplier <= m;
+      shift <= s;
+      zero_point <= z;
       tick;
-      got = $fscanf(beats, "%h %h %h %h %h %h %h %h", first, last, activations, weights, bias, multiplier, shift, zero_point);
+      got = $fscanf(beats, "%h %h %h %h %h %h %h %h", is_first, is_last, a, w, b, m, s, z);
     end
-    valid = 0;
+    valid <= 0;
     for (idle = 0; idle < 4; idle = idle + 1) tick;
     if ($fscanf(results, "%h", expected) == 1) mismatches = mismatches + 1;  // a result is missing
     $display("vectors %0d mismatches %0d", vectors, mismatches);

@@ -16,6 +16,7 @@ module rescaler_tb #(
   reg [7:0]      shifts[0:WORDS-1];
 
   reg signed [31:0] accumulator;
+  reg signed [31:0] value;  // as read; what the rescaler sees is assigned, so that every simulator notices the change
   reg [BITS-1:0]    multiplier;
   reg [5:0]         shift;
   reg signed [7:0]  zero_point;
@@ -37,8 +38,9 @@ module rescaler_tb #(
     zero_point = zero[7:0];
     vectors = 0;
     mismatches = 0;
-    got = $fscanf(file, "%h %h %h", channel, accumulator, expected);
+    got = $fscanf(file, "%h %h %h", channel, value, expected);
     while (got == 3) begin
+      accumulator = value;
       multiplier = multipliers[offset+channel];
       shift = shifts[offset+channel][5:0];
       if (shifts[offset+channel] > 63) $fatal(1, "channel %0d: the shift does not fit the port", channel);
@@ -50,7 +52,7 @@ module rescaler_tb #(
           $display("channel %0d: %0d * %0d >> %0d gives %0d, not %0d", channel, accumulator, multiplier, shift, result,
                    $signed(expected[7:0]));
       end
-      got = $fscanf(file, "%h %h %h", channel, accumulator, expected);
+      got = $fscanf(file, "%h %h %h", channel, value, expected);
     end
     $display("vectors %0d mismatches %0d", vectors, mismatches);
     $finish;
