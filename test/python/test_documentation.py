@@ -202,7 +202,7 @@ def mentions() -> Iterator[tuple[str, list[str]]]:
     for page in [*PAGES, *(ROOT / "python" / "tosa_rescale" / "report").glob("*.py")]:
         prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         prose = re.sub(r'"\s*\n\s*f?"', "", prose)  # a Python string over several lines
-        for text in re.findall(r"(?<!`)`(tosa-rescale [^`]+)`(?!`)", prose):
+        for text in re.findall(r"(?<!`)`(tosa-rescale [^`{]+)`(?!`)", prose):
             yield identity(page), shlex.split(text)
 
 

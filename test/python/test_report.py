@@ -33,7 +33,13 @@ def swept(demo: tr.Model, digits: tr.Dataset, tmp_path_factory: pytest.TempPathF
 
     folder = tmp_path_factory.mktemp("swept")
     result = tr.sweep(
-        demo, digits.take(40), folder, bits=(8, 2, 1), methods=("narrow", "align"), errors=2, command="tosa-rescale sweep x"
+        demo,
+        digits.take(40),
+        folder,
+        bits=(8, 2, 1),
+        methods=("narrow", "compensate"),
+        errors=2,
+        command="tosa-rescale sweep x",
     )
     write_report(folder, result)
     return folder
@@ -104,16 +110,16 @@ def test_the_page_has_every_point_with_its_figures(swept: pathlib.Path, page: Ta
 def test_the_findings_are_those_of_the_points(copied: pathlib.Path) -> None:
     state = json.loads((copied / "sweep.json").read_text())
     figures = {("base", 32): 90.0, ("narrow", 8): 89.5, ("narrow", 2): 89.4, ("narrow", 1): 90.0}
-    figures |= {("align", 8): 89.0, ("align", 2): 90.0, ("align", 1): 90.0}
+    figures |= {("compensate", 8): 89.0, ("compensate", 2): 90.0, ("compensate", 1): 90.0}
     for point in state["points"]:
         point |= {"top1": figures[point["method"], point["bits"]], "agreement": 100.0}
     (copied / "sweep.json").write_text(json.dumps(state))
     stored = read_stored(copied)
     # 0.5 points below is kept, 0.6 is not; what is narrower than a fallen width does not count.
     safe = stored.safe("narrow")
-    assert safe is not None and safe.bits == 8 and stored.safe("align") is None
+    assert safe is not None and safe.bits == 8 and stored.safe("compensate") is None
     assert sections.lead(stored).startswith("8 significant bits are enough. With narrow at k = 8, top-1 is 89.50 %")
-    assert "narrow k = 2, align k = 8" in sections.accuracy(stored).text[1]
+    assert "narrow k = 2, compensate k = 8" in sections.accuracy(stored).text[1]
 
 
 def test_what_so_few_samples_cannot_tell_is_said(copied: pathlib.Path) -> None:
@@ -234,7 +240,7 @@ def test_a_sweep_adds_what_older_results_lack(
 ) -> None:
     shutil.rmtree(copied / "points")
     monkeypatch.setattr("tosa_rescale.sweeping.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
-    tr.sweep(demo, digits.take(40), copied, bits=(8, 2, 1), methods=("narrow", "align"))
+    tr.sweep(demo, digits.take(40), copied, bits=(8, 2, 1), methods=("narrow", "compensate"))
     assert len(read_stored(copied).details) == 7
 
 
