@@ -470,7 +470,8 @@ def _front_chart(
     step = sorted((getattr(known[i][1], name), known[i][2]) for i in best)
     top = max(quality for _, _, quality in known)
     reference = known[0][2]
-    low = max(min(quality for _, _, quality in known), reference - 8)  # what falls out of sight is in the table
+    # What falls out of sight is in the table; the front never does.
+    low = max(min(quality for _, _, quality in known), min(reference - 8, *(known[i][2] for i in best)))
 
     def draw(axes: Axes, narrow: bool) -> None:
         axes.set_xlabel(axis)
