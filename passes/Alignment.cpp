@@ -405,8 +405,11 @@ Alignment Aligner::run() {
     edgesOf[problem.edges[i].from].push_back(i);
     edgesOf[problem.edges[i].to].push_back(i);
   }
-  for (size_t i = 0; i < decided.size(); ++i)
+  for (size_t i = 0; i < decided.size(); ++i) {
     decided[i] = problem.tensors[i].pinned;
+    if (decided[i])
+      factors[i] = problem.tensors[i].log2Factor;
+  }
   findGroups();
 
   // A group that a product leads to comes after the factors of the product. A

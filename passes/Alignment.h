@@ -17,7 +17,7 @@ namespace tosa_rescale {
 
 /// Values whose scale changes by one common factor.
 struct AlignedTensor {
-  /// The factor is 1.
+  /// The factor is given: 2^log2Factor.
   bool pinned = false;
   /// Has bits to spare, as the int32 operands of an addition: it never clips,
   /// and a coarser step costs next to nothing.
@@ -26,6 +26,8 @@ struct AlignedTensor {
   /// cutting its values off at 2^(-i / kClippingSteps) of its range. Empty
   /// where that was not measured; AlignmentProblem::clipping limits it then.
   std::vector<double> clippingErrors;
+  /// Where it is pinned.
+  double log2Factor = 0;
 };
 
 /// A multiplier M between two tensors, which becomes M * f[from] / f[to].

@@ -120,7 +120,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     it is, of saturating at 2^(-i/8) of its range. Without it a scale may shrink by the part `clipping`, so that the outermost values saturate. A group has one free constant, searched over
     an octave for the least sum of errors. f of a product of two tensors is that of one times that of the other. With more than 8 bits no factor is needed.
 
-    **What keeps its scale**: inputs and outputs of the graph, constants, what tables read, what other operations not named here read or make, results of an op with the attribute `tosa_rescale.keep_scale`, and tensors without a known zero
+    **What keeps its scale**: inputs and outputs of the graph, constants, what tables read, what other operations not named here read or make, results of an op with the attribute `tosa_rescale.fixed_factor = 1.0` (any other factor is applied as given, and the
+    attribute removed), and tensors without a known zero
     point. A table of 256 entries is written anew for another scale of its result.
     Where such scales contradict each other, the smallest set of multipliers that the pass finds keeps its width: each yields a remark that says why, and gets `tosa_rescale.bits = 31`, so that later passes leave it alone. With `strict` it
     is an error, and nothing changes.

@@ -30,9 +30,9 @@ static constexpr llvm::StringLiteral kFactorAttrName =
 static constexpr llvm::StringLiteral kClippingAttrName =
     "tosa_rescale.clipping_errors";
 
-/// On an op whose results must keep their scale.
-static constexpr llvm::StringLiteral kKeepScaleAttrName =
-    "tosa_rescale.keep_scale";
+/// On an op whose results get this factor and no other.
+static constexpr llvm::StringLiteral kFixedFactorAttrName =
+    "tosa_rescale.fixed_factor";
 
 /// A factor this near to 1 is 1.
 static constexpr double kNoFactor = 1e-11;
@@ -100,6 +100,7 @@ private:
   DenseMap<Operation *, int> additionOf;
   int additions = 0;
   SmallVector<std::pair<Value, SmallVector<double>>> clippingErrors;
+  SmallVector<std::pair<Value, double>> fixedFactors;
   llvm::MapVector<Value, int> ids;
   SmallVector<int> parent;
   SmallVector<std::pair<Value, std::string>> pins;
@@ -284,10 +285,19 @@ static bool isByteTable(Operation *op) {
 LogicalResult Network::visit(Operation *op) {
   if (isa<func::FuncOp>(op))
     return success();
-  if (op->hasAttr(kKeepScaleAttrName))
+  if (Attribute attribute = op->getAttr(kFixedFactorAttrName)) {
+    auto factor = dyn_cast<FloatAttr>(attribute);
+    if (!factor || !factor.getType().isF64() ||
+        !(factor.getValueAsDouble() > 0) ||
+        !std::isfinite(factor.getValueAsDouble()))
+      return op->emitOpError("requires attribute '")
+             << kFixedFactorAttrName << "' to be an f64 above 0";
     for (Value result : op->getResults())
-      if (isInteger(result))
-        pin(result, "asked by 'tosa_rescale.keep_scale'");
+      if (isInteger(result)) {
+        pin(result, "given by 'tosa_rescale.fixed_factor'");
+        fixedFactors.emplace_back(result, std::log2(factor.getValueAsDouble()));
+      }
+  }
   if (isa<tosa::ConstOp, tosa::ConstShapeOp>(op))
     return success();
   if (auto rescale = dyn_cast<tosa::RescaleOp>(op))
@@ -425,10 +435,13 @@ void Network::solve() {
     const int root = find(id);
     auto [entry, isNew] = tensors.try_emplace(root, problem.tensors.size());
     if (isNew)
-      problem.tensors.push_back({reasons.count(root) != 0, /*roomy=*/true, {}});
+      problem.tensors.push_back(
+          {reasons.count(root) != 0, /*roomy=*/true, {}, 0});
     if (!isWide(value))
       problem.tensors[entry->second].roomy = false;
   }
+  for (auto [value, factor] : fixedFactors)
+    problem.tensors[tensorOf(getClass(value))].log2Factor = factor;
   for (auto &[value, errors] : clippingErrors) {
     // Of tensors with one scale the worst counts: all are cut off alike.
     std::vector<double> &known =
@@ -612,6 +625,7 @@ void TosaRescaleAlignPass::runOnOperation() {
   function.walk([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : ops) {
     op->removeAttr(kClippingAttrName);
+    op->removeAttr(kFixedFactorAttrName);
     if (isConvolution(op)) {
       const double factor = network.getLog2Factor(op->getOperand(0));
       if (std::abs(factor) < kNoFactor)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tosa_rescale.model import Model
 
 CALIBRATION_SAMPLES = 32
-KEEP_SCALE_ATTRIBUTE = "tosa_rescale.keep_scale"
+FIXED_FACTOR_ATTRIBUTE = "tosa_rescale.fixed_factor"
 
 
 class Calibration(enum.StrEnum):
@@ -213,7 +213,7 @@ class Compensator:
             fixed = fixed_scale_tensors(self._model.flatbuffer, self._model.source)
             for op in module.ops():
                 if op.kind == "table" and module.tensor_name(op) in fixed:
-                    module.set_attribute(op, KEEP_SCALE_ATTRIBUTE, 1)
+                    module.set_attribute(op, FIXED_FACTOR_ATTRIBUTE, 1.0)
         return module
 
     def _candidates(

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_rescale.calibration import MAC_KINDS, Geometry
-from tosa_rescale.compensation import CompensateOptions
+from tosa_rescale.compensation import FIXED_FACTOR_ATTRIBUTE, CompensateOptions
 from tosa_rescale.data import Dataset
 from tosa_rescale.errors import DataError, ModelError
 from tosa_rescale.export.from_model import SCALE_FACTOR_ATTRIBUTE
 from tosa_rescale.inspection import significant_bits
-from tosa_rescale.passes import run_passes
+from tosa_rescale.passes import run_passes_on
 from tosa_rescale.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -274,8 +274,22 @@ def _intended(model: Model, original: Model, aligned: bool) -> bytes | None:
         if step.name == "compensate":
             options = CompensateOptions(**{name: value for name, value in step.options.items() if name in names})
             if options.aligns:
-                return run_passes(original.bytecode, [options.align_pass()], original.source).bytecode
+                litert = original.flatbuffer is not None
+                return run_passes_on(_with_factors_of(model, original), [options.align_pass(litert)], original.source).bytecode
     return None
+
+
+def _with_factors_of(model: Model, original: Model) -> Module:
+    """The original with the factors that alignment gave to the scales of the model, for the pass to apply again."""
+    from tosa_rescale_runtime import Module
+
+    aligned, module = (Module.parse(each.bytecode, each.source) for each in (model, original))
+    ops = {op.key: op for op in aligned.ops()}
+    for op in module.ops():
+        if op.key in ops and module.result_bits(op) in (8, 16):
+            factor = aligned.attribute(ops[op.key], SCALE_FACTOR_ATTRIBUTE) or 1.0
+            module.set_attribute(op, FIXED_FACTOR_ATTRIBUTE, float(factor))
+    return module
 
 
 def _measures(

@@ -289,16 +289,18 @@ class Module:
         attributes = op.operation.attributes
         return attribute_to_python(attributes[name]) if name in attributes else None
 
-    def set_attribute(self, op: Op, name: str, value: np.ndarray | int) -> None:
+    def set_attribute(self, op: Op, name: str, value: np.ndarray | int | float) -> None:
         """Writes an attribute on an op.
 
         Args:
             op: the op.
             name: such as `tosa_rescale.input_mean`.
-            value: an array becomes a dense attribute of its dtype and shape, a number an i64.
+            value: an array becomes a dense attribute of its dtype and shape, an int an i64, a float an f64.
         """
         with self.ir.context, ir.Location.unknown():
-            if isinstance(value, int):
+            if isinstance(value, float):
+                attribute = ir.FloatAttr.get_f64(value)
+            elif isinstance(value, int):
                 attribute = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
             else:
                 attribute = ir.DenseElementsAttr.get(np.ascontiguousarray(value))
