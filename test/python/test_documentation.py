@@ -230,7 +230,7 @@ def test_markers_give_a_reason_and_belong_to_a_block() -> None:
         ("    tosa-rescale narrow model_int8.tflite -o x.mlirbc --bits 4 --colour", "No such option"),
         ("    tosa-rescale info nowhere.tflite", "nowhere.tflite: cannot be read"),
         ("```sh\ntosa-rescale-opt model_int8.tflite --no-such-pass\n```", "no-such-pass"),
-        ("```python\nimport tosa_rescale as tr\ntr.lod('x')\n```", "has no attribute 'lod'"),
+        ("```python\nimport tosa_rescale as tr\ntr.nothing('x')\n```", "has no attribute 'nothing'"),
         ("<!-- not run: because -->\n```sh\ntosa-rescale sweep m.tflite\n```", "Missing option"),
         ("<!-- slow: because -->\n```python\nx = = 1\n```", "SyntaxError"),
         ("```sh\npip install 'tosa-rescale[nonsense]'\n```", "no extra: pip install"),
@@ -277,7 +277,7 @@ def test_the_site_builds_without_a_warning(tmp_path: pathlib.Path) -> None:
     ("text", "message"),
     [
         ("[gone](gone.md)", "gone.md"),
-        ("```{eval-rst}\n.. autofunction:: tosa_rescale.model.lod\n```", "lod"),
+        ("```{eval-rst}\n.. autofunction:: tosa_rescale.model.nothing\n```", "nothing"),
         ("```{eval-rst}\n.. click:: tosa_rescale.cli:nonsense\n   :prog: x\n```", "nonsense"),
     ],
 )
