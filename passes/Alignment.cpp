@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -90,9 +91,19 @@ private:
   bool hasLargerAddend(int edge, double log2Scale, bool onlyReached) const;
 
   void findGroups();
+  /// The factor of `tensor` with the least error for which a multiplier of
+  /// `bits` bits remains, where that multiplier is 2^rest * factor, or
+  /// 2^rest / factor if the edge ends there; 0 if none is allowed.
+  double chooseOnGrid(
+      int tensor, int bits, double rest, bool end,
+      const std::function<bool(double factor, bool isPower)> &isAllowed) const;
   /// The factor with the least error that makes `edge` narrow, given the factor
   /// at its other end.
   double propose(int edge, int tensor) const;
+  /// Reaches the tensors of a group from `roots`, breadth first, over the edges
+  /// that `enter(edge, next)` takes.
+  void walk(int index, const std::vector<int> &roots,
+            const std::function<bool(int edge, int next)> &enter);
   /// Follows the tree from the tensors in `roots`; false if it does not reach
   /// the whole group.
   bool spread(const std::vector<int> &members, const std::vector<int> &roots);
@@ -191,24 +202,16 @@ bool Aligner::isNarrowNow(int edge) const {
           hasLargerAddend(edge, multiplier, /*onlyReached=*/false));
 }
 
-double Aligner::propose(int edge, int tensor) const {
-  const AlignedEdge &e = problem.edges[edge];
-  // The new multiplier with a factor of 1 at `tensor`; a factor above 1 there
-  // divides it if the edge ends there, else multiplies it.
-  const bool end = e.to == tensor;
-  const double rest =
-      end ? e.log2Scale + factors[e.from] : e.log2Scale - factors[e.to];
-  const int width = std::min(e.bits, kMaxGridBits);
+double Aligner::chooseOnGrid(
+    int tensor, int bits, double rest, bool end,
+    const std::function<bool(double factor, bool isPower)> &isAllowed) const {
+  const int64_t first = int64_t(1) << (std::min(bits, kMaxGridBits) - 1);
   double best = 0, leastError = std::numeric_limits<double>::infinity();
-  for (int64_t m = int64_t(1) << (width - 1); m < int64_t(1) << width; ++m) {
+  for (int64_t m = first; m < 2 * first; ++m) {
     const double grid = std::log2(static_cast<double>(m));
     const double factor = chooseOctave(tensor, end ? rest - grid : grid - rest);
-    // The sum itself follows the operand that it is reached from.
-    if (e.addition >= 0 && m != int64_t(1) << (width - 1) &&
-        (end || !hasLargerAddend(edge, rest + factor, /*onlyReached=*/true)))
-      continue;
     const double error = getError(tensor, factor);
-    if (error < leastError) {
+    if (error < leastError && isAllowed(factor, m == first)) {
       leastError = error;
       best = factor;
     }
@@ -216,8 +219,25 @@ double Aligner::propose(int edge, int tensor) const {
   return best;
 }
 
-bool Aligner::spread(const std::vector<int> &members,
-                     const std::vector<int> &roots) {
+double Aligner::propose(int edge, int tensor) const {
+  const AlignedEdge &e = problem.edges[edge];
+  // The new multiplier with a factor of 1 at `tensor`; a factor above 1 there
+  // divides it if the edge ends there, else multiplies it.
+  const bool end = e.to == tensor;
+  const double rest =
+      end ? e.log2Scale + factors[e.from] : e.log2Scale - factors[e.to];
+  return chooseOnGrid(tensor, e.bits, rest, end,
+                      [&](double factor, bool isPower) {
+                        // The sum itself follows the operand that it is reached
+                        // from.
+                        return e.addition < 0 || isPower ||
+                               (!end && hasLargerAddend(edge, rest + factor,
+                                                        /*onlyReached=*/true));
+                      });
+}
+
+void Aligner::walk(int index, const std::vector<int> &roots,
+                   const std::function<bool(int edge, int next)> &enter) {
   std::vector<int> queue = roots;
   reached = decided;
   for (int root : roots)
@@ -225,12 +245,20 @@ bool Aligner::spread(const std::vector<int> &members,
   for (size_t i = 0; i < queue.size(); ++i)
     for (int edge : edgesOf[queue[i]]) {
       const int next = other(edge, queue[i]);
-      if (!inTree[edge] || reached[next] || group[next] != group[members[0]])
+      if (reached[next] || group[next] != index || !enter(edge, next))
         continue;
-      factors[next] = propose(edge, next);
       reached[next] = true;
       queue.push_back(next);
     }
+}
+
+bool Aligner::spread(const std::vector<int> &members,
+                     const std::vector<int> &roots) {
+  walk(group[members[0]], roots, [&](int edge, int next) {
+    if (inTree[edge])
+      factors[next] = propose(edge, next);
+    return inTree[edge];
+  });
   return std::all_of(members.begin(), members.end(),
                      [&](int member) { return reached[member]; });
 }
@@ -281,20 +309,8 @@ void Aligner::solve(int index) {
     roots = {narrow == members.end() ? members[0] : *narrow};
   }
 
-  // A spanning tree, breadth first.
-  std::vector<int> queue = roots;
-  reached = decided;
-  for (int root : roots)
-    reached[root] = true;
-  for (size_t i = 0; i < queue.size(); ++i)
-    for (int edge : edgesOf[queue[i]]) {
-      const int next = other(edge, queue[i]);
-      if (reached[next] || group[next] != index)
-        continue;
-      reached[next] = true;
-      inTree[edge] = true;
-      queue.push_back(next);
-    }
+  // A spanning tree.
+  walk(index, roots, [&](int edge, int) { return inTree[edge] = true; });
   spread(members, roots);
 
   // Exchange an edge of the tree for a wide one while that leaves fewer wide.
@@ -358,9 +374,6 @@ void Aligner::solve(int index) {
 }
 
 void Aligner::repair(const AlignedProduct &product) {
-  auto update = [&] {
-    factors[product.out] = factors[product.first] + factors[product.second];
-  };
   for (int edge : edgesOf[product.out]) {
     if (problem.edges[edge].from != product.out || isNarrowNow(edge))
       continue;
@@ -375,18 +388,10 @@ void Aligner::repair(const AlignedProduct &product) {
                         isRead) > 1)
         continue;
       const double rest = getMultiplier(edge) - factors[operand];
-      const int width = std::min(problem.edges[edge].bits, kMaxGridBits);
-      double leastError = std::numeric_limits<double>::infinity();
-      for (int64_t m = int64_t(1) << (width - 1); m < int64_t(1) << width;
-           ++m) {
-        const double factor =
-            chooseOctave(operand, std::log2(static_cast<double>(m)) - rest);
-        if (getError(operand, factor) < leastError) {
-          leastError = getError(operand, factor);
-          factors[operand] = factor;
-        }
-      }
-      update();
+      factors[operand] =
+          chooseOnGrid(operand, problem.edges[edge].bits, rest, /*end=*/false,
+                       [](double, bool) { return true; });
+      factors[product.out] = factors[product.first] + factors[product.second];
       break;
     }
   }

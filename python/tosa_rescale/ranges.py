@@ -41,7 +41,7 @@ def measure_ranges(model: Model, inputs: Sequence[np.ndarray], progress: Progres
     Raises:
         DataError: there are no samples.
     """
-    from tosa_rescale_runtime import Module, Tap
+    from tosa_rescale_runtime import Module, Tap, type_limits
 
     module = Module.parse(model.bytecode, model.source)
     ops = {op.key: op for op in module.ops()}
@@ -58,11 +58,6 @@ def measure_ranges(model: Model, inputs: Sequence[np.ndarray], progress: Progres
         errors = clipping_errors(histogram, low - each.output_zp, high - each.output_zp)
         module.set_attribute(ops[each.key], CLIPPING_ATTRIBUTE, errors)
     return module
-
-
-def type_limits(bits: int, unsigned: bool) -> tuple[int, int]:
-    """The range of an integer type."""
-    return (0, (1 << bits) - 1) if unsigned else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
 def clipping_errors(histogram: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tosa_rescale_runtime import type_limits
 
 from tosa_rescale.calibration import MAC_KINDS, Geometry
 from tosa_rescale.compensation import FIXED_FACTOR_ATTRIBUTE, CompensateOptions
@@ -393,8 +394,7 @@ class _Measure:
         self._values = self._saturated = 0
         self._predicted, self._measured = _Sum(), _Sum()
         self._isolated, self._end_to_end = _Histogram(), _Histogram()
-        bits, unsigned = rescale.output_bits, rescale.output_unsigned
-        self._limits = (0, (1 << bits) - 1) if unsigned else (-(1 << bits - 1), (1 << bits - 1) - 1)
+        self._limits = type_limits(rescale.output_bits, rescale.output_unsigned)
         self._narrow, self._wide = _real(rescale), _real(was)
         assert rescale.multiplier is not None and rescale.shift is not None
         # A shift that leaves f bits of fraction, all equally likely, rounded half up: uniform in +-1/2 where f is large.
@@ -484,13 +484,12 @@ def apply_rescale(rescale: Rescale, values: np.ndarray) -> np.ndarray:
         int64 [..., C]: shifted, rounded, with the output zero point, saturated.
     """
     assert rescale.multiplier is not None and rescale.shift is not None
-    shift, bits = rescale.shift, rescale.output_bits
+    shift = rescale.shift
     rounding = np.int64(1) << (shift - 1)
     if rescale.rounding_mode == "DOUBLE_ROUND":
         rounding = rounding + np.where(shift > 31, np.where(values >= 0, 1 << 30, -(1 << 30)), 0)
     scaled = ((values * rescale.multiplier + rounding) >> shift) + (rescale.output_zp or 0)
-    low, high = (0, (1 << bits) - 1) if rescale.output_unsigned else (-(1 << bits - 1), (1 << bits - 1) - 1)
-    return np.clip(scaled, low, high)
+    return np.clip(scaled, *type_limits(rescale.output_bits, rescale.output_unsigned))
 
 
 class _Sum:

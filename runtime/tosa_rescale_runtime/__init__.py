@@ -26,6 +26,7 @@ from .module import Op as Op
 from .module import Rescale as Rescale
 from .module import Signature as Signature
 from .module import TensorSpec as TensorSpec
+from .module import type_limits as type_limits
 from .parameters import Skeleton as Skeleton
 from .parameters import Tap as Tap
 from .parameters import externalize as externalize

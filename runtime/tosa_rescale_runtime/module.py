@@ -139,6 +139,13 @@ class Rescale:
     scale_factor: float = 1.0
 
 
+def type_limits(bits: int, unsigned: bool) -> tuple[int, int]:
+    """The range of an integer type; 1 bit is a boolean."""
+    if unsigned or bits == 1:
+        return 0, (1 << bits) - 1
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
 class Module:
     """A parsed TOSA module with one function."""
 

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from tosa_rescale_runtime import Rescale, TosaRescaleError
+from tosa_rescale_runtime import Rescale, TosaRescaleError, type_limits
 
 from tosa_rescale.twin.backend import tf
 
@@ -58,13 +58,6 @@ class Node:
     def limits(self) -> tuple[int, int]:
         """The range of the result's element type."""
         return type_limits(self.bits, self.unsigned)
-
-
-def type_limits(bits: int, unsigned: bool) -> tuple[int, int]:
-    """The range of an integer type; 1 bit is a boolean."""
-    if unsigned or bits == 1:
-        return 0, (1 << bits) - 1
-    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
