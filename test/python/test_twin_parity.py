@@ -130,7 +130,7 @@ def test_the_way_a_rescale_is_computed_follows_from_its_range() -> None:
 
 
 @pytest.mark.parametrize("double", [False, True])
-def test_accumulators_are_cut_off_only_where_the_result_saturates(double: bool) -> None:
+def test_a_product_may_round_only_where_the_result_saturates(double: bool) -> None:
     scale = Scale(np.array([168 << 23, (1 << 31) - 1, 1 << 30, 0]), np.array([40, 41, 33, 38]), double)
     limit = 1 << 31
     for bottom, top in ((-128, 127), (0, 255), (-255, 0)):
@@ -140,7 +140,7 @@ def test_accumulators_are_cut_off_only_where_the_result_saturates(double: bool) 
             if not one.multiplier[0]:
                 assert (low[index], high[index]) == (-limit, limit)
                 continue
-            # Cut off there, a result is still outside; a little nearer to 0 it is inside, so that nothing is lost.
+            # There a result is outside; a little nearer to 0 it is inside.
             assert one.apply(int(low[index]))[0] < bottom
             assert one.apply(int(high[index]))[0] > top
             spare = (1 << 32) // int(one.multiplier[0]) + 2  # DOUBLE_ROUND: half a unit of the first rounding

@@ -19,6 +19,7 @@ integer up to 127 that small steps never change. Three things make plain gradien
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -327,13 +328,13 @@ class _Trainer:
             held = tf.stack([layer.within_bounds() for layer in self.twin.layers.values()])
             return loss, finite, held
 
-        def traced(function: Callable[..., Any]) -> Any:
-            return tf.function(function, input_signature=signature, autograph=False)
+        def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+            # Concrete: one of several functions made in a row is no sign of a mistake here, which TensorFlow warns of.
+            made = functools.cache(tf.function(function, input_signature=signature, autograph=False).get_concrete_function)
+            return lambda *batch: made()(*batch)
 
-        # Concrete, as a function traced anew is no sign of a mistake here.
-        self._score = traced(score).get_concrete_function()
-        self._gradients = traced(gradients).get_concrete_function()
-        self._step = traced(step).get_concrete_function()
+        # Traced when first called: some weights that outgrow their bounds do so many times.
+        self._score, self._gradients, self._step = (traced(each) for each in (score, gradients, step))
 
     def _parts(self, found: Sequence[Any]) -> list[Any]:
         """For each layer the gradients by weights, by bias and by the logarithm of each channel's gain."""

@@ -22,7 +22,7 @@ from tosa_rescale_runtime.module import (
 from tosa_rescale.changes import TRAINABLE
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.ops import LOWERINGS
-from tosa_rescale.twin.values import LoweringError, Node, Numbers, Value, type_limits
+from tosa_rescale.twin.values import Bounds, LoweringError, Node, Numbers, Value, type_limits
 
 SLACK = 1.25
 """Training room of the proofs: accumulators may grow by this before a layer's float type is chosen anew."""
@@ -141,7 +141,7 @@ class Layer:
         rank = weights.ndim
         self._axes = (0, 1) if node.kind == "depthwise_conv2d" else tuple(range(1, rank))
         self._slack = slack
-        self._limits: tuple[int, int, int, int, int] | None = None
+        self._limits: tuple[int, int, Bounds] | None = None
         self.kernel_variable = tf.Variable(weights.astype(np.float32), name=f"{node.key}/kernel")
         self.bias_variable = tf.Variable(bias.astype(np.float64), name=f"{node.key}/bias")
         self._start = weights.astype(np.float32)
@@ -161,32 +161,44 @@ class Layer:
         """Integer bias, float64."""
         return _quantized(self.bias_variable, *self.bias_limits)
 
-    def bounds(self, low: int, high: int) -> tuple[int, int, int]:
-        """Bounds of the accumulator for inputs in low..high, low <= 0 <= high.
+    def beside_kernel(self, by_channel: np.ndarray) -> np.ndarray:
+        """Numbers by output channel, [C] or [1], in a shape that broadcasts to the kernel's."""
+        if by_channel.size == 1:
+            return by_channel.reshape(())
+        shape = [1 if axis in self._axes else extent for axis, extent in enumerate(self.kernel_variable.shape)]
+        return by_channel.reshape(shape)
+
+    def bounds(self, low: int, high: int) -> Bounds:
+        """What sums and biases may be for inputs in low..high, low <= 0 <= high, with room for training.
 
         Whatever the order of addition, a partial sum lies between the sum of all negative products and that of all
         positive ones.
         """
         most = self._positive * high - self._negative * low
         least = self._positive * low - self._negative * high
-        partial = int(max(most.max(), -least.min()))
-        least, most = int((least + self._bias).min()), int((most + self._bias).max())
+        room = 0
         if self._slack > 1:
-            room = int((self._slack - 1) * partial) + 1
-            partial, least, most = partial + room, least - room, most + room
-        self._limits = (low, high, partial, least, most)
-        return partial, least, most
+            room = int((self._slack - 1) * max(most.max(), -least.min())) + 1
+        found = Bounds(least - room, most + room, self._bias - room, self._bias + room)
+        self._limits = (low, high, found)
+        return found
 
     def within_bounds(self) -> Any:
-        """Whether the weights of now keep the bounds that were used: a boolean tensor."""
-        assert self._limits is not None
-        low, high, partial, least, most = (tf.constant(float(limit), tf.float64) for limit in self._limits)
+        """Whether the weights of now keep the bounds that were used: a boolean tensor. Not so where none were used yet."""
+        if self._limits is None:
+            return tf.constant(False)
+        low, high = (tf.constant(float(limit), tf.float64) for limit in self._limits[:2])
+        limits = self._limits[2]
         w = tf.cast(self.kernel(), tf.float64)
         positive = tf.reshape(tf.reduce_sum(tf.maximum(w, 0.0), self._axes), [-1])
         negative = tf.reshape(tf.reduce_sum(tf.maximum(-w, 0.0), self._axes), [-1])
-        up, down = positive * high - negative * low, positive * low - negative * high
         bias = self.bias()
-        held = [up <= partial, -down <= partial, up + bias <= most, down + bias >= least]
+        held = [
+            positive * high - negative * low <= limits.high.astype(np.float64),
+            positive * low - negative * high >= limits.low.astype(np.float64),
+            bias <= limits.bias_high.astype(np.float64),
+            bias >= limits.bias_low.astype(np.float64),
+        ]
         return tf.reduce_all([tf.reduce_all(each) for each in held])
 
     def project(self, update: Callable[[Any, Callable[[Any], Any]], Any] = _assign) -> None:
@@ -246,9 +258,10 @@ class Layer:
         bias = np.clip(np.rint(copy(self.bias_variable).numpy()), *self.bias_limits)
         return kernel.astype(np.int64), bias.astype(np.int64)
 
-    def renew(self, slack: float) -> None:
-        """Chooses the bounds anew, from the weights of now."""
-        self._slack = slack
+    def renew(self) -> None:
+        """Chooses the bounds anew, from the weights of now; with twice the room where they were not kept."""
+        if self._limits is not None and not self.within_bounds():
+            self._slack = 1 + 2 * (self._slack - 1)
         self._measure(*self.integers())
 
 
@@ -288,11 +301,11 @@ class Twin:
     def __init__(self, module: Module | Graph, *, reference: bool = False, trainable: bool = False) -> None:
         self.graph = module if isinstance(module, Graph) else read_graph(module)
         self.numbers = Numbers(reference)
-        self.slack = SLACK if trainable else 1.0
+        slack = SLACK if trainable else 1.0
         self.layers: dict[str, Layer] = {}
         for node in self.graph.nodes:
             if node.kind in TRAINABLE and all(node.operands[i] in self.graph.constants for i in (1, 2)):
-                self.layers[node.key] = Layer(node, self.graph, self.slack)
+                self.layers[node.key] = Layer(node, self.graph, slack)
         self._compiled: Any = None
 
     def weights(self, node: Node) -> Layer | None:
@@ -374,7 +387,7 @@ class Twin:
     def retrace(self) -> None:
         """Chooses every layer's float type anew; functions traced before must be traced again."""
         for layer in self.layers.values():
-            layer.renew(self.slack)
+            layer.renew()
         self._compiled = None
 
 

@@ -10,6 +10,7 @@ straight through, saturation has its true mask, a table has the slope of its nei
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,24 +18,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from tosa_rescale.twin.backend import tf
+from tosa_rescale.twin.fused import fused
 from tosa_rescale.twin.scaling import Scale, rescaled
-from tosa_rescale.twin.values import LoweringError, Node, Numbers, Value, cast, straight_through, type_limits
-
-
-class Weights(Protocol):
-    """What a MAC op asks of its weights: the quantized tensors, and bounds for the accumulator."""
-
-    def kernel(self) -> Any:
-        """Zero-point-free integer weights, float32, in the graph's layout."""
-        ...
-
-    def bias(self) -> Any:
-        """Integer bias [C], float64."""
-        ...
-
-    def bounds(self, low: int, high: int) -> tuple[int, int, int]:
-        """For inputs in low..high: largest magnitude of a partial sum without bias, least and largest accumulator."""
-        ...
+from tosa_rescale.twin.values import (
+    Accumulation,
+    LoweringError,
+    Node,
+    Numbers,
+    Value,
+    Weights,
+    cast,
+    straight_through,
+    type_limits,
+)
 
 
 class Context(Protocol):
@@ -99,10 +95,14 @@ def _rescale(node: Node, context: Context, value: Value, *_operands: Value) -> V
         raise LoweringError(f"{node.where}: requires SINGLE_ROUND or DOUBLE_ROUND, got INEXACT_ROUND, which fixes no result")
     if rescale.input_unsigned and not node.operand_unsigned[0]:
         value = _as_unsigned(context, value, rescale.input_bits)
-    tensor, low, high = context.numbers.minus(value, rescale.input_zp)
     scale = Scale(rescale.multiplier, rescale.shift, rescale.rounding_mode == "DOUBLE_ROUND")
     limits = type_limits(rescale.output_bits, rescale.output_unsigned)
-    result = rescaled(context.numbers, tensor, low, high, scale, rescale.output_zp, limits)
+    result = None
+    if value.made is not None and rescale.input_zp == 0:
+        result = fused(context.numbers, value.made, scale, rescale.output_zp, limits)
+    if result is None:
+        tensor, low, high = context.numbers.minus(value, rescale.input_zp)
+        result = rescaled(context.numbers, tensor, low, high, scale, rescale.output_zp, limits)
     if rescale.output_unsigned and not node.unsigned:
         return _wrapped(context, result, rescale.output_bits)
     return result
@@ -174,11 +174,17 @@ def _accumulate(
     if weights is None:
         raise LoweringError(f"{node.where}: requires constant weights and bias; fold them first")
     x, low, high = context.numbers.minus(value, _zero_point(node, zero_point))
-    partial, least, most = weights.bounds(min(low, 0), max(high, 0))
-    dtype = context.numbers.dtype(partial, low, high)
-    y = convolve(cast(x, dtype), cast(weights.kernel(), dtype))
-    total = context.numbers.dtype(partial, least, most)
-    return context.numbers.make(cast(y, total) + cast(weights.bias(), total), *_clipped(node, least, most))
+    bounds = weights.bounds(min(low, 0), max(high, 0))
+    dtype = context.numbers.dtype(bounds.partial, low, high)
+    x = cast(x, dtype)
+    y = convolve(x, cast(weights.kernel(), dtype))
+    total = context.numbers.dtype(bounds.partial, bounds.least, bounds.most)
+    accumulators = cast(y, total) + cast(weights.bias(), total)
+    value = context.numbers.make(accumulators, *_clipped(node, bounds.least, bounds.most))
+    if dtype != tf.float32:
+        return value
+    # What follows may have no use for these accumulators; TensorFlow then never computes them.
+    return dataclasses.replace(value, made=Accumulation(x, convolve, weights, bounds))
 
 
 def _spread(kernel: Any, dilation: list[int]) -> Any:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from tosa_rescale_runtime import Rescale, TosaRescaleError, type_limits
@@ -61,6 +62,78 @@ class Node:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Bounds:
+    """What a MAC layer's sums and biases may be, for each output channel; int64 [C].
+
+    Attributes:
+        low, high: the sum of products, and each of its partial sums in whatever order, low <= 0 <= high.
+        bias_low, bias_high: the bias.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    bias_low: np.ndarray
+    bias_high: np.ndarray
+
+    @property
+    def channels(self) -> int:
+        """How many output channels."""
+        return len(self.low)
+
+    @property
+    def partial(self) -> int:
+        """The largest magnitude of a partial sum without bias."""
+        return int(max(self.high.max(), -self.low.min()))
+
+    @property
+    def least(self) -> int:
+        """The least accumulator."""
+        return int((self.low + self.bias_low).min())
+
+    @property
+    def most(self) -> int:
+        """The largest accumulator."""
+        return int((self.high + self.bias_high).max())
+
+
+class Weights(Protocol):
+    """What a MAC op asks of its weights: the quantized tensors, and bounds for the accumulator."""
+
+    def kernel(self) -> Any:
+        """Zero-point-free integer weights, float32, in the graph's layout."""
+        ...
+
+    def bias(self) -> Any:
+        """Integer bias [C], float64."""
+        ...
+
+    def beside_kernel(self, by_channel: np.ndarray) -> np.ndarray:
+        """Numbers by output channel, [C] or [1], in a shape that broadcasts to the kernel's."""
+        ...
+
+    def bounds(self, low: int, high: int) -> Bounds:
+        """For inputs in low..high, low <= 0 <= high."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Accumulation:
+    """How accumulators came about; what is behind them may compute them another way.
+
+    Attributes:
+        x: zero-point-free inputs, float32 [N, ...].
+        convolve: from inputs and a kernel in the graph's layout, both float32, to the sums of products [N, ..., C].
+        weights: of the layer.
+        bounds: of the layer, for its inputs.
+    """
+
+    x: Any
+    convolve: Callable[[Any, Any], Any]
+    weights: Weights
+    bounds: Bounds
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Value:
     """Integers held in floats.
 
@@ -71,6 +144,7 @@ class Value:
         low, high: the integers (tensor + offset) lie in this range, proven from weights and input ranges.
         offset: what is added to the tensor to get the integers.
         constant: the integers, int64 [*shape], where they are known.
+        made: how they were accumulated, where a MAC layer made them in float32.
     """
 
     tensor: Any
@@ -78,6 +152,7 @@ class Value:
     high: int
     offset: int = 0
     constant: np.ndarray | None = None
+    made: Accumulation | None = None
 
     def with_tensor(self, tensor: Any) -> Value:
         """The same range and offset with elements moved, repeated or left out."""
