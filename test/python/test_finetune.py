@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tosa_rescale_runtime import Module
 
 pytest.importorskip("tensorflow")
 
@@ -18,8 +19,10 @@ import tosa_rescale as tr
 from tosa_rescale.changes import weight_changes
 from tosa_rescale.data import Dataset, Preprocessing
 from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError
+from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.finetune import Finetuned, FinetuneOptions, TrainingError, as_dataset, finetune
+from tosa_rescale.twin.gains import narrowed_gains
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,44 @@ def test_two_naive_bits_come_back_to_base_without_labels(original: tr.Model, dig
 def short(model: tr.Model, data: Dataset, **options: Any) -> Finetuned:
     rest = {k: options.pop(k) for k in ("optimizer", "callbacks", "checkpoint", "resume", "force", "teacher") if k in options}
     return finetune(model, data, options=FinetuneOptions(**{"epochs": 1, **options}), **rest)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_gains_fold_into_weights_and_bias_of_each_output_channel(original: tr.Model, depthwise: bool) -> None:
+    narrowed = original.narrow(3, multiplier_rounding="up")
+    graphs = [read_graph(Module.parse(model.bytecode)) for model in (narrowed, original)]
+    kinds = {node.key: node.kind for node in graphs[0].nodes}
+    twin, gains = Twin(graphs[0], trainable=True), narrowed_gains(*graphs)
+    key = next(key for key in gains if (kinds[key] == "depthwise_conv2d") == depthwise)
+    layer, gain = twin.layers[key], gains[key]
+    assert gain.size > 1 and gain.max() <= 1 and gain.min() > 0.75  # three bits, rounded up
+    weights, bias = layer.integers()
+    assert layer.fold_gain(gain)
+    # Each channel's weights, whichever axes they are on, are off from gain * weight by a rounding.
+    channels = (lambda w: w.reshape(-1, gain.size).T) if depthwise else (lambda w: w.reshape(gain.size, -1))
+    assert np.abs(channels(layer.integers()[0]) - gain[:, None] * channels(weights)).max() <= 0.5 + 1e-5
+    np.testing.assert_allclose(layer.integers()[1], bias * gain, atol=0.5)
+
+
+def test_known_gains_are_folded_in_before_training(original: tr.Model, digits: dict[str, np.ndarray]) -> None:
+    unseen, data = dataset(digits["x"], digits["y"]), dataset(digits["train_x"][:200])
+    narrowed = original.narrow(2, multiplier_rounding="up")
+
+    def start(model: tr.Model, **options: Any) -> tuple[dict[str, Any], tr.Model]:
+        found = finetune(model, data, teacher=original, options=FinetuneOptions(epochs=1, learning_rate=1e-9, **options))
+        return found.history[0], found.model
+
+    figures, folded = start(narrowed)
+    assert figures["folded"]["layers"] == len(Twin(Module.parse(narrowed.bytecode)).layers)
+    assert figures["folded"]["validation_loss"] < figures["validation_loss"] / 4
+    before, after = (model.evaluate(unseen, reference=original).agreement for model in (narrowed, folded))
+    assert before is not None and after is not None
+    assert before < 90 and after > 97
+    # Not asked for, or already in the weights, or relative to other scales: nothing is folded.
+    assert "folded" not in start(narrowed, fold_gains=False)[0]
+    assert "folded" not in start(folded)[0]
+    assert "folded" not in start(original.compensate(2, calibration="none"))[0]
+    assert "folded" not in start(original.compensate(1, calibration="none", scope="all"))[0]
 
 
 @pytest.mark.parametrize("adam", [False, True])

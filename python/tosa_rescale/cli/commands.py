@@ -137,6 +137,12 @@ _samples = click.option(
     "--samples", type=click.IntRange(min=1), default=32, show_default=True, help="Calibration samples, at most."
 )
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Of random samples.")
+_fold_gains = click.option(
+    "--fold-gains/--no-fold-gains",
+    default=True,
+    show_default=True,
+    help="Training begins with what narrowing did to each channel's gain folded into its weights.",
+)
 _model = click.argument("model", type=click.Path())
 _output = click.option("-o", "--output", required=True, type=click.Path(), help="Output; its kind goes by suffix.")
 
@@ -320,10 +326,11 @@ def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_lay
 @click.option(
     "--learning-rate",
     type=float,
-    default=0.3,
+    default=0.5,
     show_default=True,
     help="Of SGD: share of the loss that a batch is to take away.",
 )
+@_fold_gains
 @click.option("--validation", type=float, default=0.1, show_default=True, help="Share of the data that chooses the epoch.")
 @_seed
 @click.option("--checkpoint", type=click.Path(dir_okay=False), help="State after every epoch. Default: beside OUTPUT.")
@@ -350,6 +357,7 @@ def finetune(
     teacher: str,
     batch: int,
     learning_rate: float,
+    fold_gains: bool,
     validation: float,
     seed: int,
     checkpoint: str | None,
@@ -371,7 +379,7 @@ def finetune(
     from tosa_rescale.twin.replicas import Replicas, strategy_named
 
     preprocessing = _take_preprocessing(options)
-    asked = FinetuneOptions(epochs, batch, learning_rate, validation, seed)
+    asked = FinetuneOptions(epochs, batch, learning_rate, validation, seed, fold_gains=fold_gains)
     narrowing = None if bits is None else NarrowOptions(parse_bits(bits), **options)
     distribution = strategy_named(strategy)
     chief = Replicas(distribution).chief
@@ -458,6 +466,7 @@ def evaluate(
 @click.option("--batch", type=int, help="finetune: samples for one step.")
 @click.option("--learning-rate", type=float, help="finetune: share of the loss that a batch is to take away.")
 @click.option("--teacher", type=click.Choice(["original", "labels"]), default="original", show_default=True, help="finetune.")
+@_fold_gains
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
 @click.option(
     "--errors", type=click.IntRange(min=0), default=0, show_default=True, help="Samples to measure every rescale's error on."
@@ -483,6 +492,7 @@ def sweep(
     batch: int | None,
     learning_rate: float | None,
     teacher: str,
+    fold_gains: bool,
     output: str,
     errors: int,
     take: int | None,
@@ -513,7 +523,7 @@ def sweep(
         chosen, scored = split_training(scored, source, train_samples)
         asked_for = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
         given = {name: value for name, value in asked_for.items() if value is not None}
-        training = TrainingPlan(chosen, teacher=teacher, options=given)
+        training = TrainingPlan(chosen, teacher=teacher, options=given | {"fold_gains": fold_gains})
     result = run_sweep(
         loaded,
         scored,

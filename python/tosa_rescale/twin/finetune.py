@@ -2,8 +2,10 @@
 """Rescale-aware fine-tuning: weights trained through the exact integer arithmetic of the narrowed model.
 
 Gradients of an integer model differ between layers by orders of magnitude, with the multipliers behind them, and a weight is an
-integer up to 127 that small steps never change. Three things make plain gradient descent work all the same.
+integer up to 127 that small steps never change. Four things make plain gradient descent work all the same.
 
+- **What is known is not searched.** A layer that still has the teacher's weights starts with its channels' gains folded in
+  (gains.py), if the held-out samples agree that this is better.
 - **The rate is a share of the loss.** Before anything moves, the squared gradient of each layer is measured on the first
   batches; steps are scaled so that, to first order, all layers together take away `learning_rate` of the loss in each
   batch. A rate of 1 is Polyak's step, right for a loss whose minimum is near 0, as a distillation's is.
@@ -23,7 +25,7 @@ import functools
 import json
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +39,7 @@ from tosa_rescale.progress import Progress, Silent
 from tosa_rescale.state import Step
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
+from tosa_rescale.twin.gains import narrowed_gains
 from tosa_rescale.twin.lowering import Graph, Twin, emit
 from tosa_rescale.twin.replicas import Replicas
 from tosa_rescale.twin.values import Node
@@ -81,6 +84,8 @@ class FinetuneOptions:
         validation: share of the data held out to choose the epoch, 0 < share < 1; at least one sample.
         seed: of the order of samples.
         reference: float64 everywhere (slow) instead of float32 where that is exact.
+        fold_gains: begin with what narrowing did to each channel's gain folded into its weights, where a teacher with the
+            same weights tells it.
 
     Raises:
         OptionError: a value is out of range.
@@ -92,6 +97,7 @@ class FinetuneOptions:
     validation: float = 0.1
     seed: int = 0
     reference: bool = False
+    fold_gains: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
@@ -109,8 +115,9 @@ class Finetuned:
 
     Attributes:
         model: with the weights of the best epoch; those of the start where none was better.
-        history: for the start (epoch 0) and each epoch {epoch, loss, validation_loss, agreement, seconds}; the last
-            two on the held-out samples, agreement in per cent with the teacher's decisions or the labels.
+        history: for the start (epoch 0) and each epoch {epoch, loss, validation_loss, agreement, seconds}; loss and agreement
+            (in per cent, with the teacher's decisions or the labels) are of the held-out samples but for `loss`. Where gains
+            were folded in, the start has `folded` too: {layers, validation_loss, agreement} after that.
         best_epoch: the one that was kept.
         changes: of the weights, from the start.
     """
@@ -191,11 +198,15 @@ class _Trainer:
         # Labels go with the data where no teacher is asked.
         self.held_out, self.training = _Samples(model, data.take(count)), _Samples(model, data.drop(count))
         self.labels = teacher is None
+        self.gains: Mapping[str, np.ndarray] = {}
         self.point = loss_point(self.twin.graph)
         if teacher is None:
             self.targets = tuple(self._labels(part) for part in (data.drop(count), data.take(count)))
         else:
-            self.targets = tuple(self._teach(teacher, part) for part in (self.training, self.held_out))
+            taught_by = Twin(Module.parse(teacher.bytecode, teacher.source), reference=options.reference)
+            if options.fold_gains:
+                self.gains = narrowed_gains(self.twin.graph, taught_by.graph)
+            self.targets = tuple(self._teach(taught_by, part) for part in (self.training, self.held_out))
         self.scale = self._logit_scale()
         self.optimizer = optimizer
         self.callbacks = list(callbacks)
@@ -224,12 +235,11 @@ class _Trainer:
         shape = self.point.shape if self.point is not None else self.twin.graph.signature.outputs[0].shape
         return int(shape[-1] or 1)
 
-    def _teach(self, teacher: Model, samples: _Samples) -> np.ndarray:
+    def _teach(self, twin: Twin, samples: _Samples) -> np.ndarray:
         """The teacher's logits, in the integers of the loss point."""
-        twin = Twin(Module.parse(teacher.bytecode, teacher.source), reference=self.options.reference)
-        point = loss_point(twin.graph)
+        point, source = loss_point(twin.graph), twin.graph.source
         if (point is None) != (self.point is None):
-            raise ModelError(f"{teacher.source}: the teacher has another graph than {self.model.source}; give its original")
+            raise ModelError(f"{source}: the teacher has another graph than {self.model.source}; give its original")
         parts = []
         with self.progress.task("ask the teacher", len(samples)) as advance:
             for chunk, _ in samples.batches(np.arange(len(samples)), 16):
@@ -238,7 +248,7 @@ class _Trainer:
                 advance(len(chunk))
         targets = np.concatenate(parts)
         if targets.shape[-1] != self._classes():
-            raise ModelError(f"{teacher.source}: the teacher has other outputs than {self.model.source}; give its original")
+            raise ModelError(f"{source}: the teacher has other outputs than {self.model.source}; give its original")
         return targets
 
     def _logit_scale(self) -> float:
@@ -351,6 +361,24 @@ class _Trainer:
             by_kernel, by_bias = layer.spread_gain(gain)
             steps += [kernel + by_kernel, bias + by_bias]
         return steps
+
+    def fold_gains(self, start: dict[str, Any]) -> None:
+        """Folds the known gains into weights and biases, unless held-out samples are the worse for it.
+
+        Args:
+            start: the figures of the start; gets those after folding as `folded`.
+        """
+        before = self.weights()
+        layers = [key for key, gain in self.gains.items() if self.twin.layers[key].fold_gain(gain)]
+        if not layers:
+            return
+        self._keep_bounds()
+        loss, agreement = self.validate()
+        if loss < start["validation_loss"] and agreement >= start["agreement"]:
+            start["folded"] = {"layers": len(layers), "validation_loss": loss, "agreement": agreement}
+        else:
+            self.set_weights(before)
+            self._keep_bounds()
 
     def start(self) -> None:
         """Chooses what each part of a gradient is multiplied by, and dithers the weights; see the module's text."""
@@ -610,8 +638,9 @@ def finetune(
         trainer.restore(state)
     else:
         loss, agreement = trainer.validate()
-        trainer.start()
         first = {"epoch": 0, "loss": None, "validation_loss": loss, "agreement": agreement, "seconds": 0.0}
+        trainer.fold_gains(first)
+        trainer.start()
         weights = trainer.weights()
         state = Checkpoint(identity, 0, weights, weights, trainer.optimizer_state(), [first], 0)
     try:
@@ -685,7 +714,7 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         callback.set_model(proxy)
     trainer.call("on_train_begin")
     for number in range(state.epoch + 1, options.epochs + 1):
-        last = state.history[-1]
+        last = state.history[-1].get("folded", state.history[-1])
         label = f"epoch {number}/{options.epochs} (loss {last['validation_loss']:.4f}, agreement {last['agreement']:.1f} %)"
         trainer.call("on_epoch_begin", number - 1)
         began = time.perf_counter()
@@ -707,7 +736,7 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
         entry |= _plain({name: value for name, value in logs.items() if name not in known})
         weights, best, best_epoch = trainer.weights(), state.best, state.best_epoch
         # The loss is the finer measure, but a model that decides worse than the start is never an improvement.
-        leading = next(e for e in state.history if e["epoch"] == best_epoch)
+        leading = next(e.get("folded", e) for e in state.history if e["epoch"] == best_epoch)
         if agreement >= start["agreement"] and validation_loss < leading["validation_loss"]:
             best, best_epoch = weights, number
         elif trainer.backtracks and validation_loss >= leading["validation_loss"]:

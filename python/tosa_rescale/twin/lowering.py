@@ -234,15 +234,34 @@ class Layer:
         by_bias = tf.reduce_mean(gain) if bias.shape[0] == 1 else tf.reshape(gain, [-1])
         return tf.cast(gain, tf.float32) * weights, by_bias * bias
 
+    def fold_gain(self, gain: np.ndarray) -> bool:
+        """Multiplies weights and bias by a gain for each output channel, cut off at the grid's ends.
+
+        Args:
+            gain: float64 [C] or [1].
+
+        Returns:
+            False where one bias stands for all channels, which cannot follow: nothing was changed.
+        """
+        weights, bias = self.kernel_variable.numpy(), self.bias_variable.numpy()
+        if gain.size > 1 and bias.size == 1:
+            return False
+        zero_point = np.float32(self._zero_point)
+        scaled = (weights - zero_point) * self.beside_kernel(gain).astype(np.float32) + zero_point
+        self.kernel_variable.assign(np.clip(scaled, *self.kernel_limits))
+        self.bias_variable.assign(np.clip(bias * gain, *self.bias_limits))
+        return True
+
     def dither(self, rng: np.random.Generator, size: float) -> None:
-        """Moves each weight within its rounding interval, which changes no integer.
+        """Moves each weight that is an integer within its rounding interval, which changes no integer.
 
         Args:
             rng: draws the moves, uniform.
             size: the largest move, below 0.5.
         """
-        moves = rng.uniform(-size, size, tuple(self.kernel_variable.shape)).astype(np.float32)
-        self.kernel_variable.assign(tf.convert_to_tensor(self.kernel_variable) + moves)
+        weights = self.kernel_variable.numpy()
+        moves = rng.uniform(-size, size, weights.shape).astype(np.float32)
+        self.kernel_variable.assign(np.where(weights == np.rint(weights), weights + moves, weights))
 
     def mean_move(self) -> float:
         """Mean distance of the weights from where they started, in steps."""
