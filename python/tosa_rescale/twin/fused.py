@@ -69,14 +69,16 @@ def fused_way(bounds: Bounds, scale: Scale, bottom: int, top: int) -> str | None
 
 
 def _always_saturates(m: int, s: int, sums: tuple[int, int], biases: tuple[int, int], bottom: int, top: int) -> bool:
-    """Whether float32 gives the same limit at both ends of the range, and by its order in between; as the integers do."""
+    """Whether floats give the same limit at both ends of the range, and by their order in between; as the integers do."""
     real = np.ldexp(float(m), -s)
-    results = []
-    for y, b in zip(sums, biases, strict=True):
-        addend = np.float32(b * real + 0.5)
-        results.append((int(np.floor(np.float32(y) * np.float32(real) + addend)), (y + b) * m + (1 << (s - 1)) >> s))
-    (low, exact_low), (high, exact_high) = results
-    return max(high, exact_high) <= bottom or min(low, exact_low) >= top
+    lows, highs = (
+        [
+            (y + b) * m + (1 << (s - 1)) >> s,
+            *(int(np.floor(t(y) * t(real) + t(b * real + 0.5))) for t in (np.float32, np.float64)),
+        ]
+        for y, b in zip(sums, biases, strict=True)
+    )
+    return max(highs) <= bottom or min(lows) >= top
 
 
 def fused(numbers: Numbers, made: Accumulation, scale: Scale, zero_point: int, limits: tuple[int, int]) -> Value | None:
