@@ -56,10 +56,8 @@ def fused_way(bounds: Bounds, scale: Scale, bottom: int, top: int) -> str | None
         # Sums whose result may lie within the limits, and those next to them.
         near = min(max(abs(below - bias_high), abs(above - bias_low)), largest)
         needed = max(near * odd, bias * odd + half, max(abs(least), abs(most)) * odd + half)
-        if needed <= FLOAT32_EXACT:
+        if needed <= FLOAT32_EXACT or _always_saturates(m, s, (low, high), (bias_low, bias_high), bottom, top):
             found = 0 if largest * odd <= FLOAT32_EXACT else 1
-        elif _always_saturates(m, s, (low, high), (bias_low, bias_high), bottom, top):
-            found = 1
         elif max(needed, largest * odd) <= FLOAT64_EXACT:
             found = 2
         else:
