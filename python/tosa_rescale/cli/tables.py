@@ -167,9 +167,13 @@ def print_finetuned(found: Finetuned, console: Console) -> None:
     for column in ("epoch", "loss", "agreement %", "seconds"):
         epochs.add_column(column, justify="right")
     for entry in found.history:
-        kept = " *" if entry["epoch"] == found.best_epoch else ""
-        row = (f"{entry['validation_loss']:.4f}", f"{entry['agreement']:.2f}", f"{entry['seconds']:.1f}")
-        epochs.add_row(f"{entry['epoch']}{kept}", *row)
+        # Where gains were folded in, training began with that, and so did what is kept of epoch 0.
+        stages = [(str(entry["epoch"]), entry, f"{entry['seconds']:.1f}")]
+        if "folded" in entry:
+            stages.append(("gains", entry["folded"], ""))
+        for name, figures, seconds in stages:
+            kept = " *" if entry["epoch"] == found.best_epoch and figures is stages[-1][1] else ""
+            epochs.add_row(f"{name}{kept}", f"{figures['validation_loss']:.4f}", f"{figures['agreement']:.2f}", seconds)
     console.print(epochs)
     layers = rich.table.Table(title="changed layers")
     for column in ("layer", "name", "weights", "changed %", "mean |change|", "largest"):
@@ -179,8 +183,9 @@ def print_finetuned(found: Finetuned, console: Console) -> None:
             percent = f"{100 * layer.changed / layer.weights:.2f}"
             layers.add_row(layer.op, layer.name, str(layer.weights), percent, f"{layer.mean_absolute:.2f}", str(layer.largest))
     console.print(layers)
+    begun = " with known gains folded in" if not found.best_epoch and "folded" in found.history[0] else ""
     console.print(
-        f"kept: epoch {found.best_epoch}; {found.changes.percent:.2f} % of the weights changed, by"
+        f"kept: epoch {found.best_epoch}{begun}; {found.changes.percent:.2f} % of the weights changed, by"
         f" {found.changes.mean_absolute:.2f} steps on average, in {found.changes.touched} of {len(found.changes.layers)} layers"
     )
 

@@ -977,7 +977,7 @@ def training(stored: Stored) -> Section:
     svg = charts.chart("epochs", "Accuracy over epochs", "The table below has the figures.", draw, notes=notes)
     figure = Figure(
         "Accuracy over epochs",
-        "Epoch 0 is the narrowed model before training; the epoch that was kept is filled.",
+        "Epoch 0 is the narrowed model before training and without known gains; the epoch that was kept is filled.",
         svg,
         series_legend(list(found), base=False),
     )

@@ -114,7 +114,7 @@ class Finetuned:
     """The result.
 
     Attributes:
-        model: with the weights of the best epoch; those of the start where none was better.
+        model: with the weights of the best epoch; those of the start, with known gains, where none was better.
         history: for the start (epoch 0) and each epoch {epoch, loss, validation_loss, agreement, seconds}; loss and agreement
             (in per cent, with the teacher's decisions or the labels) are of the held-out samples but for `loss`. Where gains
             were folded in, the start has `folded` too: {layers, validation_loss, agreement} after that.
@@ -605,7 +605,7 @@ def finetune(
         progress: shows rate, remaining time, loss and agreement.
 
     Returns:
-        The best epoch on the held-out samples; the start where none was better.
+        The best epoch on the held-out samples; the start, with known gains folded in, where none was better.
 
     Raises:
         OptionError, DataError, ModelError: see the messages.
