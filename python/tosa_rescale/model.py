@@ -154,7 +154,8 @@ class Model:
 
         Args:
             data: a dataset, a folder, an .npz or a tf.data.Dataset; labels are only used with `teacher="labels"`.
-            bits: narrow to this width first; None: train this model as it is.
+            bits: narrow to this width first, rounding multipliers up where a teacher's gains can be folded in, else to nearest;
+                None: train this model as it is.
             teacher: "original" (this model before narrowing, or the .tflite it was loaded from), "labels", or a model.
             optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: SGD.
             callbacks: tf.keras callbacks.
@@ -164,7 +165,7 @@ class Model:
             strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; every worker returns the same model.
             progress: shows rate, remaining time, loss and agreement.
             **options: the fields of tosa_rescale.twin.finetune.FinetuneOptions (epochs, batch, learning_rate, validation,
-                seed, reference).
+                seed, reference, fold_gains).
 
         Returns:
             The best epoch on held-out samples, never worse there than the start; the recipe has the history.
@@ -178,7 +179,7 @@ class Model:
         from tosa_rescale.twin.finetune import FinetuneOptions, finetune
 
         asked = FinetuneOptions(**options)
-        start = self if bits is None else self.narrow(bits)
+        start = self if bits is None else self.narrow(bits, multiplier_rounding=asked.multiplier_rounding(teacher))
         if bits is not None and teacher == "original":
             teacher = self
         return finetune(

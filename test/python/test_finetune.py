@@ -23,6 +23,7 @@ from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.finetune import Finetuned, FinetuneOptions, TrainingError, as_dataset, finetune
 from tosa_rescale.twin.gains import narrowed_gains
+from tosa_rescale.twin.scaling import Scale
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,8 @@ def test_where_nothing_is_lost_nothing_moves(original: tr.Model, training: Datas
 def test_labels_teach_too(original: tr.Model, training: Dataset) -> None:
     found = short(original.narrow(1), training.take(320), epochs=2, teacher="labels")
     assert found.history[found.best_epoch]["validation_loss"] < found.history[0]["validation_loss"]
+    # Labels tell no gains; rounded up, the start would be far off.
+    assert FinetuneOptions().multiplier_rounding("labels") == "nearest"
 
 
 def test_the_original_is_known_from_the_file(original: tr.Model, training: Dataset) -> None:
@@ -363,6 +366,20 @@ def test_a_callback_adds_to_the_history(original: tr.Model, training: Dataset, t
 # -- command line ------------------------------------------------------------------------------------------------------
 
 
+def smallest_gain(narrowed: pathlib.Path, original: pathlib.Path) -> float:
+    """The least M_q / M of any MAC layer's channel."""
+    ours, theirs = (
+        {
+            node.key: node.rescale
+            for node in read_graph(Module.parse(tr.load(path).bytecode)).nodes
+            if node.operand_bits[0] == 32
+        }
+        for path in (narrowed, original)
+    )
+    pairs = [(ours[key], theirs[key]) for key in theirs if theirs[key] is not None]
+    return min(float((Scale(a.multiplier, a.shift).real / Scale(b.multiplier, b.shift).real).min()) for a, b in pairs)
+
+
 def test_the_command_trains_and_writes(cli, demo_model: pathlib.Path, training: Dataset, tmp_path: pathlib.Path) -> None:
     np.savez(tmp_path / "train.npz", x=training.samples[:200])
     done = cli(
@@ -380,6 +397,8 @@ def test_the_command_trains_and_writes(cli, demo_model: pathlib.Path, training: 
     argv = ("finetune", demo_model, "-o", "plain.mlirbc", "--bits", 2, "--data", "train.npz", "--epochs", 1)
     assert cli(*argv, "--no-fold-gains", "--json", "plain.json").returncode == 0
     assert "folded" not in json.loads((tmp_path / "plain.json").read_text())["history"][0]
+    # What is folded in can shrink weights but not let them grow: multipliers are rounded up, unless nothing is folded in.
+    assert smallest_gain(tmp_path / "tuned.tflite", demo_model) >= 0.999 > smallest_gain(tmp_path / "plain.mlirbc", demo_model)
     done = cli("finetune", demo_model, "-o", "other.tflite", "--bits", 2, "--data", "train.npz", "--teacher", "labels")
     assert done.returncode == 2
     assert "has no labels" in done.stderr

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tosa_rescale.errors import OptionError
 from tosa_rescale.options import Encoding, MultiplierRounding, NarrowOptions, Preset, RoundingMode, Scope, parse_bits
@@ -313,7 +314,12 @@ def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_lay
 @group.command()
 @_model
 @_output
-@click.option("--bits", metavar="K", help="Narrow to K bits first; without: train MODEL as it is (compensated, say).")
+@click.option(
+    "--bits",
+    metavar="K",
+    help="Narrow to K bits first, multipliers of MAC layers rounded up if nothing else is asked for and gains are folded in; "
+    "without: train MODEL as it is (compensated, say).",
+)
 @click.option("--data", required=True, type=click.Path(), help="Images or .npz; labels are used with --teacher labels only.")
 @click.option("--epochs", type=int, default=2, show_default=True, help="Passes over the data.")
 @click.option(
@@ -380,6 +386,9 @@ def finetune(
 
     preprocessing = _take_preprocessing(options)
     asked = FinetuneOptions(epochs, batch, learning_rate, validation, seed, fold_gains=fold_gains)
+    asked_for = click.get_current_context().get_parameter_source("multiplier_rounding")
+    if asked_for is ParameterSource.DEFAULT and options["scope"] == Scope.ACCUMULATOR and options["preset"] == Preset.NONE:
+        options["multiplier_rounding"] = asked.multiplier_rounding(teacher)
     narrowing = None if bits is None else NarrowOptions(parse_bits(bits), **options)
     distribution = strategy_named(strategy)
     chief = Replicas(distribution).chief

@@ -35,6 +35,7 @@ from tosa_rescale.changes import WeightChanges, weight_changes
 from tosa_rescale.data import Dataset, Preprocessing, load_data
 from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.files import PathLike
+from tosa_rescale.options import MultiplierRounding
 from tosa_rescale.progress import Progress, Silent
 from tosa_rescale.state import Step
 from tosa_rescale.twin.backend import tf
@@ -107,6 +108,15 @@ class FinetuneOptions:
             raise OptionError(f"learning-rate: {self.learning_rate} is out of range; give a number above 0")
         if not 0 < self.validation < 1:
             raise OptionError(f"validation: {self.validation} is out of range; give a share above 0 and below 1")
+
+    def multiplier_rounding(self, teacher: Any) -> MultiplierRounding:
+        """How to narrow MAC layers that are then trained: up where gains are folded in, as weights can shrink but not grow.
+
+        Args:
+            teacher: see `finetune`.
+        """
+        folds = self.fold_gains and teacher != "labels"
+        return MultiplierRounding.UP if folds else MultiplierRounding.NEAREST
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
