@@ -171,7 +171,7 @@ def test_labels_teach_too(original: tr.Model, training: Dataset) -> None:
 
 def test_the_original_is_known_from_the_file(original: tr.Model, training: Dataset) -> None:
     data = training.take(64)
-    narrow = original.narrow(2)
+    narrow = original.narrow(2, multiplier_rounding="up")
     assert short(narrow, data).model.bytecode == short(narrow, data, teacher=original).model.bytecode
     assert original.finetune(data, 2, epochs=1).bytecode == short(narrow, data).model.bytecode
 
