@@ -17,36 +17,24 @@ from pathlib import Path
 import numpy as np
 from tosa_rescale import Model, load, load_data
 from tosa_rescale.training import split_training
+from tosa_rescale.twin import Twin, emit, read_graph
+from tosa_rescale.twin.gains import narrowed_gains
 from tosa_rescale_runtime import Module
-from tosa_rescale_runtime.module import read_rescale
-
-INT32 = np.iinfo(np.int32)
 
 
 def fold_gains(original: Model, narrowed: Model) -> tuple[Model, float]:
     """The narrowed model with M / M_q in weights and biases, and the share of weights beyond the grid."""
-    module, before = Module.parse(narrowed.bytecode), Module.parse(original.bytecode)
-    multipliers = {layer.op.key: _real(layer.rescale) for layer in before.mac_layers() if layer.rescale is not None}
+    ours, theirs = (read_graph(Module.parse(model.bytecode)) for model in (narrowed, original))
+    twin, gains = Twin(ours), narrowed_gains(ours, theirs)
     beyond = count = 0
-    for layer in module.mac_layers():
-        weights, bias = (module.constant(layer.op, operand) for operand in (1, 2))
-        if layer.rescale is None or weights is None or bias is None:
-            continue
-        gain = multipliers[layer.op.key] / _real(layer.rescale)
-        # Output channels: the last two dimensions of a depthwise kernel, the first of all others.
-        depthwise = layer.op.kind == "depthwise_conv2d"
-        shape = weights.shape[2:] if depthwise else (-1, *[1] * (weights.ndim - 1))
-        wanted = np.rint(weights * (gain.reshape(shape) if gain.size > 1 else gain))
-        beyond, count = beyond + int((np.abs(wanted) > 127).sum()), count + wanted.size
-        module.set_constant(layer.op, 1, np.clip(wanted, -127, 127).astype(np.int64))
-        module.set_constant(layer.op, 2, np.clip(np.rint(bias * gain), INT32.min, INT32.max).astype(np.int64))
-    return dataclasses.replace(narrowed, bytecode=module.to_bytecode()), beyond / count
-
-
-def _real(rescale: object) -> np.ndarray:
-    found = read_rescale(rescale)  # type: ignore[arg-type]
-    assert found.multiplier is not None and found.shift is not None
-    return np.ldexp(found.multiplier.astype(np.float64), -found.shift)
+    for key, layer in twin.layers.items():
+        count += layer.kernel().numpy().size
+        if key in gains:
+            wanted = layer.kernel().numpy() * layer.beside_kernel(gains[key])
+            if layer.fold_gain(gains[key]):
+                # Rounding alone moves a weight by half a step at most.
+                beyond += int((np.abs(layer.kernel().numpy() - wanted) > 0.5001).sum())
+    return dataclasses.replace(narrowed, bytecode=emit(twin, narrowed.bytecode)), beyond / count
 
 
 def main() -> None:
