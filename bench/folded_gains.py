@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from tosa_rescale import Model, load, load_data
-from tosa_rescale.training import split_training
+from tosa_rescale.sweeping.training import split_training
 from tosa_rescale.twin import Twin, emit, read_graph
 from tosa_rescale.twin.gains import narrowed_gains
 from tosa_rescale_runtime import Module

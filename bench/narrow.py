@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from common import interleaved, load
-from tosa_rescale.passes import find_tool
+from tosa_rescale.core.passes import find_tool
 
 
 def main() -> None:

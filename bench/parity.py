@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 from tosa_rescale import Model, load, load_data
-from tosa_rescale.engines import make_engine
-from tosa_rescale.parity import compare_layers
+from tosa_rescale.measure.check import compare_layers
+from tosa_rescale.measure.engines import make_engine
 from tosa_rescale_runtime import compare_all
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from common import load, random_inputs
-from tosa_rescale.passes import run_passes
+from tosa_rescale.core.passes import run_passes
 from tosa_rescale_runtime import Cache, Executable, externalize
 
 BITS = (31, 8, 6, 5, 4, 3, 2, 1)

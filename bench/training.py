@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 from common import interleaved, load
-from tosa_rescale.passes import run_passes
+from tosa_rescale.core.passes import run_passes
 from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
-from tosa_rescale.twin.lowering import Graph
+from tosa_rescale.twin.graph import Graph
 from tosa_rescale_runtime import Module
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The documentation's site: `make site` builds it into build/site, with warnings as errors."""
 
-from tosa_rescale.version import versions
+from tosa_rescale.core.version import versions
 
 project = "tosa-rescale"
 copyright = "the tosa-rescale authors"

@@ -10,21 +10,21 @@
 Importing this package loads neither TensorFlow nor IREE.
 """
 
-from tosa_rescale.compile_driver import compile as compile
-from tosa_rescale.data import Dataset as Dataset
-from tosa_rescale.data import Preprocessing as Preprocessing
-from tosa_rescale.data import load_data as load_data
-from tosa_rescale.errors import TosaRescaleError as TosaRescaleError
-from tosa_rescale.evaluation import Evaluation as Evaluation
-from tosa_rescale.evaluation import evaluate as evaluate
-from tosa_rescale.inspection import RescaleInfo as RescaleInfo
-from tosa_rescale.model import Model as Model
-from tosa_rescale.model import load as load
-from tosa_rescale.options import NarrowOptions as NarrowOptions
-from tosa_rescale.parity import CheckResult as CheckResult
-from tosa_rescale.parity import check as check
-from tosa_rescale.sweeping import SweepResult as SweepResult
-from tosa_rescale.sweeping import sweep as sweep
-from tosa_rescale.version import versions
+from tosa_rescale.api import Model as Model
+from tosa_rescale.api import load as load
+from tosa_rescale.core.errors import TosaRescaleError as TosaRescaleError
+from tosa_rescale.core.options import NarrowOptions as NarrowOptions
+from tosa_rescale.core.rescales import RescaleInfo as RescaleInfo
+from tosa_rescale.core.version import versions
+from tosa_rescale.data.dataset import Dataset as Dataset
+from tosa_rescale.data.dataset import Preprocessing as Preprocessing
+from tosa_rescale.data.dataset import load_data as load_data
+from tosa_rescale.driver.command import compile as compile
+from tosa_rescale.measure.check import CheckResult as CheckResult
+from tosa_rescale.measure.check import check as check
+from tosa_rescale.measure.evaluate import Evaluation as Evaluation
+from tosa_rescale.measure.evaluate import evaluate as evaluate
+from tosa_rescale.sweeping.sweep import SweepResult as SweepResult
+from tosa_rescale.sweeping.sweep import sweep as sweep
 
 __version__ = versions()["tosa-rescale"]

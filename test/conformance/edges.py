@@ -120,7 +120,7 @@ def run_iree(model: tr.Model, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 def run_reference(model: tr.Model, inputs: list[np.ndarray]) -> list[np.ndarray]:
     """Outputs of the TOSA reference model; ModelError where it does not say VALID."""
-    from tosa_rescale.tosa_tools import run_reference_model, serialize
+    from tosa_rescale.formats.tosa import run_reference_model, serialize
 
     outputs = model.signature.outputs
     # The format knows no unsigned types: the bits are the same.

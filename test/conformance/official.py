@@ -27,7 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "python"))
 import tosa_rescale as tr
 from edges import VARIANTS, differing, label, run_iree, run_reference, run_twin, variant
 from runtime_modules import RescaleCase, function, rescale, tensor
-from tosa_rescale.tosa_tools import deserialize
+from tosa_rescale.formats.tosa import deserialize
 from tosa_rescale_runtime import Module
 from tosa_rescale_runtime.module import Rescale
 

@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 
-DRIVER = "import sys; from tosa_rescale.compile_driver import main; sys.exit(main())"
+DRIVER = "import sys; from tosa_rescale.driver.command import main; sys.exit(main())"
 OLD = b"an old output"
 VMFB_MAGIC = b"tosa-rescale vmfb 1\n"
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import ROOT, Cli
-from tosa_rescale.compensation import CompensateOptions
+from tosa_rescale.core.errors import OptionError, PassError
+from tosa_rescale.core.passes import run_passes
 from tosa_rescale.demo import DATA, MODEL
-from tosa_rescale.errors import OptionError, PassError
-from tosa_rescale.passes import run_passes
+from tosa_rescale.rewrite.compensate import CompensateOptions
 from tosa_rescale_runtime import Module, Op
 
 
@@ -179,8 +179,8 @@ def test_a_sweep_takes_the_method(demo: tr.Model, digits: tr.Dataset, tmp_path: 
 
 
 def test_a_tensor_missing_in_the_flatbuffer_is_named(aligned: tr.Model) -> None:
-    from tosa_rescale.errors import ModelError
-    from tosa_rescale.export.from_model import _activation_scales
+    from tosa_rescale.core.errors import ModelError
+    from tosa_rescale.formats.litert.export import _activation_scales
 
     with pytest.raises(ModelError, match="1 tensors with a new scale are not in the flatbuffer: 'nowhere'; compensate with"):
         _activation_scales(aligned.flatbuffer or b"", {"nowhere": 2.0}, "model")
@@ -199,7 +199,7 @@ def test_litert_derives_the_multipliers_of_every_width(demo: tr.Model, tmp_path:
 
 
 def test_ranges_say_what_cutting_off_costs() -> None:
-    from tosa_rescale.ranges import clipping_errors
+    from tosa_rescale.rewrite.clipping import clipping_errors
 
     values = [100] * 5 + [1] * 5
     histogram = np.bincount(np.array(values) + 128, minlength=256)
@@ -211,8 +211,8 @@ def test_ranges_say_what_cutting_off_costs() -> None:
 
 
 def test_measured_ranges_are_written_and_consumed(demo: tr.Model, digits: tr.Dataset) -> None:
-    from tosa_rescale.passes import run_passes_on
-    from tosa_rescale.ranges import CLIPPING_ATTRIBUTE, measure_ranges
+    from tosa_rescale.core.passes import run_passes_on
+    from tosa_rescale.rewrite.clipping import CLIPPING_ATTRIBUTE, measure_ranges
 
     module = measure_ranges(demo, [np.concatenate(list(digits.take(8).quantized(demo.input_spec)))])
     marked = [op for op in module.ops() if module.attribute(op, CLIPPING_ATTRIBUTE) is not None]
@@ -224,7 +224,7 @@ def test_measured_ranges_are_written_and_consumed(demo: tr.Model, digits: tr.Dat
 
 
 def test_what_a_kernel_makes_at_one_scale_only_keeps_it(shared_models: pathlib.Path) -> None:
-    from tosa_rescale.export.litert import fixed_scale_tensors
+    from tosa_rescale.formats.litert.write import fixed_scale_tensors
 
     model = tr.load(shared_models / "keyword_spotting_int8.tflite")  # ends with a softmax
     assert model.flatbuffer is not None and model.quantization is not None

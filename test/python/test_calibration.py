@@ -8,9 +8,9 @@ import pathlib
 import numpy as np
 import pytest
 import tosa_rescale as tr
-from tosa_rescale.calibration import Geometry, calibrate, leading_factors
-from tosa_rescale.errors import DataError
-from tosa_rescale.synthetic import synthetic_inputs
+from tosa_rescale.core.errors import DataError
+from tosa_rescale.data.synthetic import synthetic_inputs
+from tosa_rescale.rewrite.calibration import Geometry, calibrate, leading_factors
 from tosa_rescale_runtime import Executable, Tap
 
 

@@ -16,13 +16,13 @@ import pytest
 import tosa_rescale as tr
 from conftest import ROOT
 from runtime_modules import ConvNet
-from tosa_rescale import files
-from tosa_rescale.compile_driver import parse_command_line
-from tosa_rescale.errors import OptionError
+from tosa_rescale.core import files
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.driver.command import parse_command_line
 
 VMVX = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=vmvx")
 LLVM = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu")
-RUN = "import sys; from tosa_rescale.compile_driver import main; sys.exit(main())"
+RUN = "import sys; from tosa_rescale.driver.command import main; sys.exit(main())"
 
 Driver = Callable[..., subprocess.CompletedProcess[bytes]]
 

@@ -9,9 +9,9 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
-from tosa_rescale.data import InputSpec, Preprocessing, load_data
-from tosa_rescale.errors import DataError
-from tosa_rescale.quantization import TensorQuantization
+from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.quantization import TensorQuantization
+from tosa_rescale.data.dataset import InputSpec, Preprocessing, load_data
 
 INT8 = InputSpec((4, 4, 3), np.dtype(np.int8), TensorQuantization("image", 1 / 128, -1))
 UINT8 = InputSpec((4, 4, 3), np.dtype(np.uint8), TensorQuantization("image", 1 / 128, 127))

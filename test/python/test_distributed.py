@@ -19,10 +19,10 @@ import pytest
 import tosa_rescale as tr
 from conftest import Cli
 from PIL import Image
-from tosa_rescale import distributed
-from tosa_rescale.distributed import connect
-from tosa_rescale.errors import ClusterError, DataError, MissingToolError, OptionError
-from tosa_rescale.sweeping import SweepResult
+from tosa_rescale.core.errors import ClusterError, DataError, MissingToolError, OptionError
+from tosa_rescale.sweeping import cluster as distributed
+from tosa_rescale.sweeping.cluster import connect
+from tosa_rescale.sweeping.sweep import SweepResult
 
 # Ray sets accelerator variables for its workers and says that it will change this.
 pytestmark = pytest.mark.filterwarnings("ignore:Tip.*accelerator:FutureWarning")

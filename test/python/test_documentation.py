@@ -29,10 +29,10 @@ import pytest
 import tosa_rescale as tr
 import yaml
 from conftest import ROOT
-from tosa_rescale import compile_driver
 from tosa_rescale.cli import group, main
-from tosa_rescale.compile_settings import _KEYS as CONFIGURATION_KEYS
-from tosa_rescale.passes import find_tool
+from tosa_rescale.core.passes import find_tool
+from tosa_rescale.driver import command as compile_driver
+from tosa_rescale.driver.settings import _KEYS as CONFIGURATION_KEYS
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 COMMANDS = ("tosa-rescale", "tosa-rescale-opt", "tosa-rescale-compile", "make", "pip", "python", "mlir-opt")
@@ -277,7 +277,7 @@ def test_the_site_builds_without_a_warning(tmp_path: pathlib.Path) -> None:
     ("text", "message"),
     [
         ("[gone](gone.md)", "gone.md"),
-        ("```{eval-rst}\n.. autofunction:: tosa_rescale.model.nothing\n```", "nothing"),
+        ("```{eval-rst}\n.. autofunction:: tosa_rescale.api.nothing\n```", "nothing"),
         ("```{eval-rst}\n.. click:: tosa_rescale.cli:nonsense\n   :prog: x\n```", "nonsense"),
     ],
 )

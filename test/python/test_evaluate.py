@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tosa_rescale as tr
-from tosa_rescale import evaluation
-from tosa_rescale.engines import make_engine
-from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError
-from tosa_rescale.evaluation import OutputStore
-from tosa_rescale.report import write_report
-from tosa_rescale.sweeping import STATE_FILE, SweepPoint
+from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError
+from tosa_rescale.measure import evaluate as evaluation
+from tosa_rescale.measure.engines import make_engine
+from tosa_rescale.measure.evaluate import OutputStore
+from tosa_rescale.reporting import write_report
+from tosa_rescale.sweeping.sweep import STATE_FILE, SweepPoint
 
 
 class FixedEngine:
@@ -124,7 +124,7 @@ def test_a_sweep_goes_from_the_original_down(demo: tr.Model, digits: tr.Dataset,
 def test_a_cut_off_sweep_goes_on_where_it_stopped(
     demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tosa_rescale import sweeping as module
+    from tosa_rescale.sweeping import sweep as module
 
     data, ran = digits.take(20), []
     real = module.evaluate
@@ -150,7 +150,7 @@ def test_a_finished_sweep_runs_nothing(
     demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
-    monkeypatch.setattr("tosa_rescale.sweeping.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
+    monkeypatch.setattr("tosa_rescale.sweeping.sweep.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     assert tr.sweep(demo, digits.take(10), tmp_path, bits=(4,)).points == first.points
 
 

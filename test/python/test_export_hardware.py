@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime_modules import RescaleCase, apply_rescale, constant, function, rescale, rescale_module, tensor
 from strategies import batches, budget
-from tosa_rescale.errors import ModelError, OutputError
+from tosa_rescale.core.errors import ModelError, OutputError
+from tosa_rescale.core.options import Scope
 from tosa_rescale.export import bundle
-from tosa_rescale.export.bundle import write_bundle
-from tosa_rescale.export.goldens import Vectors, record_goldens
-from tosa_rescale.export.pairs import RescaleTable, compact_pairs, read_tables
-from tosa_rescale.options import Scope
+from tosa_rescale.hardware.bundle import write_bundle
+from tosa_rescale.hardware.goldens import Vectors, record_goldens
+from tosa_rescale.hardware.pairs import RescaleTable, compact_pairs, read_tables
 from tosa_rescale_runtime import Executable, Module
 
 GCC = ("gcc", "-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1")

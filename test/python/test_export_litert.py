@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tosa_rescale.errors import MissingToolError, ModelError
-from tosa_rescale.export.litert import (
+from tosa_rescale.core.errors import MissingToolError, ModelError
+from tosa_rescale.formats.litert.write import (
     MAX_SCALE_EXCESS,
     LayerPatch,
     LitertLayer,
@@ -574,7 +574,7 @@ def test_allow_partial_leaves_what_scales_cannot_express() -> None:
 
 def converted(data: bytes, folder: pathlib.Path) -> Any:
     """The TOSA module of a flatbuffer, by the importer."""
-    from tosa_rescale.importer import import_model
+    from tosa_rescale.formats.read import import_model
     from tosa_rescale_runtime import Module
 
     (folder / "m.tflite").write_bytes(data)

@@ -16,9 +16,9 @@ from tosa_rescale_runtime import Module
 pytest.importorskip("tensorflow")
 
 import tosa_rescale as tr
-from tosa_rescale.changes import weight_changes
-from tosa_rescale.data import Dataset, Preprocessing
-from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError
+from tosa_rescale.core.changes import weight_changes
+from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError
+from tosa_rescale.data.dataset import Dataset, Preprocessing
 from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.finetune import Finetuned, FinetuneOptions, TrainingError, as_dataset, finetune
@@ -307,7 +307,7 @@ FULL_DISK = """
 import pathlib, resource, sys
 import numpy as np
 import tosa_rescale as tr
-from tosa_rescale.data import Dataset, Preprocessing
+from tosa_rescale.data.dataset import Dataset, Preprocessing
 from tosa_rescale.twin.finetune import FinetuneOptions, finetune
 
 model, samples, checkpoint = sys.argv[1:]

@@ -10,8 +10,8 @@ import sys
 import pytest
 import tosa_rescale as tr
 from conftest import ROOT, Cli
-from tosa_rescale import importer
-from tosa_rescale.errors import ModelError, PassError
+from tosa_rescale.core.errors import ModelError, PassError
+from tosa_rescale.formats import read as importer
 
 FUZZ = ROOT / "test" / "fuzz" / "fuzz.py"
 COUNT = 80

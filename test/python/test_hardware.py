@@ -14,13 +14,13 @@ import pytest
 import tosa_rescale as tr
 from conftest import Cli
 from rtl_simulation import call, simulate, simulator
-from tosa_rescale.errors import DataError, MissingToolError, OptionError
-from tosa_rescale.export.bundle import write_bundle
-from tosa_rescale.export.goldens import record_goldens
-from tosa_rescale.export.pairs import read_tables
+from tosa_rescale.core.errors import DataError, MissingToolError, OptionError
+from tosa_rescale.core.options import Scope
 from tosa_rescale.hardware import BITS, MACS, Cost, read_costs, relative_costs, synthesis, write_costs
+from tosa_rescale.hardware.bundle import write_bundle
 from tosa_rescale.hardware.costs import COSTS
-from tosa_rescale.options import Scope
+from tosa_rescale.hardware.goldens import record_goldens
+from tosa_rescale.hardware.pairs import read_tables
 
 INT32 = (-(1 << 31), (1 << 31) - 1)
 

@@ -8,10 +8,10 @@ import pathlib
 import numpy as np
 import pytest
 import tosa_rescale as tr
-from tosa_rescale import files
-from tosa_rescale.errors import FileKindError, ModelError, OutputError, PassError
-from tosa_rescale.inspection import significant_bits
-from tosa_rescale.passes import parse_diagnostics
+from tosa_rescale.core import files
+from tosa_rescale.core.errors import FileKindError, ModelError, OutputError, PassError
+from tosa_rescale.core.passes import parse_diagnostics
+from tosa_rescale.core.rescales import significant_bits
 from tosa_rescale_runtime import Module
 
 MODELS = ("efficientnet_lite0_int8", "keyword_spotting_int8", "mobilenet_v1_0.25_128_uint8", "resnet8_cifar10_int8")

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tosa_rescale.errors import OptionError
-from tosa_rescale.options import MultiplierRounding, NarrowOptions, Preset, RoundingMode, parse_bits
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.options import MultiplierRounding, NarrowOptions, Preset, RoundingMode, parse_bits
 
 
 @pytest.mark.parametrize("bits", [0, 32, -1, "eight", "", "4.5"])

@@ -10,8 +10,8 @@ import tosa_rescale as tr
 from hypothesis import given
 from runtime_modules import RescaleCase, rescale_module
 from strategies import Narrowing, batches, budget, narrowings, networks
-from tosa_rescale.engines import exact_engines
-from tosa_rescale.inspection import significant_bits
+from tosa_rescale.core.rescales import significant_bits
+from tosa_rescale.measure.engines import exact_engines
 from tosa_rescale_runtime import Module
 
 SLACK = Fraction(1, 1 << 22)  # an excess below this share of a multiplier counts as none (docs/passes.md)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tosa_rescale as tr
-from tosa_rescale.errors import MissingToolError, ModelError
-from tosa_rescale.tosa_tools import reference_model_available, run_reference_model, serialize
+from tosa_rescale.core.errors import MissingToolError, ModelError
+from tosa_rescale.formats.tosa import reference_model_available, run_reference_model, serialize
 
 needs_reference = pytest.mark.skipif(
     not reference_model_available(), reason="tosa_reference_model and tosa-opt are not on PATH"

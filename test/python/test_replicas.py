@@ -17,7 +17,7 @@ from conftest import Cli
 
 pytest.importorskip("tensorflow")
 
-from tosa_rescale.errors import OptionError
+from tosa_rescale.core.errors import OptionError
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.replicas import Replicas, strategy_named
 

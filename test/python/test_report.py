@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import Cli
-from tosa_rescale.details import MANTISSA_BINS, census
-from tosa_rescale.errors import OutputError
-from tosa_rescale.report import sections
-from tosa_rescale.report.page import PAGE, read_stored, render
-from tosa_rescale.report.paper import MODELS, figures_for
-from tosa_rescale.sweeping import read_sweep
+from tosa_rescale.core.errors import OutputError
+from tosa_rescale.reporting import sections
+from tosa_rescale.reporting.page import PAGE, read_stored, render
+from tosa_rescale.reporting.paper import MODELS, figures_for
+from tosa_rescale.sweeping.details import MANTISSA_BINS, census
+from tosa_rescale.sweeping.sweep import read_sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -29,7 +29,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 @pytest.fixture(scope="module")
 def swept(demo: tr.Model, digits: tr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A sweep's folder with its page."""
-    from tosa_rescale.report import write_report
+    from tosa_rescale.reporting import write_report
 
     folder = tmp_path_factory.mktemp("swept")
     result = tr.sweep(
@@ -239,7 +239,7 @@ def test_a_sweep_adds_what_older_results_lack(
     demo: tr.Model, digits: tr.Dataset, copied: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(copied / "points")
-    monkeypatch.setattr("tosa_rescale.sweeping.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
+    monkeypatch.setattr("tosa_rescale.sweeping.sweep.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     tr.sweep(demo, digits.take(40), copied, bits=(8, 2, 1), methods=("narrow", "compensate"))
     assert len(read_stored(copied).details) == 7
 

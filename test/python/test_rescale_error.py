@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from runtime_modules import ConvNet, RescaleCase, apply_rescale, constant, function, rescale
-from tosa_rescale.data import Dataset, Preprocessing
-from tosa_rescale.errors import DataError, ModelError
-from tosa_rescale.rescale_error import RescaleError, rescale_errors
+from tosa_rescale.core.errors import DataError, ModelError
+from tosa_rescale.data.dataset import Dataset, Preprocessing
+from tosa_rescale.measure.rescale_error import RescaleError, rescale_errors
 from tosa_rescale_runtime import Module
 
 SAMPLES = np.random.default_rng(3).integers(-128, 128, (3, 6, 6, 4), np.int8, endpoint=False)

@@ -13,9 +13,9 @@ from tosa_rescale_runtime import Module
 pytest.importorskip("tensorflow")
 
 import tosa_rescale as tr
-from tosa_rescale.data import load_data
-from tosa_rescale.engines import exact_engines, make_engine
-from tosa_rescale.tosa_tools import reference_model_available
+from tosa_rescale.data.dataset import load_data
+from tosa_rescale.formats.tosa import reference_model_available
+from tosa_rescale.measure.engines import exact_engines, make_engine
 from tosa_rescale.twin import Twin, emit
 from tosa_rescale.twin.scaling import Scale
 

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0 done; 1 the answer is no; 2 bad input or usage, one line on standard error; 130 interrupted.
     """
-    from tosa_rescale.errors import TosaRescaleError
+    from tosa_rescale.core.errors import TosaRescaleError
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images; what cannot be read is named as an error
     try:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from tosa_rescale.errors import OptionError
-from tosa_rescale.options import Encoding, MultiplierRounding, NarrowOptions, Preset, RoundingMode, Scope, parse_bits
-from tosa_rescale.version import versions
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.options import Encoding, MultiplierRounding, NarrowOptions, Preset, RoundingMode, Scope, parse_bits
+from tosa_rescale.core.version import versions
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -180,7 +180,7 @@ def demo(output: str, quiet: bool) -> int:
 def info(model: str, scope: str, fail_above: str | None, json_file: str | None) -> int:
     """Show every rescale of MODEL: op, channels, significant bits, shift and value range, violations of the specification."""
     from tosa_rescale.cli.tables import print_info, print_too_wide
-    from tosa_rescale.inspection import wider_than
+    from tosa_rescale.core.rescales import wider_than
 
     limit = None if fail_above is None else parse_bits(fail_above, "fail-above")
     loaded = _load(model)
@@ -205,7 +205,7 @@ def info(model: str, scope: str, fail_above: str | None, json_file: str | None) 
 @_force
 def narrow(model: str, output: str, bits: str, allow_partial: bool, force: bool, **options: Any) -> int:
     """Narrow the rescale multipliers of MODEL to K bits."""
-    from tosa_rescale.files import require_writable
+    from tosa_rescale.core.files import require_writable
 
     asked = NarrowOptions(parse_bits(bits), **options)
     require_writable(output, force)
@@ -266,8 +266,8 @@ def compensate(
 ) -> int:
     """Narrow MODEL's multipliers to K bits and let weights and biases absorb the error; no training."""
     from tosa_rescale.cli.tables import print_compensation, print_search
-    from tosa_rescale.compensation import CompensateOptions, Compensator, calibration_inputs
-    from tosa_rescale.files import require_writable
+    from tosa_rescale.core.files import require_writable
+    from tosa_rescale.rewrite.compensate import CompensateOptions, Compensator, calibration_inputs
 
     preprocessing = _take_preprocessing(options)
     asked = CompensateOptions(1 if bits == "auto" else parse_bits(bits), **options)
@@ -296,7 +296,7 @@ def compensate(
 def _search(loaded: Any, scored: Any, compensator: Any, max_drop: float, per_layer: bool, asked: Any, quiet: bool) -> Any:
     import tempfile
 
-    from tosa_rescale.search import find_bits
+    from tosa_rescale.sweeping.search import find_bits
 
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
         return find_bits(
@@ -379,7 +379,7 @@ def finetune(
 ) -> int:
     """Train MODEL's weights through its integer arithmetic; the result is never worse on held-out samples."""
     from tosa_rescale.cli.tables import print_finetuned
-    from tosa_rescale.files import require_writable
+    from tosa_rescale.core.files import require_writable
     from tosa_rescale.twin.finetune import FinetuneOptions
     from tosa_rescale.twin.finetune import finetune as run_finetune
     from tosa_rescale.twin.replicas import Replicas, strategy_named
@@ -514,10 +514,10 @@ def sweep(
     **options: Any,
 ) -> int:
     """Measure accuracy over multiplier width. An interrupted sweep goes on where it stopped."""
-    from tosa_rescale.methods import CalibrationPlan
-    from tosa_rescale.report import print_sweep, print_training, write_report, write_training
-    from tosa_rescale.sweeping import sweep as run_sweep
-    from tosa_rescale.training import TrainingPlan, split_training
+    from tosa_rescale.reporting import print_sweep, print_training, write_report, write_training
+    from tosa_rescale.sweeping.methods import CalibrationPlan
+    from tosa_rescale.sweeping.sweep import sweep as run_sweep
+    from tosa_rescale.sweeping.training import TrainingPlan, split_training
 
     widths = [32 if part.strip() == "32" else parse_bits(part.strip()) for part in bits.split(",") if part.strip()]
     preprocessing = _take_preprocessing(options)
@@ -603,8 +603,8 @@ def check(
 @_force
 def convert(source: str, target: str, batch: int, original: str | None, allow_partial: bool, force: bool) -> int:
     """Convert a model from one file kind to another."""
-    from tosa_rescale.files import require_writable
-    from tosa_rescale.model import load
+    from tosa_rescale.api import load
+    from tosa_rescale.core.files import require_writable
 
     require_writable(target, force)
     _save(load(source, batch), target, force, original=original, allow_partial=allow_partial)
@@ -620,13 +620,13 @@ def _take_preprocessing(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load(path: str) -> Any:
-    from tosa_rescale.model import load
+    from tosa_rescale.api import load
 
     return load(path)
 
 
 def _load_data(path: str, preprocessing: dict[str, Any], take: int | None = None, leave_out: int | None = None) -> Any:
-    from tosa_rescale.data import Preprocessing, load_data
+    from tosa_rescale.data.dataset import Preprocessing, load_data
 
     options = dict(preprocessing)
     data = load_data(path, Preprocessing(options.pop("input_mean"), options.pop("input_std"), **options))
@@ -651,7 +651,7 @@ def _without_calibration(data: Any, source: Any, samples: int) -> Any:
 
 def _save(model: Any, output: str, force: bool, **litert_options: Any) -> None:
     """Writes a model; what only a LiteRT file knows goes to no other kind."""
-    from tosa_rescale.files import FileKind, kind_of
+    from tosa_rescale.core.files import FileKind, kind_of
 
     model.save(output, force=force, **(litert_options if kind_of(output) is FileKind.LITERT else {}))
 
@@ -663,7 +663,7 @@ def _print_remarks(model: Any) -> None:
 
 def _write_json(path: str | None, value: Any) -> None:
     if path:
-        from tosa_rescale.report import write_json
+        from tosa_rescale.reporting import write_json
 
         write_json(path, value)
 
@@ -677,6 +677,6 @@ def _console() -> Any:
 
 
 def _progress(quiet: bool) -> Any:
-    from tosa_rescale.progress import Bars, Silent
+    from tosa_rescale.core.progress import Bars, Silent
 
     return Silent() if quiet else Bars()

@@ -21,7 +21,7 @@ from tosa_rescale.cli.commands import (
 )
 
 if TYPE_CHECKING:
-    from tosa_rescale.rescale_error import Difference, Moments, RescaleError
+    from tosa_rescale.measure.rescale_error import Difference, Moments, RescaleError
 
 INNER_BITS = 32  # tensors between the rescales of an addition: their LSB means nothing to anyone
 
@@ -44,7 +44,7 @@ def errors(
     **preprocessing: Any,
 ) -> int:
     """Show the error of every rescale of MODEL, in LSB: predicted (Eq. 5 of the source paper), measured alone, end to end."""
-    from tosa_rescale.rescale_error import rescale_errors
+    from tosa_rescale.measure.rescale_error import rescale_errors
 
     narrowed, original = _load(model), _load(reference)
     samples = _load_data(data, preprocessing, take, leave_out)

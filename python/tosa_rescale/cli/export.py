@@ -15,7 +15,7 @@ from tosa_rescale.cli.commands import (
     _progress,
     group,
 )
-from tosa_rescale.options import Scope
+from tosa_rescale.core.options import Scope
 
 
 @group.command()
@@ -60,9 +60,9 @@ def export(
     """Write MODEL's rescales for hardware and firmware: compact (m, s) as JSON, C, memory images; golden vectors."""
     import numpy as np
 
-    from tosa_rescale.export.bundle import parse_formats, require_folder, write_bundle
-    from tosa_rescale.export.goldens import record_goldens
-    from tosa_rescale.export.pairs import read_tables
+    from tosa_rescale.hardware.bundle import parse_formats, require_folder, write_bundle
+    from tosa_rescale.hardware.goldens import record_goldens
+    from tosa_rescale.hardware.pairs import read_tables
 
     wanted = parse_formats(formats)
     require_folder(output, force)

@@ -30,16 +30,16 @@ def hardware_cost(regenerate: bool, output: str | None, json_file: str | None, q
 
     from rich.console import Console
 
-    from tosa_rescale.errors import OptionError
+    from tosa_rescale.core.errors import OptionError
     from tosa_rescale.hardware import BITS, MACS, read_costs, relative_costs, write_costs
 
     if output and not regenerate:
         raise OptionError("output: has no effect without --regenerate; pass both")
     if regenerate:
-        from tosa_rescale.files import require_writable
+        from tosa_rescale.core.files import require_writable
+        from tosa_rescale.core.progress import Bars, Silent
         from tosa_rescale.hardware.costs import COSTS
         from tosa_rescale.hardware.synthesis import fingerprint, measure_costs, tool_version
-        from tosa_rescale.progress import Bars, Silent
 
         target = require_writable(output or COSTS, force=True)
         tool = tool_version()
@@ -49,7 +49,7 @@ def hardware_cost(regenerate: bool, output: str | None, json_file: str | None, q
         costs = read_costs()
     _print_costs(costs, Console(highlight=False))
     if json_file:
-        from tosa_rescale.report import write_json
+        from tosa_rescale.reporting import write_json
 
         rows = [{**dataclasses.asdict(each), "area_delay": each.area_delay} for each in costs]
         for row, relative in zip(rows, relative_costs(costs), strict=True):

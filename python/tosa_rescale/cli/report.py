@@ -19,7 +19,7 @@ def report(results: str, output: str | None) -> int:
     Files named finetune*.json and errors*.json in the folder, as `finetune --json` and `errors --json` write them, become
     sections of the page.
     """
-    from tosa_rescale.report.page import PAGE, read_stored, write_page
+    from tosa_rescale.reporting.page import PAGE, read_stored, write_page
 
     folder = pathlib.Path(results) if pathlib.Path(results).is_dir() else pathlib.Path(results).parent
     target = pathlib.Path(output) if output else folder / PAGE

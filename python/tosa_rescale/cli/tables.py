@@ -12,11 +12,11 @@ import rich.table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tosa_rescale.evaluation import Evaluation
-    from tosa_rescale.inspection import RescaleInfo
-    from tosa_rescale.model import Model
-    from tosa_rescale.parity import CheckResult
-    from tosa_rescale.search import SearchResult
+    from tosa_rescale.api import Model
+    from tosa_rescale.core.rescales import RescaleInfo
+    from tosa_rescale.measure.check import CheckResult
+    from tosa_rescale.measure.evaluate import Evaluation
+    from tosa_rescale.sweeping.search import SearchResult
     from tosa_rescale.twin.finetune import Finetuned
 
 _MIN_NAME = 12  # characters of a name that info shows, however narrow the terminal

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pathlib
 from typing import TYPE_CHECKING
 
-from tosa_rescale.progress import Progress
+from tosa_rescale.core.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,11 +29,11 @@ def run_demo(folder: pathlib.Path, console: Console, progress: Progress) -> int:
     Returns:
         0, or 1 where engines disagree.
     """
+    from tosa_rescale.api import load
     from tosa_rescale.cli.tables import print_check
-    from tosa_rescale.data import load_data
-    from tosa_rescale.model import load
-    from tosa_rescale.report import print_sweep, write_report
-    from tosa_rescale.sweeping import sweep
+    from tosa_rescale.data.dataset import load_data
+    from tosa_rescale.reporting import print_sweep, write_report
+    from tosa_rescale.sweeping.sweep import sweep
 
     model, data = load(MODEL), load_data(DATA)
     rescales = model.info()

@@ -8,8 +8,8 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from tosa_rescale.errors import DataError
-from tosa_rescale.files import PathLike, write_text
+from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.files import PathLike, write_text
 
 COSTS = pathlib.Path(__file__).with_name("costs.json")
 MACS = (4, 8, 16)

@@ -14,9 +14,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from tosa_rescale.errors import MissingToolError, OptionError, TosaRescaleError
+from tosa_rescale.core.errors import MissingToolError, OptionError, TosaRescaleError
+from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.costs import Cost
-from tosa_rescale.progress import Progress, Silent
 
 RTL = pathlib.Path(__file__).with_name("rtl")
 SOURCES = ("rescaler.sv", "dot_product_engine.sv")

@@ -7,7 +7,7 @@ import importlib
 import os
 from typing import Any
 
-from tosa_rescale.errors import MissingToolError
+from tosa_rescale.core.errors import MissingToolError
 
 
 def _import_tensorflow() -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tosa_rescale.errors import DataError, ModelError
-from tosa_rescale.files import atomic_write
+from tosa_rescale.core.errors import DataError, ModelError
+from tosa_rescale.core.files import atomic_write
 
 VERSION = 1
 

@@ -31,22 +31,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tosa_rescale_runtime import Module
 
-from tosa_rescale.changes import WeightChanges, weight_changes
-from tosa_rescale.data import Dataset, Preprocessing, load_data
-from tosa_rescale.errors import DataError, ModelError, OptionError, OutputError, TosaRescaleError
-from tosa_rescale.files import PathLike
-from tosa_rescale.options import MultiplierRounding
-from tosa_rescale.progress import Progress, Silent
-from tosa_rescale.state import Step
+from tosa_rescale.core.changes import WeightChanges, weight_changes
+from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError, TosaRescaleError
+from tosa_rescale.core.files import PathLike
+from tosa_rescale.core.options import MultiplierRounding
+from tosa_rescale.core.progress import Progress, Silent
+from tosa_rescale.core.recipe import Step
+from tosa_rescale.data.dataset import Dataset, Preprocessing, load_data
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.gains import narrowed_gains
-from tosa_rescale.twin.lowering import Graph, Twin, emit
+from tosa_rescale.twin.graph import Graph, Twin, emit
 from tosa_rescale.twin.replicas import Replicas
 from tosa_rescale.twin.values import Node
 
 if TYPE_CHECKING:
-    from tosa_rescale.model import Model
+    from tosa_rescale.api import Model
 
 PROBE_BATCHES = 4
 """Batches on which the size of gradients is measured."""
@@ -766,8 +766,8 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
 
 def _teacher(model: Model, teacher: Model | str) -> Model | None:
     """The model to imitate; None for labels."""
-    from tosa_rescale.importer import import_flatbuffer
-    from tosa_rescale.model import Model
+    from tosa_rescale.api import Model
+    from tosa_rescale.formats.read import import_flatbuffer
 
     if isinstance(teacher, Model):
         return teacher

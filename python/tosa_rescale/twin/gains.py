@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tosa_rescale.changes import TRAINABLE
-from tosa_rescale.twin.lowering import Graph
+from tosa_rescale.core.changes import TRAINABLE
+from tosa_rescale.twin.graph import Graph
 from tosa_rescale.twin.scaling import Scale
 from tosa_rescale.twin.values import Node
 

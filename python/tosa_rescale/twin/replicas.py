@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tosa_rescale.errors import OptionError
+from tosa_rescale.core.errors import OptionError
 from tosa_rescale.twin.backend import tf
 
 

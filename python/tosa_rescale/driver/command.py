@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`tosa-rescale-compile`: narrows a model's rescales, then runs iree-compile with the user's own flags.
+
+A drop-in: every flag of iree-compile is passed on as it stands. iree-compile cannot load passes built against another LLVM, so
+they run in front of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tosa_rescale.core.errors import FileKindError, ModelError, OptionError, OutputError, TosaRescaleError
+from tosa_rescale.core.files import PathLike, atomic_write, write_text
+from tosa_rescale.driver.settings import CompileSettings, describe, to_json
+
+if TYPE_CHECKING:
+    from tosa_rescale.api import Model
+
+PROGRAM = "tosa-rescale-compile"
+PREFIX = "tosa-rescale-"
+EXIT_FAILURE = 1  # what iree-compile ends with, whatever was wrong
+DEBUG_VARIABLE = "TOSA_RESCALE_DEBUG"
+
+# Name, value as --help shows it ("" for a flag without one), meaning.
+OWN_FLAGS = (
+    ("bits", "<k>", "Significant bits of the rescale multipliers, 1 to 31; 1 is a pure shift"),
+    ("multiplier-rounding", "<nearest|up|truncate>", "How a multiplier loses bits (default nearest)"),
+    ("scope", "<accumulator|all>", "Rescales of MAC layers only, or all (default accumulator)"),
+    ("encoding", "<aligned|scale16>", "At the top of an i32, or compact in an i16, k <= 15 (default aligned)"),
+    ("compensate", "", "Let weights and biases absorb the error"),
+    ("calibration", "<path|synthetic|none>", "Images or .npz for --tosa-rescale-compensate (default synthetic)"),
+    ("config", "<file>", "YAML or JSON with these settings, and widths of single ops by name pattern; flags override it"),
+    ("report", "<file>", "Write what was done to every rescale, as JSON"),
+    ("depfile", "<file>", "Write the files that were read as a rule for make and ninja"),
+    ("cmake-dir", "", "Print the folder of TosaRescaleConfig.cmake, which has tosa_rescale_module(...), and end"),
+)
+_VALUED = {name for name, value, _ in OWN_FLAGS if value}
+_HELP = ("help", "h", "help-hidden", "help-list", "help-list-hidden")
+# One line of iree-compile's help, `  --name=<value>  - text`; `[=<value>]` is optional and never the next argument.
+_HELP_LINE = re.compile(r"^\s+--?(?P<name>[\w.-]+)(?P<value>=<| <)?", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+    """A command line, taken apart.
+
+    Attributes:
+        own: values of the flags `--tosa-rescale-*`, by name without that prefix.
+        others: all other arguments in order: iree-compile's.
+        inputs: positions in `others` of arguments that are no flags.
+        output: path after `-o`; None: standard output.
+        output_at: positions in `others` of the arguments that name the output, as a slice.
+    """
+
+    own: dict[str, str]
+    others: tuple[str, ...]
+    inputs: tuple[int, ...]
+    output: str | None
+    output_at: slice | None
+
+    @property
+    def wants_help(self) -> bool:
+        """Help or version is asked for, not a compilation."""
+        return any(each.lstrip("-") in (*_HELP, "version") for each in self.others if each.startswith("-"))
+
+    def arguments(self, source: str | None = None, output: str | None = None) -> list[str]:
+        """iree-compile's arguments, with another input or output in place of the user's."""
+        replaced = list(self.others)
+        if source is not None:
+            replaced[self.inputs[0]] = source
+        if output is not None and self.output_at is not None:
+            replaced[self.output_at] = ["-o", output]
+        return replaced
+
+
+def parse_command_line(arguments: Sequence[str], takes_value: Callable[[str], bool]) -> CommandLine:
+    """Tells our flags, iree-compile's flags, input and output apart, by LLVM's rules.
+
+    A flag has one dash or two; its value follows `=` or is the next argument.
+
+    Args:
+        arguments: the command line, without the program's name.
+        takes_value: whether iree-compile's flag of this name needs a value; asked only where the text does not say.
+
+    Raises:
+        OptionError: an unknown or repeated flag `--tosa-rescale-*`, or one without its value.
+    """
+    own: dict[str, str] = {}
+    others: list[str] = []
+    inputs: list[int] = []
+    output, output_at = None, None
+    rest = list(_expand_response_files(arguments))
+    flags_end = False
+    while rest:
+        argument = rest.pop(0)
+        if flags_end or argument == "-" or not argument.startswith("-"):
+            inputs.append(len(others))
+            others.append(argument)
+            continue
+        flags_end = argument == "--"
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name.startswith(PREFIX) and not flags_end:
+            name = name.removeprefix(PREFIX)
+            _take_own(own, name, value if equals else None, rest)
+            continue
+        start = len(others)
+        others.append(argument)
+        # A flag that is followed by another flag has no separate value, or a broken one that iree-compile will name.
+        if not flags_end and not equals and rest and (rest[0] == "-" or not rest[0].startswith("-")) and takes_value(name):
+            value = rest.pop(0)
+            others.append(value)
+        if name == "o":
+            output, output_at = value, slice(start, len(others))
+    return CommandLine(own, tuple(others), tuple(inputs), None if output in (None, "-") else output, output_at)
+
+
+def _take_own(own: dict[str, str], name: str, value: str | None, rest: list[str]) -> None:
+    flag = f"--{PREFIX}{name}"
+    if name not in {each for each, _, _ in OWN_FLAGS}:
+        known = ", ".join(f"--{PREFIX}{each}" for each, _, _ in OWN_FLAGS)
+        raise OptionError(f"{flag}: unknown command line argument; use one of {known}")
+    if name in own:
+        raise OptionError(f"{flag}: is given twice; give it once")
+    if value is None and name in _VALUED:
+        if not rest:
+            raise OptionError(f"{flag}: requires a value; see {PROGRAM} --help")
+        value = rest.pop(0)
+    own[name] = value or ""
+
+
+def _expand_response_files(arguments: Sequence[str]) -> list[str]:
+    """Replaces `@file` by the arguments in it, as iree-compile would; one that cannot be read stays for it to name."""
+    expanded: list[str] = []
+    for each in arguments:
+        path = pathlib.Path(each[1:])
+        expanded += shlex.split(path.read_text()) if each.startswith("@") and path.is_file() else [each]
+    return expanded
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a compilation.
+
+    Args:
+        arguments: without the program's name; None: those of this process.
+
+    Returns:
+        iree-compile's exit status, 128 + n where signal n ended it; 1 and one line on standard error where it was
+        not reached.
+    """
+    try:
+        return _compile(sys.argv[1:] if arguments is None else arguments)
+    except TosaRescaleError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing to tell anyone
+        return EXIT_FAILURE
+    except OSError as error:
+        return _fail(f"{error.filename or 'file system'}: {error.strerror}")
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return _fail(
+            f"internal error: {type(error).__name__}: {error}; set {DEBUG_VARIABLE}=1 for the traceback, and report it"
+        )
+
+
+def compile(model: Model | PathLike, flags: Sequence[str] = ()) -> bytes:
+    """Compiles a model as `tosa-rescale-compile` does; `tr.compile`.
+
+    Args:
+        model: a model, or the path of one.
+        flags: flags of iree-compile and `--tosa-rescale-*`. Where none names a target, those for this machine's CPU are added.
+
+    Returns:
+        What iree-compile wrote, by default a vmfb.
+
+    Raises:
+        OptionError: a flag is unknown or contradicts another, or names an input or output.
+        CompileError: iree-compile failed.
+    """
+    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module
+
+    from tosa_rescale.api import Model, load
+
+    line = parse_command_line(flags, _takes_value)
+    if line.inputs or line.output_at:
+        raise OptionError("flags: input and output are not flags here; the model is an argument, the executable is returned")
+    for needless in ("depfile", "cmake-dir"):
+        if needless in line.own:
+            raise OptionError(f"tosa-rescale-{needless}: is for build systems; use the program {PROGRAM}")
+    loaded = model if isinstance(model, Model) else load(model)
+    settings = CompileSettings.from_flags(line.own)
+    rewritten = settings.apply(loaded)
+    if not any("-target-" in each for each in line.others):
+        line = dataclasses.replace(line, others=(*DEFAULT_FLAGS, *line.others))
+    executable = compile_module(rewritten.bytecode, line.others)
+    if "report" in line.own:
+        write_text(line.own["report"], to_json(describe(loaded, rewritten, settings)))
+    return executable
+
+
+def _compile(arguments: Sequence[str]) -> int:
+    line = parse_command_line(arguments, _takes_value)
+    if line.wants_help:
+        print(_help_text(), flush=True)
+        return _run([_iree_compile(), *line.others])
+    if "cmake-dir" in line.own:
+        print(pathlib.Path(__file__).parent / "cmake")
+        return 0
+    if len(line.inputs) != 1:
+        return _run([_iree_compile(), *line.others])  # it says what is missing, or too much
+    settings = CompileSettings.from_flags(line.own)
+    with contextlib.ExitStack() as stack:
+        source, report = None, None
+        path = line.others[line.inputs[0]]
+        rewriting = settings.bits is not None or "report" in line.own
+        data = _read_input(path) if rewriting or path.endswith(".tflite") else None
+        if data is not None:
+            model = _load(data, path)
+            rewritten = settings.apply(model)
+            for remark in rewritten.remarks:
+                print(f"{remark.where}: remark: {remark.text}", file=sys.stderr)
+            report = to_json(describe(model, rewritten, settings)) if "report" in line.own else None
+            stem = "stdin" if path == "-" else pathlib.Path(path).stem
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))
+            source = str(pathlib.Path(folder, f"{stem}.mlirbc"))
+            pathlib.Path(source).write_bytes(_named_after(rewritten.bytecode, source))
+        return _run_into(line, source, report, settings)
+
+
+def _named_after(bytecode: bytes, path: str) -> bytes:
+    """The module, from the file `path`: iree-compile names the files it dumps after that, as it would without us."""
+    from tosa_rescale_runtime import Module
+
+    module = Module.parse(bytecode, path)
+    module.set_file_name(pathlib.Path(path).name)
+    return module.to_bytecode()
+
+
+def _run_into(line: CommandLine, source: str | None, report: str | None, settings: CompileSettings) -> int:
+    """Runs iree-compile; output, report and dependency file appear only if it succeeds, the output last and whole."""
+
+    def write_others() -> None:
+        if report is not None:
+            write_text(line.own["report"], report)
+        if "depfile" in line.own:
+            write_text(line.own["depfile"], _dependency_rule(line, settings))
+
+    if line.output is None or not _replaceable(line.output):
+        status = _run([_iree_compile(), *line.arguments(source)])
+        if status == 0:
+            write_others()
+        return status
+    try:
+        with atomic_write(os.path.realpath(line.output)) as temporary:
+            status = _run([_iree_compile(), *line.arguments(source, str(temporary))])
+            if status != 0:
+                raise _CompilerFailedError(status)
+            write_others()
+    except _CompilerFailedError as failure:
+        return failure.status
+    return 0
+
+
+class _CompilerFailedError(Exception):
+    """iree-compile ended with a status other than 0, having said why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _replaceable(output: str) -> bool:
+    """Whether a rename can put the output in place: not into a device, a pipe or a folder that takes no new file."""
+    path = pathlib.Path(os.path.realpath(output))
+    try:
+        return stat.S_ISREG(path.stat().st_mode) and os.access(path.parent, os.W_OK)
+    except OSError:
+        return path.parent.is_dir() and os.access(path.parent, os.W_OK)
+
+
+def _read_input(path: str) -> bytes:
+    if path == "-":
+        data = sys.stdin.buffer.read()
+    else:
+        from tosa_rescale.formats.read import read_file
+
+        data = read_file(pathlib.Path(path))
+    if not data.strip():
+        raise ModelError(f"{'<stdin>' if path == '-' else path}: is empty")
+    return data
+
+
+def _load(data: bytes, path: str) -> Model:
+    """The model in a file's bytes; its kind goes by content, as iree-compile's does."""
+    from tosa_rescale_runtime import Module
+
+    from tosa_rescale.api import Model
+    from tosa_rescale.core.recipe import read_state
+    from tosa_rescale.formats.read import import_flatbuffer, require_readable
+
+    source = "<stdin>" if path == "-" else path
+    if data[4:8] == b"TFL3" or path.endswith(".tflite"):
+        imported = import_flatbuffer(data, source)
+        return Model(imported.bytecode, source, imported.quantization, imported.flatbuffer)
+    if data[4:8] == b"TOSA":
+        raise FileKindError(f"{source}: is a .tosa flatbuffer; turn it into .mlirbc with `tosa-rescale convert`")
+    if data[:4] != b"ML\xefR":
+        data = Module.parse(data, source).to_bytecode()  # text is IREE's dialect of it, which our tool need not read
+    require_readable(data, source)
+    quantization, recipe = read_state(data, source)
+    return Model(data, source, quantization, recipe=recipe)
+
+
+def _dependency_rule(line: CommandLine, settings: CompileSettings) -> str:
+    if line.output is None:
+        raise OutputError("tosa-rescale-depfile: a rule needs a target; name the output with -o")
+    read = [each for each in (line.others[line.inputs[0]], line.own.get("config")) if each not in (None, "-")]
+    read += [str(each) for each in settings.calibration_files()]
+
+    def escaped(path: str) -> str:
+        return re.sub(r"([ #\\])", r"\\\1", path).replace("$", "$$")
+
+    return f"{escaped(line.output)}:" + "".join(f" \\\n  {escaped(str(each))}" for each in read) + "\n"
+
+
+def _run(command: Sequence[str]) -> int:
+    """Runs a command with our standard streams; it never outlives us."""
+
+    def end(number: int, _: Any) -> NoReturn:
+        raise SystemExit(128 + number)  # unwinds: temporary files go
+
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGHUP, end)
+    with subprocess.Popen(command, preexec_fn=_die_with_parent()) as process:
+        try:
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+    return status if status >= 0 else 128 - status
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What a child runs first, so that a kill of this process ends it too; None where the system has no such thing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1  # PR_SET_PDEATHSIG
+    return lambda: prctl(set_death_signal, signal.SIGKILL)
+
+
+def _help_text() -> str:
+    flags = "\n".join(f"  {f'--{PREFIX}{n}' + (f'={v}' if v else ''):<52} - {text}" for n, v, text in OWN_FLAGS)
+    return (
+        f"USAGE: {PROGRAM} [--{PREFIX}... ] [iree-compile options] <model.tflite, .mlirbc, .mlir, or '-' for stdin>\n\n"
+        f"Narrows the rescale multipliers of an integer model, then compiles it with iree-compile.\n\n"
+        f"tosa-rescale options:\n\n{flags}\n\nEverything else goes to iree-compile:\n"
+    )
+
+
+@functools.cache
+def _valued_flags() -> Mapping[str, bool]:
+    done = subprocess.run([_iree_compile(), "--help-hidden"], capture_output=True, text=True, check=False)
+    return {match["name"]: match["value"] is not None for match in _HELP_LINE.finditer(done.stdout)}
+
+
+def _takes_value(name: str) -> bool:
+    return name == "o" or _valued_flags().get(name, False)
+
+
+def _iree_compile() -> str:
+    from iree.compiler.tools.binaries import find_tool
+
+    return find_tool("iree-compile")
+
+
+def _fail(message: str) -> int:
+    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_FAILURE

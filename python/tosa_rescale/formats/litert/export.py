@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""From a model to what the writers of files take: plain arrays, no MLIR."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tosa_rescale.core.errors import ModelError
+from tosa_rescale.formats.litert.write import (
+    LayerPatch,
+    MacOp,
+    litert_layers,
+    match_layers,
+    spread_factors,
+    tensor_scales,
+    write_litert,
+)
+from tosa_rescale.formats.read import import_flatbuffer
+
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import MacLayer, Module, Rescale
+
+    from tosa_rescale.api import Model
+
+SCALE_FACTOR_ATTRIBUTE = "tosa_rescale.scale_factor"
+SAME_SCALE = 2.0**-20  # in log2: what float32 scales leave of a ratio
+
+
+def to_litert(model: Model, flatbuffer: bytes, allow_partial: bool = False) -> bytes:
+    """Writes a rewritten model's weights, biases and multipliers into the flatbuffer that it was imported from.
+
+    Args:
+        model: the model.
+        flatbuffer: the LiteRT file that it came from.
+        allow_partial: leave element-wise multipliers, which scales cannot express, as they were.
+
+    Returns:
+        The flatbuffer; `flatbuffer` itself where nothing was rewritten.
+
+    Raises:
+        ModelError: the flatbuffer does not belong to the model, or has multipliers that scales cannot express.
+    """
+    from tosa_rescale_runtime import Module
+
+    new = Module.parse(model.bytecode, model.source)
+    old = Module.parse(import_flatbuffer(flatbuffer, model.source).bytecode, model.source)
+    layers, old_layers = new.mac_layers(), old.mac_layers()
+    if [layer.op.kind for layer in layers] != [layer.op.kind for layer in old_layers]:
+        raise ModelError(f"{model.source}: the flatbuffer does not belong to the model; give the one it was imported from")
+    rows = match_layers(litert_layers(flatbuffer, model.source), [_mac_op(old, each) for each in old_layers], model.source)
+
+    factors = _scale_factors(new)
+    numbers = [_numbers(new, layer) for layer in layers]
+    changed = [n != o for n, o in zip(numbers, (_numbers(old, layer) for layer in old_layers), strict=True)]
+    expressible = {layer.rescale.key for layer in layers if layer.rescale and new.constant(layer.op, 1) is not None}
+    unexpressed = _narrowed_elsewhere(new, old, expressible)
+    if not any(changed) and not unexpressed and not factors:
+        return flatbuffer
+    # A uint8 file is written anew as an int8 one; new activation scales change what every layer's multiplier is derived from.
+    whole = bool(factors) or any(row.input.dtype == "uint8" for row in rows)
+    patches = [
+        n.patch(row.operator, model.source)
+        for row, n, c in zip(rows, numbers, changed, strict=True)
+        if n is not None and (c or whole)
+    ]
+    scales = _activation_scales(flatbuffer, factors, model.source) if factors else {}
+
+    def write(left: list[str]) -> bytes:
+        return write_litert(
+            flatbuffer,
+            patches,
+            activation_scales=scales,
+            unexpressed=left,
+            allow_partial=allow_partial,
+            source=model.source,
+        )
+
+    if not scales:
+        return write(unexpressed)
+    written = write([])
+    back = Module.parse(import_flatbuffer(written, model.source).bytecode, model.source)
+    left = _not_read_back(new, back)
+    return write(left) if left else written
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Numbers:
+    """The numbers of one layer: zero-point-free weights, bias, compact multipliers and shifts."""
+
+    name: str
+    weights: np.ndarray
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Numbers):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
+
+    def patch(self, operator: int, source: str) -> LayerPatch:
+        weights = self.weights.astype(np.int8)
+        if not np.array_equal(weights, self.weights):
+            low, high = int(self.weights.min()), int(self.weights.max())
+            raise ModelError(
+                f"{source}: the weights of {self.name} less their zero point go from {low} to {high}, LiteRT's int8 holds"
+                " -127 to 127; compensate the model, which gives each channel a multiplier of its own"
+            )
+        return LayerPatch(operator, weights, self.bias, self.multiplier, self.shift)
+
+
+def _numbers(module: Module, layer: MacLayer) -> _Numbers | None:
+    """None where the layer has no constant weights, or no rescale of its own."""
+    weights, bias = module.constant(layer.op, 1), module.constant(layer.op, 2) if layer.op.kind != "matmul" else None
+    if weights is None or bias is None or layer.rescale is None:
+        return None
+    multiplier, shift = module.constant(layer.rescale, 1), module.constant(layer.rescale, 2)
+    if multiplier is None or shift is None:
+        return None
+    channels = module.result_shape(layer.op)[-1]
+    bias = np.broadcast_to(bias.reshape(-1), (channels or 1,))  # TOSA lets one element stand for all channels
+    return _Numbers(layer.op.name, _zero_point_free(module, layer, weights), bias, *compact(multiplier, shift))
+
+
+def compact(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers and shifts as hardware stores them: trailing zeros of the multiplier moved to the shift.
+
+    Args:
+        multiplier, shift: integers [C], as they stand in the op; multiplier >= 0.
+
+    Returns:
+        int64 [C] each; the value m * 2^-s is the same. A multiplier of 0 keeps its shift.
+    """
+    multiplier, shift = multiplier.astype(np.int64), shift.astype(np.int64)
+    lowest = np.where(multiplier > 0, multiplier & -multiplier, 1)
+    zeros = np.log2(lowest).astype(np.int64)  # exact: powers of two up to 2^30
+    return multiplier >> zeros, shift - zeros
+
+
+def _zero_point_free(module: Module, layer: MacLayer, weights: np.ndarray) -> np.ndarray:
+    zero_point = module.constant(layer.op, 4)
+    offset = 0 if zero_point is None else int(zero_point.reshape(-1)[0])
+    return weights.astype(np.int16) - np.int16(offset)
+
+
+def _mac_op(module: Module, layer: MacLayer) -> MacOp:
+    weights = module.constant(layer.op, 1)
+    return MacOp(layer.op.name, layer.op.kind, None if weights is None else _zero_point_free(module, layer, weights))
+
+
+def _scale_factors(module: Module) -> dict[str, float]:
+    """What the scale of each source tensor was multiplied by; empty where all are 1.
+
+    A source operator may have become several ops of one name; the last one of 8 or 16 bits makes the tensor.
+    """
+    factors: dict[str, float] = {}
+    for op in module.ops():
+        name = module.tensor_name(op)
+        if name is not None and module.result_bits(op) in (8, 16):
+            factors[name] = module.attribute(op, SCALE_FACTOR_ATTRIBUTE) or 1.0
+    return factors if any(factor != 1 for factor in factors.values()) else {}
+
+
+def _activation_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dict[str, float]:
+    """The new scales by tensor name. Those that differ by a power of two but for float32's rounding do so exactly."""
+    old = tensor_scales(flatbuffer, source)
+    factors = {name: f for name, f in spread_factors(flatbuffer, factors, source).items() if f != 1}
+    unknown = sorted(name for name in factors if name not in old)
+    if unknown:
+        raise ModelError(
+            f"{source}: {len(unknown)} tensors with a new scale are not in the flatbuffer: {unknown[0]!r}; compensate with"
+            " align off (--no-align)"
+        )
+    known = [scale for name, scale in old.items() if name not in factors]
+    scales: dict[str, float] = {}
+    for name, factor in factors.items():
+        scale = float(np.float32(old[name] * factor))
+        for reference in known:
+            octaves = np.log2(old[name] * factor / reference)
+            if abs(octaves - round(octaves)) < SAME_SCALE:
+                scale = float(np.ldexp(reference, round(octaves)))
+                break
+        else:
+            known.append(scale)
+        scales[name] = scale
+    return scales
+
+
+def _not_read_back(new: Module, back: Module) -> list[str]:
+    """Names of the source operators outside MAC layers whose multipliers a reader of the file derives otherwise.
+
+    Mantissas are compared: a chain of rescales shares out powers of two as it likes.
+    """
+    wanted: dict[str, list[float]] = {}
+    for name, octaves in _elementwise_octaves(new):
+        wanted.setdefault(name, [0.0]).extend(octaves)  # a power of two is always narrow
+    names = {}
+    for name, octaves in _elementwise_octaves(back):
+        gaps = np.subtract.outer(octaves, wanted.get(name, [0.0]))
+        if np.any(np.abs(gaps - np.round(gaps)).min(axis=1, initial=1.0) > SAME_SCALE):
+            names[name] = None
+    return list(names)
+
+
+def _elementwise_octaves(module: Module) -> list[tuple[str, np.ndarray]]:
+    """log2 of the multipliers of each rescale outside MAC layers."""
+    mac = {layer.rescale.key for layer in module.mac_layers() if layer.rescale}
+    multipliers = [(each.name, each.multiplier) for each in module.rescales() if each.key not in mac]
+    return [(name, np.log2(each[each > 0])) for name, each in multipliers if each is not None]
+
+
+def _narrowed_elsewhere(new: Module, old: Module, expressible: set[str]) -> list[str]:
+    """Names of the rescales outside `expressible` whose multipliers are not what they were."""
+    before = {rescale.key: rescale for rescale in old.rescales()}
+    names = []
+    for rescale in new.rescales():
+        was = before.get(rescale.key)
+        if rescale.key in expressible or was is None:
+            continue
+        if _value(rescale) != _value(was):
+            names.append(rescale.name)
+    return names
+
+
+def _value(rescale: Rescale) -> list[list[int]] | None:
+    if rescale.multiplier is None or rescale.shift is None:
+        return None
+    return [each.tolist() for each in compact(rescale.multiplier, rescale.shift)]

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Arm's tosa-tools, where installed: .tosa files and the TOSA reference model.
+
+They pin packages against ours and live in an environment of their own; here they are executables on PATH.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from tosa_rescale.core.errors import MissingToolError, ModelError
+
+HINT = "pip install tosa-tools in an environment of its own and put its bin folder on PATH"
+
+
+def deserialize(data: bytes, source: str) -> bytes:
+    """A .tosa flatbuffer as MLIR bytecode.
+
+    Raises:
+        MissingToolError: tosa-opt is not installed.
+        ModelError: it cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
+        folder = pathlib.Path(name)
+        (folder / "in.tosa").write_bytes(data)
+        (folder / "empty.mlir").write_text("module {}\n")
+        _tosa_opt(
+            ["empty.mlir", "--tosa-deserialize=tosa-flatbuffer-filename=in.tosa", "--emit-bytecode", "-o", "out.mlirbc"],
+            folder,
+            source,
+        )
+        return (folder / "out.mlirbc").read_bytes()
+
+
+def serialize(bytecode: bytes, source: str) -> bytes:
+    """A TOSA module as .tosa flatbuffer.
+
+    Raises:
+        MissingToolError: tosa-opt is not installed.
+        ModelError: the module has something that the format lacks.
+    """
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
+        folder = pathlib.Path(name)
+        (folder / "in.mlirbc").write_bytes(bytecode)
+        passes = ["--tosa-convert-integer-type-to-signless", "--tosa-serialize", "--tosa-flatbuffer-filename=out.tosa"]
+        _tosa_opt(["in.mlirbc", *passes, "-o", "/dev/null"], folder, source)
+        return (folder / "out.tosa").read_bytes()
+
+
+def reference_model_available() -> bool:
+    """Whether tosa_reference_model and tosa-opt are on PATH."""
+    return all(shutil.which(tool) for tool in ("tosa_reference_model", "tosa-opt"))
+
+
+def run_reference_model(tosa: bytes, inputs: Sequence[np.ndarray], outputs: int, source: str) -> list[np.ndarray]:
+    """Runs a .tosa flatbuffer on the TOSA reference model.
+
+    Args:
+        tosa: the flatbuffer.
+        inputs: one array for each input, batch dimension included.
+        outputs: number of outputs.
+        source: the model's name, for errors.
+
+    Raises:
+        MissingToolError: tosa_reference_model is not installed.
+        ModelError: the reference model says UNPREDICTABLE or ERROR.
+    """
+    tool = shutil.which("tosa_reference_model")
+    if tool is None:
+        raise MissingToolError(f"tosa_reference_model: not found; {HINT}")
+    input_files, output_files = ([f"{role}{i}.npy" for i in range(n)] for role, n in (("in", len(inputs)), ("out", outputs)))
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
+        folder = pathlib.Path(name)
+        (folder / "model.tosa").write_bytes(tosa)
+        for file, array in zip(input_files, inputs, strict=True):
+            np.save(folder / file, array)
+        # The names are those that `tosa-opt --tosa-serialize` gives; without them the tool asks for a test description.
+        argv = [
+            *(tool, "--tosa_file", "model.tosa", "--flatbuffer_dir", ".", "--output_dir", "."),
+            *("--operator_fbs", str(_schema(pathlib.Path(tool)))),
+            *("--ifm_name", ",".join(f"TosaInput_{i}" for i in range(len(inputs))), "--ifm_file", ",".join(input_files)),
+            *("--ofm_name", ",".join(f"TosaOutput_{i}" for i in range(outputs)), "--ofm_file", ",".join(output_files)),
+        ]
+        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            verdict = {1: "UNPREDICTABLE", 2: "ERROR"}.get(done.returncode, f"status {done.returncode}")
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and " AT /" not in line]
+            raise ModelError(f"{source}: the TOSA reference model says {verdict}: {said[0] if said else 'no message'}")
+        return [np.load(folder / file) for file in output_files]
+
+
+def _schema(tool: pathlib.Path) -> pathlib.Path:
+    """tosa.fbs of the environment that the reference model is installed in."""
+    beside = tool.resolve().parent / "tosa.fbs"
+    found = [beside] if beside.is_file() else sorted(tool.parent.parent.glob("lib/python*/site-packages/bin/tosa.fbs"))
+    if not found:
+        raise MissingToolError(f"tosa.fbs: not found near {tool}; {HINT}")
+    return found[0]
+
+
+def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
+    tool = shutil.which("tosa-opt")
+    if tool is None:
+        raise MissingToolError(f"{source}: .tosa files need tosa-opt; {HINT}")
+    done = subprocess.run([tool, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [line.split("error: ", 1)[1] for line in done.stderr.splitlines() if "error: " in line]
+        raise ModelError(f"{source}: tosa-opt refused it: {errors[0] if errors else 'no message'}")

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What can execute a model. An engine takes the model's integers and gives its integers; to add one, add a class and a row."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tosa_rescale.core.errors import MissingToolError, OptionError
+from tosa_rescale.core.progress import Advance
+
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import Cache
+
+    from tosa_rescale.api import Model
+
+
+class Engine(Protocol):
+    """Executes one model."""
+
+    def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
+        """Runs N samples.
+
+        Args:
+            inputs: one array [N, *shape of the input without batch] for each input.
+            advance: called with the number of samples done since the last call.
+
+        Returns:
+            One array [N, *shape of the output without batch] for each output.
+        """
+        ...
+
+
+class IreeEngine:
+    """IREE with multipliers, shifts, weights and biases as run-time parameters: one compile serves every width."""
+
+    def __init__(self, model: Model, workers: int | None = None, cache: Cache | bool = True) -> None:
+        from tosa_rescale_runtime import Executable
+
+        self._executable = Executable.build(model.bytecode, source=model.source, cache=cache)
+        self._workers = workers
+
+    def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
+        return list(self._executable.run_many(*inputs, workers=self._workers, progress=advance))
+
+
+class IreeConstantEngine:
+    """IREE on the module as it is, everything constant: what iree-compile makes of it."""
+
+    def __init__(self, model: Model, workers: int | None = None) -> None:
+        self._executable = model.compile()
+        self._workers = workers
+
+    def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
+        return list(self._executable.run_many(*inputs, workers=self._workers, progress=advance))
+
+
+class LitertEngine:
+    """An unmodified LiteRT interpreter. Fast (XNNPACK); its kernels' rounding is not TOSA's, nor each other's."""
+
+    def __init__(self, model: Model, workers: int | None = None) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_content=model.to_litert(), num_threads=workers or os.cpu_count())
+        details = self._interpreter.get_input_details()
+        for each in details:
+            shape = [1, *each["shape"][1:]]
+            self._interpreter.resize_tensor_input(each["index"], shape)
+        self._interpreter.allocate_tensors()
+        self._inputs = [each["index"] for each in details]
+        self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
+
+    def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
+        rows: list[list[np.ndarray]] = []
+        for sample in zip(*inputs, strict=True):
+            for index, array in zip(self._inputs, sample, strict=True):
+                self._interpreter.set_tensor(index, array[None])
+            self._interpreter.invoke()
+            rows.append([self._interpreter.get_tensor(index)[0] for index in self._outputs])
+            if advance:
+                advance(1)
+        return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+class ReferenceEngine:
+    """The TOSA reference model: the specification's own word, and it says UNPREDICTABLE where others compute on."""
+
+    def __init__(self, model: Model, workers: int | None = None) -> None:
+        from tosa_rescale.formats.tosa import serialize
+
+        del workers
+        self._source = model.source
+        self._tosa = serialize(model.bytecode, model.source)
+        self._outputs = model.signature.outputs
+
+    def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
+        from tosa_rescale.formats.tosa import run_reference_model
+
+        rows: list[list[np.ndarray]] = []
+        for sample in zip(*inputs, strict=True):
+            results = run_reference_model(self._tosa, [_signless(a[None]) for a in sample], len(self._outputs), self._source)
+            # The format knows no unsigned types: the bits are the same.
+            rows.append([each[0].view(spec.dtype) for each, spec in zip(results, self._outputs, strict=True)])
+            if advance:
+                advance(1)
+        return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+class TwinEngine:
+    """The differentiable twin in TensorFlow: integers held in floats, float32 wherever that is proven exact."""
+
+    REFERENCE = False
+    BATCH = 16
+
+    def __init__(self, model: Model, workers: int | None = None) -> None:
+        from tosa_rescale_runtime import Module
+
+        from tosa_rescale.twin import Twin
+
+        del workers  # TensorFlow has one pool of threads for the whole process
+        self._twin = Twin(Module.parse(model.bytecode, model.source), reference=self.REFERENCE)
+
+    def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
+        chunks: list[list[np.ndarray]] = []
+        for start in range(0, len(inputs[0]), self.BATCH):
+            chunk = [array[start : start + self.BATCH] for array in inputs]
+            chunks.append(self._twin.run(chunk))
+            if advance:
+                advance(len(chunk[0]))
+        return [np.concatenate(column) for column in zip(*chunks, strict=True)]
+
+
+class ReferenceTwinEngine(TwinEngine):
+    """The twin in float64 throughout."""
+
+    REFERENCE = True
+
+
+def _signless(array: np.ndarray) -> np.ndarray:
+    return array.view(array.dtype.str.replace("u", "i")) if array.dtype.kind == "u" else array
+
+
+ENGINES: dict[str, Callable[..., Engine]] = {
+    "iree": IreeEngine,
+    "iree-constant": IreeConstantEngine,
+    "litert": LitertEngine,
+    "reference": ReferenceEngine,
+    "tf": TwinEngine,
+    "tf64": ReferenceTwinEngine,
+}
+
+
+def make_engine(name: str, model: Model, workers: int | None = None) -> Engine:
+    """Builds the engine for a model.
+
+    Args:
+        name: a key of ENGINES.
+        model: what it shall execute.
+        workers: threads; None: one for each core.
+
+    Raises:
+        OptionError: there is no such engine.
+        ModelError: the engine cannot execute this model.
+        MissingToolError: the engine is not installed.
+    """
+    if name not in ENGINES:
+        raise OptionError(f"engine: {name!r} is not one of {', '.join(ENGINES)}")
+    try:
+        return ENGINES[name](model, workers=workers)
+    except ImportError as error:
+        raise MissingToolError(f"engine {name}: {error.name} is not installed; pip install {error.name}") from error
+
+
+def exact_engines() -> list[str]:
+    """The engines at hand that must agree bit for bit."""
+    from tosa_rescale.formats.tosa import reference_model_available
+
+    twin = ["tf"] if importlib.util.find_spec("tensorflow") else []
+    return ["iree", "iree-constant", *twin, *(["reference"] if reference_model_available() else [])]

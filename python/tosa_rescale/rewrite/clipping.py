@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Ranges of activations: what it would cost to cut them off, measured in the integer executable and written on the ops.
+
+A tensor whose values leave most of their type unused may have a smaller scale, and is then rounded more finely; one whose
+values fill it loses the outermost. The attribute `tosa_rescale.clipping_errors` of a rescale, float32 [N], tells which: element
+i is the mean of (x - clip(x, low * f, high * f))^2 with f = 2^(-i / 8), over all values x of its result less the zero point;
+low and high are the limits of the type less the zero point. `tosa-rescale-align` reads and removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tosa_rescale.core.progress import Progress
+from tosa_rescale.rewrite.calibration import observe
+
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import Module
+
+    from tosa_rescale.api import Model
+
+CLIPPING_ATTRIBUTE = "tosa_rescale.clipping_errors"
+STEPS_PER_OCTAVE = 8  # as kClippingSteps of the pass
+OCTAVES = 1  # few samples do not show every large value, and below half a step rounding is no longer what limits
+
+
+def measure_ranges(model: Model, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
+    """Runs samples through the model and writes on each rescale to 8 or 16 bits what cutting off its result costs.
+
+    Args:
+        model: the model.
+        inputs: one array [N, *shape without batch] for each input.
+        progress: shows rate and remaining time.
+
+    Returns:
+        The module with the attributes.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    from tosa_rescale_runtime import Module, Tap, type_limits
+
+    module = Module.parse(model.bytecode, model.source)
+    ops = {op.key: op for op in module.ops()}
+    measured = [each for each in module.rescales() if each.output_bits in (8, 16) and each.output_zp is not None]
+    histograms = [np.zeros(1 << each.output_bits, np.int64) for each in measured]
+    for seen in observe(model, [Tap(each.key) for each in measured], inputs, "measure ranges", progress):
+        for each, histogram, result in zip(measured, histograms, seen, strict=True):
+            low, _ = type_limits(each.output_bits, each.output_unsigned)
+            stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)
+            histogram += np.bincount(stored.reshape(-1).astype(np.int64) - low, minlength=len(histogram))
+    for each, histogram in zip(measured, histograms, strict=True):
+        low, high = type_limits(each.output_bits, each.output_unsigned)
+        assert each.output_zp is not None
+        errors = clipping_errors(histogram, low - each.output_zp, high - each.output_zp)
+        module.set_attribute(ops[each.key], CLIPPING_ATTRIBUTE, errors)
+    return module
+
+
+def clipping_errors(histogram: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Mean squared errors of cutting values off.
+
+    Args:
+        histogram: how often each of the values low, low + 1, ... high occurs, [high - low + 1].
+        low, high: limits of the values less their zero point, low <= 0 <= high.
+
+    Returns:
+        float32 [N], element i for the limits times 2^(-i / 8).
+    """
+    values = np.arange(low, high + 1, dtype=np.float64)
+    factors = 2.0 ** (-np.arange(OCTAVES * STEPS_PER_OCTAVE + 1) / STEPS_PER_OCTAVE)
+    lost = [np.square(values - np.clip(values, low * factor, high * factor)) @ histogram for factor in factors]
+    return np.asarray(lost, np.float32) / max(int(histogram.sum()), 1)

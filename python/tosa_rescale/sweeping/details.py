@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a point of a sweep is made of, beside its accuracy: multipliers and shifts, changed weights, errors of single layers.
+
+One JSON file for each point, `points/<method>-<bits>.json` beside the sweep's state, so that the report can be made again
+without the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tosa_rescale.core.changes import weight_changes
+from tosa_rescale.core.errors import ModelError
+from tosa_rescale.core.files import write_text
+from tosa_rescale.core.passes import run_passes
+from tosa_rescale.core.rescales import significant_bits
+
+if TYPE_CHECKING:
+    from tosa_rescale.api import Model
+    from tosa_rescale.core.progress import Progress
+    from tosa_rescale.data.dataset import Dataset
+
+POINTS_FOLDER = "points"
+MANTISSA_BINS = 32
+
+
+def census(multipliers: np.ndarray, shifts: np.ndarray) -> dict[str, Any]:
+    """Counts the multipliers of a set of rescales in a form that does not depend on how they are encoded.
+
+    A positive multiplier is `f * 2^-e` with `1 <= f < 2`: `e` is the shift of the hardware that multiplies with `f`, and of a
+    pure shift if `f` is 1.
+
+    Args:
+        multipliers, shifts: int64 [N], as they stand in the IR.
+
+    Returns:
+        `count`; `zeros`; `bits`, `shifts`: significant bits and `e` to number of multipliers; `mantissas`: number of `f` in
+        each of 32 equal parts of [1, 2); `distinct`: number of different `f`; `pairs`: of different `(f, e)`.
+    """
+    positive = multipliers > 0
+    values, given = multipliers[positive].astype(np.int64), shifts[positive].astype(np.int64)
+    leading = np.array([int(m).bit_length() - 1 for m in values], np.int64)
+    # f as an integer of 32 bits: exact, where a quotient of floats would have to be argued about.
+    fraction = values << (31 - leading)
+    exponents = given - leading
+    bins = ((fraction - (1 << 31)) * MANTISSA_BINS) >> 31
+    pairs = set(zip(fraction.tolist(), exponents.tolist(), strict=True))
+    return {
+        "count": len(multipliers),
+        "zeros": int((~positive).sum()),
+        "bits": _counted(significant_bits(values)),
+        "shifts": _counted(exponents),
+        "mantissas": np.bincount(bins, minlength=MANTISSA_BINS).tolist(),
+        "distinct": len({f for f, _ in pairs}),
+        "pairs": len(pairs),
+    }
+
+
+def multiplier_census(model: Model) -> dict[str, dict[str, Any]]:
+    """The census of a model's multipliers, for the scopes `accumulator` and `elementwise`."""
+    from tosa_rescale_runtime import Module
+
+    annotated = run_passes(model.bytecode, ["tosa-rescale-annotate"], model.source).bytecode
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"accumulator": [], "elementwise": []}
+    for rescale in Module.parse(annotated, model.source).rescales():
+        scope = found.get(rescale.info.get("scope", ""))
+        if scope is not None and rescale.multiplier is not None and rescale.shift is not None:
+            scope.append((rescale.multiplier, rescale.shift))
+    none = np.zeros(0, np.int64)
+    return {
+        scope: census(np.concatenate([none, *(m for m, _ in parts)]), np.concatenate([none, *(s for _, s in parts)]))
+        for scope, parts in found.items()
+    }
+
+
+def describe_point(model: Model, original: Model) -> dict[str, Any]:
+    """What is known of a narrowed model without running it.
+
+    Args:
+        model: the narrowed model.
+        original: what it was made from.
+
+    Returns:
+        `recipe`, `remarks`, `multipliers` (see multiplier_census), `weights` (see WeightChanges.as_dict; None where the graphs
+        differ).
+    """
+    try:
+        weights = weight_changes(original.bytecode, model.bytecode).as_dict()
+    except ModelError:
+        weights = None
+    return {
+        "recipe": [dataclasses.asdict(step) for step in model.recipe],
+        "remarks": [f"{remark.where}: {remark.text}" for remark in model.remarks],
+        "multipliers": multiplier_census(model),
+        "weights": weights,
+    }
+
+
+def measure_errors(model: Model, original: Model, data: Dataset, progress: Progress) -> list[dict[str, Any]]:
+    """The error of every rescale of a narrowed model, see tosa_rescale.measure.rescale_error; plain values, for JSON."""
+    from tosa_rescale.measure.rescale_error import rescale_errors
+
+    return [each.as_dict() for each in rescale_errors(model, original, data, progress=progress)]
+
+
+class DetailStore:
+    """The details of a sweep's points on disk.
+
+    Args:
+        folder: the sweep's.
+        identity: of the sweep; details of another one count as missing.
+    """
+
+    def __init__(self, folder: pathlib.Path, identity: str) -> None:
+        self._folder, self._identity = folder / POINTS_FOLDER, identity
+
+    def read(self, method: str, bits: int) -> dict[str, Any]:
+        """What is known of a point; empty where nothing is."""
+        try:
+            values = json.loads(self._path(method, bits).read_text())
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) and values.get("identity") == self._identity else {}
+
+    def write(self, method: str, bits: int, values: dict[str, Any]) -> None:
+        """Keeps what is known of a point. Raises OutputError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_text(self._path(method, bits), json.dumps({"identity": self._identity, **values}) + "\n")
+
+    def _path(self, method: str, bits: int) -> pathlib.Path:
+        return self._folder / f"{method}-{bits}.json"
+
+
+def _counted(values: np.ndarray) -> dict[str, int]:
+    """Value to count; the keys are text, as they are in JSON."""
+    return {str(value): count for value, count in sorted(Counter(values.tolist()).items())}

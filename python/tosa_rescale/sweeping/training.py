@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Fine-tuning as a method of a sweep: accuracy, loss and changed weights after every epoch, on samples never trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from tosa_rescale.core.errors import DataError, ModelError, OptionError
+from tosa_rescale.core.options import NarrowOptions
+from tosa_rescale.core.progress import Progress
+from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.measure.evaluate import OutputStore, evaluate
+
+if TYPE_CHECKING:
+    from tosa_rescale.api import Model
+    from tosa_rescale.sweeping.methods import MethodContext
+
+SCORED = ("top1", "top5", "agreement", "max_lsb", "mean_lsb")
+"""Figures of an evaluation that are kept for each epoch."""
+
+TRAINING_SHARE = 0.5
+"""Share of the data to train on where the same data is scored and no number is given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """What the method `finetune` trains on, and how.
+
+    Attributes:
+        data: samples to train on; none of them may be scored.
+        scored: samples that every epoch's accuracy is measured on; None: only the last model's is.
+        teacher: original or labels, see `Model.finetune`.
+        options: fields of tosa_rescale.twin.finetune.FinetuneOptions; what is not given has its default.
+        folder: where checkpoints go, so that an interrupted training goes on; None: nowhere.
+    """
+
+    data: Dataset
+    scored: Dataset | None = None
+    teacher: str = "original"
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    folder: pathlib.Path | None = None
+
+    def identity(self) -> list[Any]:
+        """What the results depend on, for JSON."""
+        return [self.data.fingerprint(), self.teacher, self.options]
+
+
+def split_training(scored: Dataset, source: Dataset | None, count: int | None) -> tuple[Dataset, Dataset]:
+    """Chooses the samples to train on and leaves them out of those to score.
+
+    Args:
+        scored: the samples to score.
+        source: where to take training samples from; None: from `scored`.
+        count: how many, spread evenly; None: all of another source, half of the same.
+
+    Returns:
+        Training samples, and what is left to score.
+
+    Raises:
+        OptionError: nothing would be left to score.
+        DataError: there are not so many samples.
+    """
+    if count is None:
+        count = max(1, round(TRAINING_SHARE * len(scored))) if source is None else len(source)
+    training = (scored if source is None else source).take(count)
+    left = scored.without(training)
+    if not len(left):
+        raise OptionError(
+            f"train-samples: training takes {count} of {len(scored)} samples and leaves none to score; take fewer"
+        )
+    return training, left
+
+
+def finetune_method(context: MethodContext, options: NarrowOptions) -> Model:
+    """Narrows, then trains; the recipe's last step has the history.
+
+    Raises:
+        OptionError: the sweep has no training plan.
+        MissingToolError: TensorFlow is not installed.
+    """
+    plan = context.training
+    if plan is None:
+        raise OptionError("methods: finetune needs samples to train on; give a training plan (--train, --epochs)")
+    from tosa_rescale.twin.finetune import FinetuneOptions, finetune
+
+    narrowed = context.model.narrow(**options.as_dict())
+    checkpoint = None
+    if plan.folder is not None:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = plan.folder / f"finetune-{options.bits}.npz"
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
+        scores = EpochScores(narrowed, context.model, plan.scored, pathlib.Path(folder), context.progress)
+
+        def run(resume: bool) -> Any:
+            return finetune(
+                narrowed,
+                plan.data,
+                teacher=context.model if plan.teacher == "original" else plan.teacher,
+                options=FinetuneOptions(**plan.options),
+                callbacks=[scores],
+                checkpoint=checkpoint,
+                resume=resume,
+                force=True,
+                progress=context.progress,
+            )
+
+        try:
+            found = run(checkpoint is not None and checkpoint.exists())
+        except (DataError, ModelError):
+            if checkpoint is None or not checkpoint.exists():
+                raise
+            found = run(False)  # what lies there is a checkpoint of something else
+        history = [{**found.history[0], **scores.figures(narrowed)}, *found.history[1:]]
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    step = found.model.recipe[-1]
+    recorded = {**step.options, "history": history, "changes": found.changes.as_dict()}
+    return dataclasses.replace(found.model, recipe=(*found.model.recipe[:-1], dataclasses.replace(step, options=recorded)))
+
+
+def training_of(model: Model) -> dict[str, Any] | None:
+    """What the recipe of a model that `finetune_method` made says: history, best_epoch, changes; None for other models."""
+    step = model.recipe[-1] if model.recipe else None
+    if step is None or step.name != "finetune" or "changes" not in step.options:
+        return None
+    # Plain values, the same as after a resumed sweep has read them.
+    return json.loads(json.dumps({name: step.options[name] for name in ("history", "best_epoch", "changes")}))
+
+
+class EpochScores:
+    """A Keras callback that adds accuracy and changed weights to the figures of every epoch.
+
+    Args:
+        start: the model that training starts from.
+        original: the model before narrowing.
+        data: what accuracy is measured on; None: it is not.
+        folder: for the original's outputs.
+        progress: shows rate and remaining time.
+    """
+
+    def __init__(self, start: Model, original: Model, data: Dataset | None, folder: pathlib.Path, progress: Progress) -> None:
+        self._start, self._original, self._data, self._progress = start, original, data, progress
+        self._outputs = None if data is None else OutputStore(folder, len(data))
+        self._known = False
+        self._trained: Any = None
+
+    def set_model(self, model: Any) -> None:
+        self._trained = model
+
+    def on_train_begin(self) -> None:
+        """Nothing to do."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        """Nothing to do."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Nothing to do."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Adds the figures of the model as it is now."""
+        now = dataclasses.replace(self._start, bytecode=self._trained.bytecode())
+        logs.update(self.figures(now, f"after epoch {epoch + 1}"))
+
+    def on_train_end(self) -> None:
+        """Nothing to do."""
+
+    def figures(self, model: Model, label: str = "before training") -> dict[str, Any]:
+        """`scored`: see SCORED, empty without data; `weights`: percent, mean_absolute, touched, largest."""
+        from tosa_rescale.core.changes import weight_changes
+
+        changes = weight_changes(self._start.bytecode, model.bytecode)
+        weights = {
+            "percent": changes.percent,
+            "mean_absolute": changes.mean_absolute,
+            "touched": changes.touched,
+            "largest": max((layer.largest for layer in changes.layers), default=0),
+        }
+        return {"scored": self._score(model, label), "weights": weights}
+
+    def _score(self, model: Model, label: str) -> dict[str, Any]:
+        if self._data is None or self._outputs is None:
+            return {}
+        if not self._known:
+            evaluate(self._original, self._data, keep=self._outputs, progress=self._progress, label="original model")
+            self._known = True
+        found = evaluate(model, self._data, reference=self._outputs, progress=self._progress, label=label).as_dict()
+        return {name: found[name] for name in SCORED}
