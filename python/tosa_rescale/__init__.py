@@ -11,7 +11,9 @@ Importing this package loads neither TensorFlow nor IREE.
 """
 
 from tosa_rescale.api import Model as Model
+from tosa_rescale.api import evaluate as evaluate
 from tosa_rescale.api import load as load
+from tosa_rescale.api import sweep as sweep
 from tosa_rescale.core.errors import TosaRescaleError as TosaRescaleError
 from tosa_rescale.core.options import NarrowOptions as NarrowOptions
 from tosa_rescale.core.rescales import RescaleInfo as RescaleInfo
@@ -23,8 +25,6 @@ from tosa_rescale.driver.command import compile as compile
 from tosa_rescale.measure.check import CheckResult as CheckResult
 from tosa_rescale.measure.check import check as check
 from tosa_rescale.measure.evaluate import Evaluation as Evaluation
-from tosa_rescale.measure.evaluate import evaluate as evaluate
-from tosa_rescale.sweeping.sweep import SweepResult as SweepResult
-from tosa_rescale.sweeping.sweep import sweep as sweep
+from tosa_rescale.sweeping.results import SweepResult as SweepResult
 
 __version__ = versions()["tosa-rescale"]

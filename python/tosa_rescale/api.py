@@ -1,65 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The Model: a TOSA module with what is known of it. Every step takes a Model and gives a new one."""
+"""What users call: `load`, `Model` with every step and question as a method, `evaluate` and `sweep`.
+
+Nothing is computed here. Each method hands over to the one function that does it; signatures repeat the options classes of
+core/options.py, so that editors and notebooks show every option with its type and default, and a test holds them equal.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tosa_rescale.core.errors import FileKindError, ModelError
-from tosa_rescale.core.files import FileKind, PathLike, kind_of, require_writable, write_bytes, write_text
-from tosa_rescale.core.options import NarrowOptions
-from tosa_rescale.core.passes import Diagnostic, run_passes, run_passes_on
-from tosa_rescale.core.quantization import GraphQuantization
-from tosa_rescale.core.recipe import Step, attach_state, read_state
+from tosa_rescale.core.files import PathLike
+from tosa_rescale.core.options import (
+    CalibrationOptions,
+    CompensateOptions,
+    Encoding,
+    FinetuneOptions,
+    MultiplierRounding,
+    NarrowOptions,
+    Preset,
+    RoundingMode,
+    Scope,
+    WeightRounding,
+)
+from tosa_rescale.core.program import Program
 from tosa_rescale.core.rescales import RescaleInfo, describe_rescales
-from tosa_rescale.data.dataset import InputSpec
-from tosa_rescale.formats.read import import_model, read_file
+from tosa_rescale.formats.read import read
+from tosa_rescale.formats.write import save, with_state
+from tosa_rescale.rewrite.narrow import narrow, with_bits
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Executable, Signature
+    from tosa_rescale_runtime import Executable
 
     from tosa_rescale.core.progress import Progress
     from tosa_rescale.data.dataset import Dataset
     from tosa_rescale.measure.check import CheckResult
-    from tosa_rescale.measure.evaluate import Evaluation
-    from tosa_rescale.rewrite.compensate import CompensateOptions, Compensator
+    from tosa_rescale.measure.evaluate import Evaluation, OutputStore
+    from tosa_rescale.sweeping.results import SweepResult
+    from tosa_rescale.sweeping.training import TrainingPlan
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Model:
-    """An integer model as a TOSA module.
-
-    Attributes:
-        bytecode: the module, MLIR bytecode.
-        source: the file it came from, for messages.
-        quantization: scale and zero point of the graph's inputs and outputs; None where unknown.
-        flatbuffer: the LiteRT file it came from; None where it came from another kind.
-        recipe: the steps that made it, in order.
-        remarks: what the last step left alone, and why.
-    """
-
-    bytecode: bytes
-    source: str = "model"
-    quantization: GraphQuantization | None = None
-    flatbuffer: bytes | None = None
-    recipe: tuple[Step, ...] = ()
-    remarks: tuple[Diagnostic, ...] = ()
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Model(Program):
+    """An integer model as a TOSA module. Every step takes a model and gives a new one; see Program for the attributes."""
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    def narrow(self, bits: int, **options: Any) -> Model:
-        """Narrows the rescale multipliers to `bits` significant bits.
-
-        Args:
-            bits: 1..31.
-            **options: the other fields of NarrowOptions.
+    def narrow(
+        self,
+        bits: int,
+        *,
+        multiplier_rounding: MultiplierRounding | str | None = None,
+        hidden_bit: bool = False,
+        encoding: Encoding | str = "aligned",
+        scope: Scope | str = "accumulator",
+        elementwise_bits: int | None = None,
+        rounding_mode: RoundingMode | str = "single",
+        preset: Preset | str = "none",
+    ) -> Model:
+        """Narrows the rescale multipliers to `bits` significant bits; the options are those of NarrowOptions.
 
         Returns:
             A new model; `remarks` names the rescales in scope that had to be left alone.
@@ -69,19 +72,15 @@ class Model:
             ModelError: the model has no rescale (a float model).
             PassError: the pass refused the module.
         """
-        asked = NarrowOptions(bits, **options)
-        self.require_rescales()
-        done = run_passes(self.bytecode, [f"tosa-rescale-narrow={asked.pass_options()}"], self.source)
-        return self._after(done.bytecode, Step("narrow", asked.as_dict()), done.remarks)
+        return narrow(self, _options(NarrowOptions, locals()))
 
-    def with_bits(self, bits_of: dict[str, int]) -> Model:
-        """Writes widths of single rescales, by key (`Op.key`), as attributes that override a pass's own width."""
-        from tosa_rescale_runtime import Module
+    def with_bits(self, bits_of: Mapping[str, int]) -> Model:
+        """Writes widths of single rescales, by key (`RescaleInfo.key`), as attributes that override a pass's own width.
 
-        from tosa_rescale.rewrite.compensate import with_bits
-
-        marked = with_bits(Module.parse(self.bytecode, self.source), bits_of)
-        return dataclasses.replace(self, bytecode=run_passes_on(marked, [], self.source).bytecode)
+        Raises:
+            OptionError: a key names no rescale, or a width is out of range.
+        """
+        return with_bits(self, bits_of)
 
     def compensate(
         self,
@@ -90,8 +89,20 @@ class Model:
         calibration: Dataset | str | None = "synthetic",
         samples: int = 32,
         seed: int = 0,
+        bits_of: Mapping[str, int] | None = None,
         progress: Progress | None = None,
-        **options: Any,
+        scope: Scope | str = "accumulator",
+        elementwise_bits: int | None = None,
+        encoding: Encoding | str = "aligned",
+        hidden_bit: bool = False,
+        rounding_mode: RoundingMode | str = "single",
+        align: bool = True,
+        clipping: float = 0.1,
+        strict: bool = False,
+        promote: bool = True,
+        clip: bool = True,
+        weight_rounding: WeightRounding | str = "auto",
+        shrinkage: float = 0.3,
     ) -> Model:
         """Narrows the multipliers of the MAC layers and lets weights and biases absorb the error; no training.
 
@@ -100,8 +111,10 @@ class Model:
             calibration: a dataset (labels are not used), "synthetic" for seeded random textures, "none" or None.
             samples: how many samples to calibrate on, at most; spread evenly over a dataset.
             seed: of synthetic samples.
+            bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: shows rate and remaining time.
-            **options: the other fields of CompensateOptions.
+            scope, elementwise_bits, encoding, hidden_bit, rounding_mode, align, clipping, strict, promote, clip,
+                weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:
             A new model; the recipe says whether the calibrated or the data-free result was nearer to the original.
@@ -112,35 +125,19 @@ class Model:
             ModelError: the model has no rescale (a float model).
             PassError: the pass refused the module.
         """
-        from tosa_rescale.rewrite.compensate import CompensateOptions, Compensator, calibration_inputs
+        given = locals()
+        from tosa_rescale.data.source import CalibrationPlan
+        from tosa_rescale.rewrite.compensate import compensate
 
-        asked = CompensateOptions(bits, **options)
-        self.require_rescales()
-        inputs = calibration_inputs(self, calibration, samples, seed)
-        return self.compensated_by(Compensator(self, inputs, progress), asked)
-
-    def compensated_by(
-        self, compensator: Compensator, options: CompensateOptions, bits_of: dict[str, int] | None = None
-    ) -> Model:
-        """The model that a compensator of this model makes; for several widths on one calibration.
-
-        Args:
-            compensator: of this model.
-            options: what is asked.
-            bits_of: widths of single rescales, by key, that override the option.
-        """
-        done = compensator.compensate(options, bits_of)
-        recorded = {**dataclasses.asdict(options), "choice": done.choice, "mean_lsb": done.mean_lsb}
-        if bits_of:
-            recorded["bits_of"] = bits_of
-        return self._after(done.bytecode, Step("compensate", recorded), done.remarks)
+        plan = CalibrationPlan(samples, seed, source=calibration)
+        return compensate(self, _options(CompensateOptions, given), plan, bits_of=bits_of, progress=progress)
 
     def finetune(
         self,
         data: Dataset | PathLike | Any,
         bits: int | None = None,
         *,
-        teacher: Model | str = "original",
+        teacher: Program | str = "original",
         optimizer: Any = None,
         callbacks: Sequence[Any] = (),
         checkpoint: PathLike | None = None,
@@ -148,14 +145,20 @@ class Model:
         force: bool = False,
         strategy: Any = None,
         progress: Progress | None = None,
-        **options: Any,
+        multiplier_rounding: MultiplierRounding | str | None = None,
+        epochs: int = 2,
+        batch: int = 16,
+        learning_rate: float = 0.5,
+        validation: float = 0.1,
+        seed: int = 0,
+        reference: bool = False,
+        fold_gains: bool = True,
     ) -> Model:
         """Trains weights and biases through the exact integer arithmetic (extra `train`).
 
         Args:
             data: a dataset, a folder, an .npz or a tf.data.Dataset; labels are only used with `teacher="labels"`.
-            bits: narrow to this width first, rounding multipliers up where a teacher's gains can be folded in, else to nearest;
-                None: train this model as it is.
+            bits: narrow to this width first (NarrowOptions.before_training); None: train this model as it is.
             teacher: "original" (this model before narrowing, or the .tflite it was loaded from), "labels", or a model.
             optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: SGD.
             callbacks: tf.keras callbacks.
@@ -164,8 +167,8 @@ class Model:
             force: overwrite a checkpoint that exists.
             strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; every worker returns the same model.
             progress: shows rate, remaining time, loss and agreement.
-            **options: the fields of tosa_rescale.twin.finetune.FinetuneOptions (epochs, batch, learning_rate, validation,
-                seed, reference, fold_gains).
+            multiplier_rounding: of the narrowing; None: up where a teacher's gains can be folded in, else to nearest.
+            epochs, batch, learning_rate, validation, seed, reference, fold_gains: those of FinetuneOptions.
 
         Returns:
             The best epoch on held-out samples, never worse there than the start; the recipe has the history.
@@ -176,90 +179,55 @@ class Model:
             TrainingError: the loss is no number, or diverges; the message names the layer.
             OptionError, DataError, ModelError, OutputError: see the messages.
         """
-        from tosa_rescale.twin.finetune import FinetuneOptions, finetune
+        given = locals()
+        from tosa_rescale.twin.finetune import TrainingRun, finetune, narrowed_for_training
 
-        asked = FinetuneOptions(**options)
-        start = self if bits is None else self.narrow(bits, multiplier_rounding=asked.multiplier_rounding(teacher))
-        if bits is not None and teacher == "original":
-            teacher = self
-        return finetune(
-            start,
-            data,
-            teacher=teacher,
-            options=asked,
-            optimizer=optimizer,
-            callbacks=callbacks,
-            checkpoint=checkpoint,
-            resume=resume,
-            force=force,
-            strategy=strategy,
-            progress=progress,
-        ).model
+        options = _options(FinetuneOptions, given)
+        start, taught_by = narrowed_for_training(self, bits, options, teacher, multiplier_rounding=multiplier_rounding)
+        run = _options(TrainingRun, given)
+        return finetune(start, data, teacher=taught_by, options=options, run=run, progress=progress).model
 
     # -- questions -------------------------------------------------------------------------------------------------
 
     def info(self) -> list[RescaleInfo]:
         """Every rescale of the module: op, scope, channels, significant bits, shifts, violations of the specification."""
-        return describe_rescales(run_passes(self.bytecode, ["tosa-rescale-annotate"], self.source).bytecode)
+        return describe_rescales(self)
 
-    def require_rescales(self) -> None:
-        """Raises ModelError when the module has no rescale, as a float model."""
-        if not self._has_rescales:
-            raise ModelError(f"{self.source}: has no tosa.rescale (a float model?); give a full-integer one")
+    def evaluate(
+        self,
+        data: Dataset,
+        *,
+        engine: str = "iree",
+        reference: Program | OutputStore | None = None,
+        workers: int | None = None,
+        cluster: str | None = None,
+        progress: Progress | None = None,
+        label: str = "evaluate",
+    ) -> Evaluation:
+        """Accuracy, and difference from a reference model; see tosa_rescale.evaluate."""
+        return evaluate(**_renamed(locals(), self="model"))
 
-    @functools.cached_property
-    def _has_rescales(self) -> bool:
-        from tosa_rescale_runtime import Module
-
-        return any(op.kind == "rescale" for op in Module.parse(self.bytecode, self.source).ops())
-
-    @functools.cached_property
-    def signature(self) -> Signature:
-        """Names, shapes and dtypes of the graph's inputs and outputs."""
-        from tosa_rescale_runtime import Module
-
-        return Module.parse(self.bytecode, self.source).signature
-
-    @property
-    def input_spec(self) -> InputSpec:
-        """What the graph's only input takes, without the batch dimension.
-
-        Raises:
-            ModelError: the graph has several inputs.
-        """
-        inputs = self.signature.inputs
-        if len(inputs) != 1:
-            raise ModelError(f"{self.source}: has {len(inputs)} inputs; data for one can be given")
-        (only,) = inputs
-        known = self.quantization.inputs[0] if self.quantization and self.quantization.inputs else None
-        return InputSpec(tuple(int(n or 1) for n in only.shape[1:]), only.dtype, known)
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A hash of the module."""
-        return hashlib.sha256(self.bytecode).hexdigest()
-
-    def evaluate(self, data: Dataset, **options: Any) -> Evaluation:
-        """Accuracy, and difference from a reference model; see tosa_rescale.measure.evaluate.evaluate."""
-        from tosa_rescale.measure.evaluate import evaluate
-
-        return evaluate(self, data, **options)
-
-    def check(self, inputs: Dataset | int = 8, **options: Any) -> CheckResult:
-        """Whether all engines agree bit for bit; see tosa_rescale.measure.check.check."""
+    def check(
+        self,
+        inputs: Dataset | int = 8,
+        *,
+        engines: Sequence[str] | None = None,
+        seed: int = 0,
+        workers: int | None = None,
+        layers: bool = False,
+        progress: Progress | None = None,
+    ) -> CheckResult:
+        """Whether all engines agree bit for bit; see tosa_rescale.check."""
+        given = locals()
         from tosa_rescale.measure.check import check
 
-        return check(self, inputs, **options)
+        return check(**_renamed(given, self="model"))
 
     def random_inputs(self, count: int, seed: int = 0) -> list[np.ndarray]:
         """Uniform random integers over each input's full range: one array `[count, *shape of the input]` for each input."""
-        rng = np.random.default_rng(seed)
-        arrays = []
-        for spec in self.signature.inputs:
-            limits = np.iinfo(spec.dtype)
-            shape = (count, *(int(n or 1) for n in spec.shape[1:]))
-            arrays.append(rng.integers(limits.min, limits.max, shape, spec.dtype, endpoint=True))
-        return arrays
+        from tosa_rescale.data.source import random_inputs
+
+        return random_inputs(self.input_specs, count, seed)
 
     # -- ways out --------------------------------------------------------------------------------------------------
 
@@ -274,26 +242,20 @@ class Model:
         """
         from tosa_rescale_runtime import DEFAULT_FLAGS, Executable
 
-        return Executable.from_constants(
-            self.bytecode, flags=DEFAULT_FLAGS if flags is None else tuple(flags), source=self.source
-        )
+        flags = DEFAULT_FLAGS if flags is None else tuple(flags)
+        return Executable.from_constants(self.bytecode, flags=flags, source=self.source)
 
-    def save(self, path: PathLike, force: bool = False, **options: Any) -> pathlib.Path:
-        """Writes the model; the kind goes by suffix (.mlirbc, .mlir, .tosa, .vmfb, .tflite).
-
-        The recipe and the border's quantization go along as module attributes (.mlirbc, .mlir).
-
-        Raises:
-            OutputError: it exists and `force` is not given, or cannot be written.
-            MissingToolError: a .tosa file, and tosa-opt is not installed.
-        """
-        path, kind = require_writable(path, force), kind_of(path)
-        writer = _WRITERS.get(kind)
-        if writer is None:
-            known = ", ".join(each.value for each in _WRITERS)
-            raise FileKindError(f"{path}: a model cannot be written as {kind.value}; use one of {known}")
-        writer(self, path, **options)
-        return path
+    def save(
+        self,
+        path: PathLike,
+        force: bool = False,
+        *,
+        original: PathLike | None = None,
+        allow_partial: bool = False,
+        flags: Sequence[str] | None = None,
+    ) -> pathlib.Path:
+        """Writes the model; the kind goes by suffix; see tosa_rescale.formats.write.save."""
+        return save(**_renamed(locals(), self="program"))
 
     def to_litert(self, original: PathLike | None = None, allow_partial: bool = False) -> bytes:
         """The LiteRT flatbuffer with this model's weights, biases and scales, for any unmodified runtime.
@@ -307,17 +269,11 @@ class Model:
         """
         from tosa_rescale.formats.litert.export import to_litert
 
-        flatbuffer = self.flatbuffer if original is None else read_file(pathlib.Path(original))
-        if flatbuffer is None:
-            raise ModelError(f"{self.source}: came from no .tflite; name the one it was made from (--original)")
-        return to_litert(self, flatbuffer, allow_partial)
+        return to_litert(self, original, allow_partial)
 
     def with_state(self) -> bytes:
         """The bytecode with quantization and recipe as module attributes."""
-        return attach_state(self.bytecode, self.quantization, self.recipe, self.source)
-
-    def _after(self, bytecode: bytes, step: Step, remarks: Sequence[Diagnostic] = ()) -> Model:
-        return dataclasses.replace(self, bytecode=bytecode, recipe=(*self.recipe, step), remarks=tuple(remarks))
+        return with_state(self)
 
 
 def load(path: PathLike, batch: int = 1) -> Model:
@@ -332,41 +288,125 @@ def load(path: PathLike, batch: int = 1) -> Model:
         ModelError: the file is missing, corrupt, or cannot be converted.
         MissingToolError: a .tosa file, and tosa-opt is not installed.
     """
-    imported = import_model(path, batch)
-    quantization, recipe = read_state(imported.bytecode, str(path))
-    return Model(imported.bytecode, str(path), imported.quantization or quantization, imported.flatbuffer, recipe)
+    program = read(path, batch)
+    return Model(**{field.name: getattr(program, field.name) for field in dataclasses.fields(Program)})
 
 
-def _write_bytecode(model: Model, path: pathlib.Path) -> None:
-    write_bytes(path, model.with_state())
+def evaluate(
+    model: Program,
+    data: Dataset,
+    *,
+    engine: str = "iree",
+    reference: Program | OutputStore | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Progress | None = None,
+    label: str = "evaluate",
+) -> Evaluation:
+    """Runs a model over a dataset.
+
+    Args:
+        model: the model.
+        data: samples, with labels for top-1 and top-5.
+        engine: see tosa_rescale.measure.engines.
+        reference: the model to compare with, executed by IREE, or its outputs.
+        workers: threads; None: one for each core.
+        cluster: "local", or the address of a Ray cluster (tosa_rescale.sweeping.cluster). None: this process and its workers.
+        progress: shows rate and remaining time.
+        label: what progress calls this.
+
+    Raises:
+        ClusterError: the cluster cannot be used.
+        DataError: samples do not fit the input, labels not the output, or there is nothing to compare outputs with.
+        ModelError: the reference has other outputs than the model, or the engine cannot run the model.
+    """
+    given = locals()
+    del given["cluster"]
+    if cluster is None:
+        from tosa_rescale.measure.evaluate import evaluate
+
+        return evaluate(**given)
+    from tosa_rescale.sweeping.cluster import evaluate_on
+
+    return evaluate_on(cluster, **given)
 
 
-def _write_text(model: Model, path: pathlib.Path) -> None:
-    from tosa_rescale_runtime import Module
+def sweep(
+    model: Program,
+    data: Dataset,
+    folder: PathLike,
+    *,
+    bits: Sequence[int] = (32, 8, 6, 5, 4, 3, 2, 1),
+    methods: Sequence[str] = ("narrow",),
+    options: NarrowOptions | None = None,
+    calibration: Dataset | str | None = "synthetic",
+    samples: int = 32,
+    seed: int = 0,
+    training: TrainingPlan | None = None,
+    errors: int = 0,
+    force: bool = False,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+) -> SweepResult:
+    """Evaluates every method at every width. An interrupted sweep goes on where it stopped.
 
-    write_text(path, Module.parse(model.with_state(), model.source).ir.operation.get_asm(print_generic_op_form=True))
+    The original model is always evaluated, as the reference; a width of 32 stands for it.
+
+    Args:
+        model: the original model.
+        data: samples, with labels for accuracy.
+        folder: where results are kept; made if missing.
+        bits: widths.
+        methods: keys of tosa_rescale.sweeping.methods.METHODS.
+        options: of the narrowing; its `bits` is not used.
+        calibration, samples, seed: what methods that calibrate calibrate on; see Model.compensate.
+        training: what methods that train train on; None: no such method can be swept.
+        errors: samples on which the error of every rescale is measured as well; 0: it is not.
+        force: start anew where the folder holds a sweep of something else.
+        workers: threads; None: one for each core.
+        cluster: "local", or the address of a Ray cluster (tosa_rescale.sweeping.cluster). None: this process and its workers.
+            The figures are the same; seconds are then the sum over all workers.
+        progress: shows rate and remaining time.
+        command: the command line that asked for it, for the report.
+
+    Raises:
+        ClusterError: the cluster cannot be used.
+        OptionError: an unknown method, or a width out of range.
+        OutputError: the folder cannot be written, or holds a sweep of something else.
+    """
+    from tosa_rescale.data.source import CalibrationPlan
+    from tosa_rescale.sweeping.sweep import SweepPlan, run_sweep
+
+    plan = SweepPlan(
+        tuple(bits),
+        tuple(methods),
+        options or NarrowOptions(31),
+        CalibrationPlan(**CalibrationOptions(samples, seed).as_dict(), source=calibration),
+        training,
+        errors,
+        command,
+    )
+    return run_sweep(model, data, folder, plan, force=force, measure=_measurer(cluster, workers), progress=progress)
 
 
-def _write_litert(model: Model, path: pathlib.Path, original: PathLike | None = None, allow_partial: bool = False) -> None:
-    write_bytes(path, model.to_litert(original, allow_partial))
+def _measurer(cluster: str | None, workers: int | None) -> Any:
+    """What measures the points of a sweep: this machine or a cluster."""
+    if cluster is None:
+        from tosa_rescale.sweeping.local import LocalMeasurer
+
+        return LocalMeasurer(workers)
+    from tosa_rescale.sweeping.cluster import ClusterMeasurer
+
+    return ClusterMeasurer(cluster, workers)
 
 
-def _write_tosa(model: Model, path: pathlib.Path) -> None:
-    from tosa_rescale.formats.tosa import serialize
-
-    write_bytes(path, serialize(model.bytecode, str(path)))
-
-
-def _write_executable(model: Model, path: pathlib.Path, flags: Sequence[str] | None = None) -> None:
-    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module
-
-    write_bytes(path, compile_module(model.bytecode, DEFAULT_FLAGS if flags is None else tuple(flags)))
+def _options(kind: Any, given: Mapping[str, Any]) -> Any:
+    """An options class from the arguments of a method, by name."""
+    return kind(**{field.name: given[field.name] for field in dataclasses.fields(kind)})
 
 
-_WRITERS: dict[FileKind, Callable[..., None]] = {
-    FileKind.BYTECODE: _write_bytecode,
-    FileKind.TEXT: _write_text,
-    FileKind.LITERT: _write_litert,
-    FileKind.TOSA: _write_tosa,
-    FileKind.EXECUTABLE: _write_executable,
-}
+def _renamed(given: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    """The arguments of a method for a function that calls some of them otherwise."""
+    return {names.get(name, name): value for name, value in given.items()}

@@ -21,9 +21,10 @@ def main(folder: pathlib.Path, rank: int, how: str) -> None:
         workers = [f"127.0.0.1:{port}" for port in how.split(",")]
         os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}})
     import tosa_rescale as tr
+    from tosa_rescale.core.options import FinetuneOptions
     from tosa_rescale.demo import DATA, MODEL
     from tosa_rescale.twin.backend import tf
-    from tosa_rescale.twin.finetune import FinetuneOptions, TrainingError, finetune
+    from tosa_rescale.twin.finetune import TrainingError, finetune
     from tosa_rescale.twin.replicas import strategy_named
 
     if how == "mirrored":

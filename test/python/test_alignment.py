@@ -12,9 +12,9 @@ import pytest
 import tosa_rescale as tr
 from conftest import ROOT, Cli
 from tosa_rescale.core.errors import OptionError, PassError
+from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes
 from tosa_rescale.demo import DATA, MODEL
-from tosa_rescale.rewrite.compensate import CompensateOptions
 from tosa_rescale_runtime import Module, Op
 
 
@@ -212,13 +212,13 @@ def test_ranges_say_what_cutting_off_costs() -> None:
 
 def test_measured_ranges_are_written_and_consumed(demo: tr.Model, digits: tr.Dataset) -> None:
     from tosa_rescale.core.passes import run_passes_on
-    from tosa_rescale.rewrite.clipping import CLIPPING_ATTRIBUTE, measure_ranges
+    from tosa_rescale.rewrite.clipping import CLIPPING_ERRORS, measure_ranges
 
     module = measure_ranges(demo, [np.concatenate(list(digits.take(8).quantized(demo.input_spec)))])
-    marked = [op for op in module.ops() if module.attribute(op, CLIPPING_ATTRIBUTE) is not None]
+    marked = [op for op in module.ops() if module.attribute(op, CLIPPING_ERRORS) is not None]
     assert len(marked) == sum(each.output_bits == 8 for each in module.rescales())
     aligned = Module.parse(run_passes_on(module, ["tosa-rescale-align=bits=1"]).bytecode)
-    assert not any(aligned.attribute(op, CLIPPING_ATTRIBUTE) is not None for op in aligned.ops())
+    assert not any(aligned.attribute(op, CLIPPING_ERRORS) is not None for op in aligned.ops())
     # Digits leave much of the range unused: unlike without samples, some scale shrinks below the clipping allowance.
     assert min(each.scale_factor for each in aligned.rescales()) < 0.9
 

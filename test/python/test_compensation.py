@@ -11,10 +11,11 @@ import pytest
 import tosa_rescale as tr
 from conftest import Cli
 from tosa_rescale.core.errors import DataError, ModelError, OptionError
+from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes, run_passes_on
 from tosa_rescale.formats.litert.export import compact
 from tosa_rescale.measure.engines import make_engine
-from tosa_rescale.rewrite.compensate import CompensateOptions, Compensator, calibration_inputs, with_bits
+from tosa_rescale.rewrite.compensate import Compensator
 from tosa_rescale.sweeping.search import find_bits
 from tosa_rescale_runtime import Module
 

@@ -22,7 +22,7 @@ from PIL import Image
 from tosa_rescale.core.errors import ClusterError, DataError, MissingToolError, OptionError
 from tosa_rescale.sweeping import cluster as distributed
 from tosa_rescale.sweeping.cluster import connect
-from tosa_rescale.sweeping.sweep import SweepResult
+from tosa_rescale.sweeping.results import SweepResult
 
 # Ray sets accelerator variables for its workers and says that it will change this.
 pytestmark = pytest.mark.filterwarnings("ignore:Tip.*accelerator:FutureWarning")

@@ -17,7 +17,7 @@ from tosa_rescale.measure import evaluate as evaluation
 from tosa_rescale.measure.engines import make_engine
 from tosa_rescale.measure.evaluate import OutputStore
 from tosa_rescale.reporting import write_report
-from tosa_rescale.sweeping.sweep import STATE_FILE, SweepPoint
+from tosa_rescale.sweeping.results import STATE_FILE, SweepPoint
 
 
 class FixedEngine:

@@ -18,10 +18,11 @@ pytest.importorskip("tensorflow")
 import tosa_rescale as tr
 from tosa_rescale.core.changes import weight_changes
 from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError
+from tosa_rescale.core.options import FinetuneOptions
 from tosa_rescale.data.dataset import Dataset, Preprocessing
 from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
-from tosa_rescale.twin.finetune import Finetuned, FinetuneOptions, TrainingError, as_dataset, finetune
+from tosa_rescale.twin.finetune import Finetuned, TrainingError, as_dataset, finetune
 from tosa_rescale.twin.gains import narrowed_gains
 from tosa_rescale.twin.scaling import Scale
 
@@ -308,7 +309,8 @@ import pathlib, resource, sys
 import numpy as np
 import tosa_rescale as tr
 from tosa_rescale.data.dataset import Dataset, Preprocessing
-from tosa_rescale.twin.finetune import FinetuneOptions, finetune
+from tosa_rescale.core.options import FinetuneOptions
+from tosa_rescale.twin.finetune import TrainingRun, finetune
 
 model, samples, checkpoint = sys.argv[1:]
 original = tr.load(model)

@@ -21,7 +21,7 @@ from tosa_rescale.reporting import sections
 from tosa_rescale.reporting.page import PAGE, read_stored, render
 from tosa_rescale.reporting.paper import MODELS, figures_for
 from tosa_rescale.sweeping.details import MANTISSA_BINS, census
-from tosa_rescale.sweeping.sweep import read_sweep
+from tosa_rescale.sweeping.results import read_sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import Encoding, MultiplierRounding, NarrowOptions, Preset, RoundingMode, Scope, parse_bits
@@ -32,9 +31,7 @@ def _narrow_options(function: _F) -> _F:
             click.option(
                 "--multiplier-rounding",
                 type=_choice(MultiplierRounding),
-                default="nearest",
-                show_default=True,
-                help="How a 31-bit multiplier becomes a k-bit one.",
+                help="How a 31-bit multiplier becomes a k-bit one; default: to nearest, up before a fine-tuning.",
             ),
             click.option(
                 "--hidden-bit", is_flag=True, help="The leading one is implicit in the hardware and not counted in --bits."
@@ -267,7 +264,9 @@ def compensate(
     """Narrow MODEL's multipliers to K bits and let weights and biases absorb the error; no training."""
     from tosa_rescale.cli.tables import print_compensation, print_search
     from tosa_rescale.core.files import require_writable
-    from tosa_rescale.rewrite.compensate import CompensateOptions, Compensator, calibration_inputs
+    from tosa_rescale.core.options import CompensateOptions
+    from tosa_rescale.data.source import CalibrationPlan
+    from tosa_rescale.rewrite.compensate import Compensator
 
     preprocessing = _take_preprocessing(options)
     asked = CompensateOptions(1 if bits == "auto" else parse_bits(bits), **options)
@@ -276,16 +275,16 @@ def compensate(
     require_writable(output, force)
     loaded = _load(model)
     loaded.require_rescales()
-    source = _calibration_source(calibration, preprocessing)
-    compensator = Compensator(loaded, calibration_inputs(loaded, source, samples, seed), _progress(quiet))
+    plan = CalibrationPlan(samples, seed, source=_calibration_source(calibration, preprocessing))
+    compensator = Compensator(loaded, plan.inputs(loaded.input_specs), _progress(quiet))
     if bits == "auto":
         assert data is not None
-        scored = _without_calibration(_load_data(data, preprocessing), source, samples)
+        scored = plan.leave_out(_load_data(data, preprocessing))
         found = _search(loaded, scored, compensator, max_drop, per_layer, asked, quiet)
         print_search(found, _console())
         result = found.model
     else:
-        result = loaded.compensated_by(compensator, asked)
+        result = compensator.compensate(asked)
     _print_remarks(result)
     print_compensation(result, _console())
     _save(result, output, force, allow_partial=allow_partial)
@@ -380,16 +379,14 @@ def finetune(
     """Train MODEL's weights through its integer arithmetic; the result is never worse on held-out samples."""
     from tosa_rescale.cli.tables import print_finetuned
     from tosa_rescale.core.files import require_writable
-    from tosa_rescale.twin.finetune import FinetuneOptions
+    from tosa_rescale.core.options import FinetuneOptions
+    from tosa_rescale.twin.finetune import TrainingRun
     from tosa_rescale.twin.finetune import finetune as run_finetune
     from tosa_rescale.twin.replicas import Replicas, strategy_named
 
     preprocessing = _take_preprocessing(options)
     asked = FinetuneOptions(epochs, batch, learning_rate, validation, seed, fold_gains=fold_gains)
-    asked_for = click.get_current_context().get_parameter_source("multiplier_rounding")
-    if asked_for is ParameterSource.DEFAULT and options["scope"] == Scope.ACCUMULATOR and options["preset"] == Preset.NONE:
-        options["multiplier_rounding"] = asked.multiplier_rounding(teacher)
-    narrowing = None if bits is None else NarrowOptions(parse_bits(bits), **options)
+    narrowing = None if bits is None else NarrowOptions(parse_bits(bits), **options).before_training(asked, teacher)
     distribution = strategy_named(strategy)
     chief = Replicas(distribution).chief
     if chief:
@@ -407,10 +404,7 @@ def finetune(
         samples,
         teacher=wanted,
         options=asked,
-        checkpoint=state,
-        resume=resume,
-        force=force,
-        strategy=distribution,
+        run=TrainingRun(checkpoint=state, resume=resume, force=force, strategy=distribution),
         progress=_progress(quiet or not chief),
     )
     if not chief:
@@ -514,25 +508,26 @@ def sweep(
     **options: Any,
 ) -> int:
     """Measure accuracy over multiplier width. An interrupted sweep goes on where it stopped."""
+    from tosa_rescale.api import sweep as run_sweep
+    from tosa_rescale.core.options import FinetuneOptions
+    from tosa_rescale.data.source import CalibrationPlan
     from tosa_rescale.reporting import print_sweep, print_training, write_report, write_training
-    from tosa_rescale.sweeping.methods import CalibrationPlan
-    from tosa_rescale.sweeping.sweep import sweep as run_sweep
     from tosa_rescale.sweeping.training import TrainingPlan, split_training
 
     widths = [32 if part.strip() == "32" else parse_bits(part.strip()) for part in bits.split(",") if part.strip()]
     preprocessing = _take_preprocessing(options)
     # The narrowest width stands for all where options are checked; each point has its own.
     asked = NarrowOptions(min((b for b in widths if b != 32), default=31), **options)
-    plan = CalibrationPlan(_calibration_source(calibration, preprocessing), samples, seed)
+    plan = CalibrationPlan(samples, seed, source=_calibration_source(calibration, preprocessing))
     loaded = _load(model)
-    scored = _without_calibration(_load_data(data, preprocessing, take, leave_out), plan.source, samples)
+    scored = plan.leave_out(_load_data(data, preprocessing, take, leave_out))
     names, training = [m.strip() for m in methods.split(",")], None
     if "finetune" in names:
         source = None if train is None else _load_data(train, preprocessing)
         chosen, scored = split_training(scored, source, train_samples)
         asked_for = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
         given = {name: value for name, value in asked_for.items() if value is not None}
-        training = TrainingPlan(chosen, teacher=teacher, options=given | {"fold_gains": fold_gains})
+        training = TrainingPlan(chosen, teacher=teacher, options=FinetuneOptions(**given, fold_gains=fold_gains))
     result = run_sweep(
         loaded,
         scored,
@@ -540,7 +535,9 @@ def sweep(
         bits=widths,
         methods=names,
         options=asked,
-        calibration=plan,
+        calibration=plan.source,
+        samples=samples,
+        seed=seed,
         training=training,
         force=force,
         workers=workers,
@@ -637,16 +634,6 @@ def _load_data(path: str, preprocessing: dict[str, Any], take: int | None = None
 
 def _calibration_source(calibration: str, preprocessing: dict[str, Any]) -> Any:
     return calibration if calibration in ("synthetic", "none") else _load_data(calibration, preprocessing)
-
-
-def _without_calibration(data: Any, source: Any, samples: int) -> Any:
-    """The data to score on: what calibration takes is left out, wherever it comes from."""
-    if isinstance(source, str):
-        return data
-    left = data.without(source.take(min(samples, len(source))))
-    if not len(left):
-        raise OptionError(f"samples: calibration takes {samples} of {len(data)} and leaves none to score; take fewer")
-    return left
 
 
 def _save(model: Any, output: str, force: bool, **litert_options: Any) -> None:

@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The options of a narrowing, checked where they are made, and their form as pass options."""
+"""The options of every step, each set declared once: name, type, default, limits, help and the passes that take it.
+
+Everything else follows from the dataclasses here: strings of pass options (`pass_options`), the options of the command line
+(cli/options.py), flags and configuration keys of `tosa-rescale-compile` (driver/settings.py) and what a recipe records
+(`as_dict`). Tests hold the signatures of `Model` and the passes' own declaration, Passes.td, to them.
+
+Options are checked where they are made. An enum may be given by its value, a number as text.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import types
+import typing
+from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 from tosa_rescale.core.errors import OptionError
@@ -45,11 +56,50 @@ class RoundingMode(enum.StrEnum):
     KEEP = "keep"
 
 
+class WeightRounding(enum.StrEnum):
+    """How scaled weights become integers."""
+
+    AUTO = "auto"  # least expected error of the accumulator
+    NEAREST = "nearest"  # each to the nearest, ties up
+
+
 class Preset(enum.StrEnum):
     """Named settings of several options at once."""
 
     NONE = "none"
     PAPER = "paper"  # truncate, hidden bit, single rounding: the source paper's setting
+
+
+NARROW, COMPENSATE, ALIGN = "tosa-rescale-narrow", "tosa-rescale-compensate", "tosa-rescale-align"
+"""Mnemonics of the passes that take options."""
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What is known of one option beside its name, type and default.
+
+    Attributes:
+        help: one line for the command line and for documentation.
+        passes: mnemonics of the passes that take it under its name.
+        low, high: limits of a number, inclusive.
+        open_low, open_high: the limit itself is out.
+        metavar: what stands for the value in a usage line.
+        only_in_python: the command line does not offer it.
+    """
+
+    help: str
+    passes: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+    metavar: str | None = None
+    only_in_python: bool = False
+
+
+def option(help: str, *passes: str, default: Any = dataclasses.MISSING, **about: Any) -> Any:
+    """A field of an options class; see About."""
+    return dataclasses.field(default=default, metadata={"about": About(help, passes, **about)})
 
 
 def parse_enum(kind: type[_E], value: str, option: str) -> _E:
@@ -61,60 +111,154 @@ def parse_enum(kind: type[_E], value: str, option: str) -> _E:
         raise OptionError(f"{option}: {value!r} is not one of {legal}") from None
 
 
-def parse_bits(value: int | str, option: str = "bits") -> int:
-    """A multiplier width in bits, 1..31. Raises OptionError."""
+def parse_number(value: Any, kind: type, about: About, option: str) -> Any:
+    """A whole number (kind int) or a number (float) within its limits, from one or from a text. Raises OptionError."""
+    wanted = "a whole number" if kind is int else "a number"
+    limits = _limits(about)
     try:
-        bits = int(value)
-    except ValueError:
-        raise OptionError(f"{option}: {value!r} is not a whole number; give one from {MIN_BITS} to {MAX_BITS}") from None
-    if not MIN_BITS <= bits <= MAX_BITS:
-        raise OptionError(f"{option}: {bits} is out of range; give a whole number from {MIN_BITS} to {MAX_BITS}")
-    return bits
+        if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+            raise ValueError
+        number = kind(value)
+        if number != number:  # nan
+            raise ValueError
+    except (ValueError, TypeError, OverflowError):
+        raise OptionError(f"{option}: {value!r} is not {wanted}; give one{limits}") from None
+    too_low = about.low is not None and (number < about.low or (about.open_low and number == about.low))
+    too_high = about.high is not None and (number > about.high or (about.open_high and number == about.high))
+    if too_low or too_high:
+        raise OptionError(f"{option}: {number} is out of range; give {wanted}{limits}")
+    return number
+
+
+def _limits(about: About) -> str:
+    low = "" if about.low is None else f"{about.low:g}"
+    high = "" if about.high is None or about.high == float("inf") else f"{about.high:g}"
+    if about.open_low:
+        return f" above {low}" + (f" and below {high}" if high else "")
+    if low and high:
+        return f" from {low} to {high}"
+    return f" of at least {low}" if low else ""
+
+
+_BITS = About("significant bits of the multiplier", low=MIN_BITS, high=MAX_BITS)
+
+
+def parse_bits(value: Any, option: str = "bits") -> int:
+    """A multiplier width in bits, 1..31. Raises OptionError."""
+    return parse_number(value, int, _BITS, option)
+
+
+class Options:
+    """What all sets of options can do. A subclass is a frozen dataclass whose fields are made by `option`."""
+
+    def __post_init__(self) -> None:
+        for name, (field, kind, optional) in describe(type(self)).items():
+            value: Any = getattr(self, name)
+            if value is None and optional:
+                continue
+            spelled, about = name.replace("_", "-"), about_of(field)
+            if issubclass(kind, enum.StrEnum):
+                value = parse_enum(kind, value, spelled)
+            elif kind is bool:
+                value = _boolean(value, spelled)
+            elif kind in (int, float):
+                value = parse_number(value, kind, about, spelled)
+            object.__setattr__(self, name, value)  # frozen: what the caller gave is normalised once, here
+        self.check()
+
+    def check(self) -> None:
+        """Raises OptionError where options contradict each other."""
+
+    def pass_options(self, mnemonic: str, **others: Any) -> str:
+        """The pass with the options that it takes, as tosa-rescale-opt does: `name=option=value option=value`.
+
+        Args:
+            mnemonic: of the pass.
+            others: options of the pass that are no fields, or values to take in the place of fields.
+        """
+        taken = {name: getattr(self, name) for name in describe(type(self)) if mnemonic in self.about(name).passes} | others
+        spelled = [
+            f"{name.replace('_', '-')}={str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in taken.items()
+            if value is not None
+        ]
+        return f"{mnemonic}={' '.join(spelled)}"
+
+    @classmethod
+    def about(cls, name: str) -> About:
+        """What is known of one field."""
+        return about_of(describe(cls)[name][0])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {name: value.value if isinstance(value, enum.Enum) else value for name, value in self._values().items()}
+
+    def with_bits(self, bits: int) -> Self:
+        """The same options at another width."""
+        return dataclasses.replace(self, bits=bits)  # type: ignore[type-var]  # every subclass is a dataclass
+
+    def _values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in describe(type(self))}
+
+
+def about_of(field: dataclasses.Field[Any]) -> About:
+    """What is known of a field that `option` made."""
+    return field.metadata["about"]
+
+
+@functools.cache
+def describe(options: type[Options]) -> Mapping[str, tuple[dataclasses.Field[Any], type, bool]]:
+    """Of each option, by name and in order: its field, its type without None, and whether None is legal."""
+    hints = typing.get_type_hints(options)
+    found = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]  # every subclass is a dataclass
+        if "about" not in field.metadata:
+            continue  # a subclass outside this file may hold more than options
+        kinds = typing.get_args(hints[field.name]) if isinstance(hints[field.name], types.UnionType) else (hints[field.name],)
+        (kind,) = (each for each in kinds if each is not type(None))
+        found[field.name] = (field, kind, type(None) in kinds)
+    return types.MappingProxyType(found)
+
+
+def _boolean(value: Any, option: str) -> bool:
+    known = {"true": True, "1": True, "": True, "false": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in known:
+        raise OptionError(f"{option}: {value!r} is not one of true, false")
+    return known[value.lower()]
 
 
 @dataclasses.dataclass(frozen=True)
-class NarrowOptions:
-    """What `tosa-rescale-narrow` is asked to do.
+class _Widths(Options):
+    """What narrowing and compensation have in common."""
 
-    Attributes:
-        bits: significant bits of the multiplier, 1..31.
-        multiplier_rounding: how the multiplier is rounded to that width.
-        hidden_bit: the leading one is implicit in the hardware and not counted in `bits`.
-        encoding: how the multiplier stands in the op.
-        scope: which rescales are narrowed.
-        elementwise_bits: width for the rescales outside the accumulator scope when `scope` is all; None: as `bits`.
-        rounding_mode: rounding of the narrowed rescale.
-        preset: `paper` sets truncate, hidden bit and single rounding.
+    bits: int = option(
+        "Significant bits of the multiplier, 1 to 31.", NARROW, COMPENSATE, low=MIN_BITS, high=MAX_BITS, metavar="K"
+    )
+    hidden_bit: bool = option(
+        "The leading one is implicit in the hardware and not counted in --bits.", NARROW, COMPENSATE, ALIGN, default=False
+    )
+    encoding: Encoding = option(
+        "How the multiplier stands in the op: at the top of an i32, or compact in an i16 (k <= 15).",
+        NARROW,
+        COMPENSATE,
+        default=Encoding.ALIGNED,
+    )
+    scope: Scope = option("Rescales of MAC layers only, or all.", NARROW, default=Scope.ACCUMULATOR)
+    elementwise_bits: int | None = option(
+        "Width for the rescales outside MAC layers, with --scope all.",
+        NARROW,
+        default=None,
+        low=MIN_BITS,
+        high=MAX_BITS,
+        metavar="K2",
+    )
+    rounding_mode: RoundingMode = option("Rounding of the narrowed rescale.", NARROW, COMPENSATE, default=RoundingMode.SINGLE)
 
-    Raises:
-        OptionError: a value is out of range or contradicts another.
-    """
-
-    bits: int
-    multiplier_rounding: MultiplierRounding = MultiplierRounding.NEAREST
-    hidden_bit: bool = False
-    encoding: Encoding = Encoding.ALIGNED
-    scope: Scope = Scope.ACCUMULATOR
-    elementwise_bits: int | None = None
-    rounding_mode: RoundingMode = RoundingMode.SINGLE
-    preset: Preset = Preset.NONE
-
-    def __post_init__(self) -> None:
-        set_ = object.__setattr__  # frozen: normalise what the caller gave once, here
-        set_(self, "bits", parse_bits(self.bits))
-        set_(self, "multiplier_rounding", parse_enum(MultiplierRounding, self.multiplier_rounding, "multiplier-rounding"))
-        set_(self, "encoding", parse_enum(Encoding, self.encoding, "encoding"))
-        set_(self, "scope", parse_enum(Scope, self.scope, "scope"))
-        set_(self, "rounding_mode", parse_enum(RoundingMode, self.rounding_mode, "rounding-mode"))
-        set_(self, "preset", parse_enum(Preset, self.preset, "preset"))
-        if self.preset is Preset.PAPER:
-            set_(self, "multiplier_rounding", MultiplierRounding.TRUNCATE)
-            set_(self, "hidden_bit", True)
-            set_(self, "rounding_mode", RoundingMode.SINGLE)
-        if self.elementwise_bits is not None:
-            set_(self, "elementwise_bits", parse_bits(self.elementwise_bits, "elementwise-bits"))
-            if self.scope is not Scope.ALL:
-                raise OptionError("elementwise-bits: has no effect with scope accumulator; pass --scope all")
+    def check(self) -> None:
+        if self.elementwise_bits is not None and self.scope is not Scope.ALL:
+            raise OptionError("elementwise-bits: has no effect with scope accumulator; pass --scope all")
         if self.encoding is Encoding.SCALE16:
             widest = max(self.significant_bits, self.elementwise_bits or 0)
             if widest > MAX_SCALE16_BITS:
@@ -130,26 +274,148 @@ class NarrowOptions:
         """Significant bits of the multiplier, the leading one counted."""
         return min(MAX_BITS, self.bits + 1) if self.hidden_bit else self.bits
 
-    def with_bits(self, bits: int) -> Self:
-        """The same options at another width."""
-        return dataclasses.replace(self, bits=bits)
+    def shared(self) -> dict[str, Any]:
+        """The options that narrowing and compensation have in common, by name."""
+        return {name: getattr(self, name) for name in describe(_Widths)}
 
-    def pass_options(self) -> str:
-        """The options in the form that `--tosa-rescale-narrow=` takes."""
-        options = {
-            "bits": self.bits,
-            "multiplier-rounding": self.multiplier_rounding.value,
-            "hidden-bit": str(self.hidden_bit).lower(),
-            "encoding": self.encoding.value,
-            "scope": self.scope.value,
-            "rounding-mode": self.rounding_mode.value,
-        }
-        if self.elementwise_bits is not None:
-            options["elementwise-bits"] = self.elementwise_bits
-        return " ".join(f"{name}={value}" for name, value in options.items())
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            key: (value.value if isinstance(value, enum.Enum) else value) for key, value in dataclasses.asdict(self).items()
-        }
+@dataclasses.dataclass(frozen=True)
+class NarrowOptions(_Widths):
+    """What `tosa-rescale-narrow` is asked to do; each field says so itself (`about`).
+
+    `preset=paper` sets truncate, hidden bit and single rounding: the source paper's setting (Mueller et al., 2025).
+
+    Raises:
+        OptionError: a value is out of range or contradicts another.
+    """
+
+    multiplier_rounding: MultiplierRounding | None = option(
+        "How a 31-bit multiplier becomes a k-bit one; not given: to nearest, and up before fine-tuning that folds gains in.",
+        NARROW,
+        default=None,
+    )
+    preset: Preset = option("paper: truncate, hidden bit and single rounding.", default=Preset.NONE)
+
+    def check(self) -> None:
+        if self.preset is Preset.PAPER:
+            for name, value in PAPER.items():
+                object.__setattr__(self, name, value)
+        super().check()
+
+    def before_training(self, training: FinetuneOptions, teacher: Any) -> NarrowOptions:
+        """The options for a model that is trained afterwards: the same for Python, the command line and a sweep.
+
+        Where the rounding is left open and only MAC layers are narrowed, their multipliers are rounded up if training folds
+        gains in, as weights can shrink but not grow.
+
+        Args:
+            training: how it is trained.
+            teacher: "original", "labels" or a model; labels tell no gains.
+        """
+        if self.multiplier_rounding is not None or self.scope is Scope.ALL:
+            return self
+        folds = training.fold_gains and teacher != "labels"
+        rounding = MultiplierRounding.UP if folds else MultiplierRounding.NEAREST
+        return dataclasses.replace(self, multiplier_rounding=rounding)
+
+
+PAPER = {"multiplier_rounding": MultiplierRounding.TRUNCATE, "hidden_bit": True, "rounding_mode": RoundingMode.SINGLE}
+"""What the preset `paper` sets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompensateOptions(_Widths):
+    """What a compensation is asked to do; each field says so itself (`about`).
+
+    It chooses the multipliers of MAC layers itself, so it takes no `multiplier_rounding`; those of other rescales are
+    rounded to nearest.
+
+    Raises:
+        OptionError: a value is out of range or contradicts another.
+    """
+
+    align: bool = option("With --scope all: change activation scales so that all multipliers become narrow.", default=True)
+    clipping: float = option(
+        "Part by which alignment may shrink a scale where no samples show what that costs.",
+        ALIGN,
+        default=0.1,
+        low=0,
+        high=0.5,
+    )
+    strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)
+    promote: bool = option("Give per-tensor layers a multiplier a channel.", COMPENSATE, default=True)
+    clip: bool = option("Cut off single weights where the others gain more by it.", COMPENSATE, default=True)
+    weight_rounding: WeightRounding = option(
+        "How scaled weights become integers: least expected error of the accumulator, or each to the nearest.",
+        COMPENSATE,
+        default=WeightRounding.AUTO,
+    )
+    shrinkage: float = option(
+        "Weight of the prior against measured moments of a layer's input, 0 to 1.", COMPENSATE, default=0.3, low=0, high=1
+    )
+
+    def check(self) -> None:
+        super().check()
+        if self.rounding_mode is RoundingMode.DOUBLE:
+            raise OptionError("rounding-mode: compensation makes single rounding or keeps what is there; use single or keep")
+        if self.strict and not self.aligns:
+            raise OptionError("strict: contradicting scales come from alignment; use scope all, with align")
+
+    @property
+    def aligns(self) -> bool:
+        """Whether activation scales change."""
+        return self.align and self.scope is Scope.ALL
+
+    @staticmethod
+    def like(options: NarrowOptions, **own: Any) -> CompensateOptions:
+        """Compensation at a narrowing's width, scope and encoding; how that rounds multipliers does not concern it."""
+        return CompensateOptions(**{**options.shared(), **own})
+
+    def narrow_options(self) -> NarrowOptions:
+        """The options for the rescales that have no weights to fold into."""
+        return NarrowOptions(**self.shared())
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationOptions(Options):
+    """How samples for a calibration are taken.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+
+    samples: int = option("Calibration samples, at most.", default=32, low=1)
+    seed: int = option("Of random samples.", default=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneOptions(Options):
+    """What a fine-tuning is asked to do; each field says so itself (`about`).
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+
+    epochs: int = option("Passes over the data.", default=2, low=1)
+    batch: int = option("Samples for one step.", default=16, low=1)
+    learning_rate: float = option(
+        "Of the default optimizer: share of the loss that a batch is to take away.",
+        default=0.5,
+        low=0,
+        high=float("inf"),
+        open_low=True,
+        open_high=True,
+    )
+    validation: float = option(
+        "Share of the data held out to choose the epoch; at least one sample.",
+        default=0.1,
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+    )
+    seed: int = option("Of the order of samples.", default=0)
+    reference: bool = option("float64 everywhere (slow).", default=False, only_in_python=True)
+    fold_gains: bool = option(
+        "Training begins with what narrowing did to each channel's gain folded into its weights.", default=True
+    )

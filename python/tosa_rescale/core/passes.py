@@ -116,6 +116,11 @@ def run_passes_on(module: Module, passes: Sequence[str], source: str = "model") 
         return run_passes(module.to_generic_text().encode(), passes, source)
 
 
+def to_bytecode(module: Module, source: str = "model") -> bytes:
+    """Bytecode of a module that Python has changed, in the form that the tool writes: equal modules give equal bytes."""
+    return run_passes_on(module, [], source).bytecode
+
+
 def parse_diagnostics(text: str) -> tuple[Diagnostic, ...]:
     """The diagnostics in what an MLIR tool printed, in order."""
     matches = (_DIAGNOSTIC.match(line) for line in text.splitlines())

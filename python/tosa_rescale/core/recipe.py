@@ -7,10 +7,9 @@ import dataclasses
 import json
 from typing import Any
 
-from tosa_rescale.core.passes import run_passes_on
+from tosa_rescale.core.attributes import INPUTS, OUTPUTS, RECIPE
+from tosa_rescale.core.passes import to_bytecode
 from tosa_rescale.core.quantization import GraphQuantization, TensorQuantization
-
-_INPUTS, _OUTPUTS, _RECIPE = "tosa_rescale.inputs", "tosa_rescale.outputs", "tosa_rescale.recipe"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +28,13 @@ def attach_state(bytecode: bytes, quantization: GraphQuantization | None, recipe
     from tosa_rescale_runtime import Module
 
     module = Module.parse(bytecode, source)
-    values = {_RECIPE: [dataclasses.asdict(step) for step in recipe]}
+    values = {RECIPE: [dataclasses.asdict(step) for step in recipe]}
     if quantization is not None:
-        values[_INPUTS] = [dataclasses.asdict(each) for each in quantization.inputs]
-        values[_OUTPUTS] = [dataclasses.asdict(each) for each in quantization.outputs]
+        values[INPUTS] = [dataclasses.asdict(each) for each in quantization.inputs]
+        values[OUTPUTS] = [dataclasses.asdict(each) for each in quantization.outputs]
     for name, value in values.items():
         module.set_text_attribute(name, json.dumps(value))
-    return run_passes_on(module, [], source).bytecode
+    return to_bytecode(module, source)
 
 
 def read_state(bytecode: bytes, source: str) -> tuple[GraphQuantization | None, tuple[Step, ...]]:
@@ -48,7 +47,7 @@ def read_state(bytecode: bytes, source: str) -> tuple[GraphQuantization | None, 
         text = module.text_attribute(name)
         return None if text is None else json.loads(text)
 
-    inputs, outputs, recipe = value(_INPUTS), value(_OUTPUTS), value(_RECIPE)
+    inputs, outputs, recipe = value(INPUTS), value(OUTPUTS), value(RECIPE)
     quantization = None
     if inputs is not None and outputs is not None:
         quantization = GraphQuantization(

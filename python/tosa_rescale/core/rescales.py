@@ -5,9 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tosa_rescale.core.passes import run_passes
+from tosa_rescale.core.program import Program
+
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import Module
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +83,17 @@ def wider_than(rescales: Sequence[RescaleInfo], bits: int) -> list[RescaleInfo]:
     return [each for each in rescales if each.above(bits)]
 
 
-def describe_rescales(bytecode: bytes) -> list[RescaleInfo]:
-    """Reads every rescale of a module that `tosa-rescale-annotate` has been over."""
+def annotated(program: Program) -> Module:
+    """The module with what `tosa-rescale-annotate` knows of each rescale."""
     from tosa_rescale_runtime import Module
 
+    return Module.parse(run_passes(program.bytecode, ["tosa-rescale-annotate"], program.source).bytecode, program.source)
+
+
+def describe_rescales(program: Program) -> list[RescaleInfo]:
+    """Every rescale of a program, in program order."""
     described = []
-    for rescale in Module.parse(bytecode).rescales():
+    for rescale in annotated(program).rescales():
         multiplier, shift = rescale.multiplier, rescale.shift
         widths = None if multiplier is None else significant_bits(multiplier)
         described.append(

@@ -15,7 +15,7 @@ import numpy as np
 
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.quantization import TensorQuantization
+from tosa_rescale.core.program import InputSpec
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
 NAMED_AT_MOST = 5  # files named in an error; the rest are counted
@@ -44,15 +44,6 @@ class Preprocessing:
             raise DataError(f"crop-fraction: {self.crop_fraction} is out of range; give a number above 0, at most 1")
         if self.std is not None and self.std <= 0:
             raise DataError(f"input-std: {self.std} is out of range; give a number above 0")
-
-
-@dataclasses.dataclass(frozen=True)
-class InputSpec:
-    """What a model's input takes: shape of one sample (no batch dimension), dtype, quantization where known."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    quantization: TensorQuantization | None
 
 
 @dataclasses.dataclass(frozen=True)

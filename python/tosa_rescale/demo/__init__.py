@@ -29,11 +29,10 @@ def run_demo(folder: pathlib.Path, console: Console, progress: Progress) -> int:
     Returns:
         0, or 1 where engines disagree.
     """
-    from tosa_rescale.api import load
+    from tosa_rescale.api import load, sweep
     from tosa_rescale.cli.tables import print_check
     from tosa_rescale.data.dataset import load_data
     from tosa_rescale.reporting import print_sweep, write_report
-    from tosa_rescale.sweeping.sweep import sweep
 
     model, data = load(MODEL), load_data(DATA)
     rescales = model.info()

@@ -28,7 +28,7 @@ from tosa_rescale.core.files import PathLike, atomic_write, write_text
 from tosa_rescale.driver.settings import CompileSettings, describe, to_json
 
 if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 PROGRAM = "tosa-rescale-compile"
 PREFIX = "tosa-rescale-"
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
 
-def compile(model: Model | PathLike, flags: Sequence[str] = ()) -> bytes:
+def compile(model: Program | PathLike, flags: Sequence[str] = ()) -> bytes:
     """Compiles a model as `tosa-rescale-compile` does; `tr.compile`.
 
     Args:
@@ -196,7 +196,8 @@ def compile(model: Model | PathLike, flags: Sequence[str] = ()) -> bytes:
     """
     from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module
 
-    from tosa_rescale.api import Model, load
+    from tosa_rescale.core.program import Program
+    from tosa_rescale.formats.read import read
 
     line = parse_command_line(flags, _takes_value)
     if line.inputs or line.output_at:
@@ -204,7 +205,7 @@ def compile(model: Model | PathLike, flags: Sequence[str] = ()) -> bytes:
     for needless in ("depfile", "cmake-dir"):
         if needless in line.own:
             raise OptionError(f"tosa-rescale-{needless}: is for build systems; use the program {PROGRAM}")
-    loaded = model if isinstance(model, Model) else load(model)
+    loaded = model if isinstance(model, Program) else read(model)
     settings = CompileSettings.from_flags(line.own)
     rewritten = settings.apply(loaded)
     if not any("-target-" in each for each in line.others):
@@ -307,25 +308,25 @@ def _read_input(path: str) -> bytes:
     return data
 
 
-def _load(data: bytes, path: str) -> Model:
+def _load(data: bytes, path: str) -> Program:
     """The model in a file's bytes; its kind goes by content, as iree-compile's does."""
     from tosa_rescale_runtime import Module
 
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
     from tosa_rescale.core.recipe import read_state
     from tosa_rescale.formats.read import import_flatbuffer, require_readable
 
     source = "<stdin>" if path == "-" else path
     if data[4:8] == b"TFL3" or path.endswith(".tflite"):
         imported = import_flatbuffer(data, source)
-        return Model(imported.bytecode, source, imported.quantization, imported.flatbuffer)
+        return Program(imported.bytecode, source, imported.quantization, imported.flatbuffer)
     if data[4:8] == b"TOSA":
         raise FileKindError(f"{source}: is a .tosa flatbuffer; turn it into .mlirbc with `tosa-rescale convert`")
     if data[:4] != b"ML\xefR":
         data = Module.parse(data, source).to_bytecode()  # text is IREE's dialect of it, which our tool need not read
     require_readable(data, source)
     quantization, recipe = read_state(data, source)
-    return Model(data, source, quantization, recipe=recipe)
+    return Program(data, source, quantization, recipe=recipe)
 
 
 def _dependency_rule(line: CommandLine, settings: CompileSettings) -> str:

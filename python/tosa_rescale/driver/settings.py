@@ -8,14 +8,22 @@ import fnmatch
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import Encoding, MultiplierRounding, Scope, parse_bits, parse_enum
+from tosa_rescale.core.options import (
+    CompensateOptions,
+    Encoding,
+    MultiplierRounding,
+    NarrowOptions,
+    Scope,
+    parse_bits,
+    parse_enum,
+)
+from tosa_rescale.core.program import Program
+from tosa_rescale.core.rescales import describe_rescales
 from tosa_rescale.core.version import versions
-
-if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+from tosa_rescale.rewrite.narrow import narrow, with_bits
 
 _KEYS = ("bits", "multiplier-rounding", "scope", "encoding", "compensate", "calibration", "ops")
 REPORT_SCHEMA = 1
@@ -91,7 +99,7 @@ class CompileSettings:
         if self.calibration is not None and not self.compensate:
             raise OptionError("tosa-rescale-calibration: has no effect without --tosa-rescale-compensate; pass that too")
 
-    def apply(self, model: Model) -> Model:
+    def apply(self, model: Program) -> Program:
         """The model as asked for; the same one where nothing is.
 
         Raises:
@@ -105,16 +113,14 @@ class CompileSettings:
         options: dict[str, Any] = {"scope": self.scope or Scope.ACCUMULATOR, "encoding": self.encoding or Encoding.ALIGNED}
         bits_of = self._bits_of(model)
         if self.compensate:
-            from tosa_rescale.rewrite.compensate import CALIBRATION_SAMPLES, CompensateOptions, Compensator, calibration_inputs
+            from tosa_rescale.data.source import CalibrationPlan
+            from tosa_rescale.rewrite.compensate import compensate
 
-            model.require_rescales()
-            asked = CompensateOptions(self.bits, **options)
-            inputs = calibration_inputs(model, self._calibration_source(), CALIBRATION_SAMPLES, seed=0)
-            return model.compensated_by(Compensator(model, inputs), asked, bits_of)
+            plan = CalibrationPlan(source=self._calibration_source())
+            return compensate(model, CompensateOptions(self.bits, **options), plan, bits_of=bits_of)
         if bits_of:
-            model = model.with_bits(bits_of)
-        rounding = self.multiplier_rounding or MultiplierRounding.NEAREST
-        return model.narrow(self.bits, multiplier_rounding=rounding, **options)
+            model = with_bits(model, bits_of)
+        return narrow(model, NarrowOptions(self.bits, multiplier_rounding=self.multiplier_rounding, **options))
 
     def calibration_files(self) -> list[pathlib.Path]:
         """The files that calibration reads, for a dependency file."""
@@ -134,7 +140,7 @@ class CompileSettings:
 
         return load_data(self.calibration)
 
-    def _bits_of(self, model: Model) -> dict[str, int]:
+    def _bits_of(self, model: Program) -> dict[str, int]:
         if not self.ops:
             return {}
         from tosa_rescale_runtime import Module
@@ -153,7 +159,7 @@ class CompileSettings:
         return bits_of
 
 
-def describe(model: Model, rewritten: Model, settings: CompileSettings) -> dict[str, Any]:
+def describe(model: Program, rewritten: Program, settings: CompileSettings) -> dict[str, Any]:
     """The report: what was asked for, and every rescale before and after.
 
     Returns:
@@ -161,7 +167,7 @@ def describe(model: Model, rewritten: Model, settings: CompileSettings) -> dict[
         scope, channels, `before` and `after` (bits, shift_min, shift_max, scale32, rounding_mode), and `violations` after.
     """
     rescales = []
-    for old, new in zip(model.info(), rewritten.info(), strict=True):
+    for old, new in zip(describe_rescales(model), describe_rescales(rewritten), strict=True):
         kept = ("bits", "shift_min", "shift_max", "scale32", "rounding_mode")
         before, after = ({key: each.as_dict()[key] for key in kept} for each in (old, new))
         named = {"name": new.name, "op": new.op, "scope": new.scope, "channels": new.channels}

@@ -12,7 +12,9 @@ import tempfile
 from tosa_rescale.core.errors import FileKindError, ModelError
 from tosa_rescale.core.files import FileKind, PathLike, kind_of
 from tosa_rescale.core.passes import run_passes
+from tosa_rescale.core.program import Program
 from tosa_rescale.core.quantization import GraphQuantization, read_flatbuffer
+from tosa_rescale.core.recipe import read_state
 from tosa_rescale.formats.tosa import deserialize
 
 CONVERTER = pathlib.Path(__file__).parent / "_converter.py"
@@ -60,6 +62,13 @@ def import_model(path: PathLike, batch: int = 1) -> Imported:
         case FileKind.BYTECODE | FileKind.TEXT:
             pass
     return Imported(_make_static(data, str(path), batch), None, None)
+
+
+def read(path: PathLike, batch: int = 1) -> Program:
+    """Reads a model with its state; the kind goes by suffix; see import_model."""
+    imported = import_model(path, batch)
+    quantization, recipe = read_state(imported.bytecode, str(path))
+    return Program(imported.bytecode, str(path), imported.quantization or quantization, imported.flatbuffer, recipe)
 
 
 def import_flatbuffer(data: bytes, source: str, batch: int = 1) -> Imported:

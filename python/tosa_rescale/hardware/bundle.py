@@ -22,7 +22,7 @@ from tosa_rescale.hardware.memory_images import hex_files
 from tosa_rescale.hardware.pairs import RescaleTable
 
 if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 FORMATS = ("json", "c", "hex", "rtl")
 
@@ -56,7 +56,7 @@ def require_folder(folder: PathLike, force: bool) -> pathlib.Path:
 
 def write_bundle(
     folder: PathLike,
-    model: Model,
+    model: Program,
     tables: Sequence[RescaleTable],
     formats: Sequence[str],
     goldens: Goldens | None = None,
@@ -94,7 +94,7 @@ def write_bundle(
     return sorted(folder / name for name in files)
 
 
-def _files(model: Model, tables: Sequence[RescaleTable], formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _files(model: Program, tables: Sequence[RescaleTable], formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     name = pathlib.Path(model.source).name
     texts: dict[str, Mapping[str, str]] = {}
     if "json" in formats:

@@ -14,7 +14,7 @@ from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.pairs import RescaleTable
 
 if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Goldens:
 
 
 def record_goldens(
-    model: Model,
+    model: Program,
     tables: Sequence[RescaleTable],
     inputs: Sequence[np.ndarray],
     limit: int = 256,

@@ -15,7 +15,7 @@ from tosa_rescale.core.options import Scope
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Rescale
 
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 NO_ROUND = -1
 ZERO_SHIFT = 62  # of a multiplier of 0: so far that a 32-bit value rounds to 0 whatever it is multiplied with
@@ -116,7 +116,7 @@ def compact_pairs(multiplier: np.ndarray, shift: np.ndarray, double_round: bool)
     )
 
 
-def read_tables(model: Model, scope: Scope = Scope.ALL) -> tuple[RescaleTable, ...]:
+def read_tables(model: Program, scope: Scope = Scope.ALL) -> tuple[RescaleTable, ...]:
     """Every rescale of a model in program order.
 
     Args:

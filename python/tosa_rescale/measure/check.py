@@ -14,12 +14,13 @@ from tosa_rescale_runtime import Comparison, compare_all
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.data.source import input_arrays, random_inputs
 from tosa_rescale.measure.engines import exact_engines, make_engine
 
 LAYER_BATCH = 4  # samples whose every rescale is held at a time
 
 if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class CheckResult:
 
 
 def check(
-    model: Model,
+    model: Program,
     inputs: Dataset | int = 8,
     *,
     engines: Sequence[str] | None = None,
@@ -95,9 +96,9 @@ def check(
     if isinstance(inputs, int):
         if inputs < 1:
             raise OptionError(f"inputs: {inputs} is out of range; give at least 1")
-        arrays = model.random_inputs(inputs, seed)
+        arrays = random_inputs(model.input_specs, inputs, seed)
     else:
-        arrays = [np.concatenate(list(inputs.quantized(model.input_spec)))]
+        arrays = input_arrays(inputs, model.input_specs)
     outputs = {}
     for name in names:
         with (progress or Silent()).task(f"run on {name}", len(arrays[0])) as advance:
@@ -106,7 +107,7 @@ def check(
     return CheckResult(len(arrays[0]), pairs, compare_layers(model, arrays, workers) if layers else {})
 
 
-def compare_layers(model: Model, arrays: list[np.ndarray], workers: int | None) -> dict[str, Comparison]:
+def compare_layers(model: Program, arrays: list[np.ndarray], workers: int | None) -> dict[str, Comparison]:
     """Every rescale of the twin against IREE's, a few samples at a time: all of them are in memory at once."""
     from tosa_rescale_runtime import Executable, Module
 

@@ -16,7 +16,7 @@ from tosa_rescale.core.progress import Advance
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Cache
 
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 
 class Engine(Protocol):
@@ -38,7 +38,7 @@ class Engine(Protocol):
 class IreeEngine:
     """IREE with multipliers, shifts, weights and biases as run-time parameters: one compile serves every width."""
 
-    def __init__(self, model: Model, workers: int | None = None, cache: Cache | bool = True) -> None:
+    def __init__(self, model: Program, workers: int | None = None, cache: Cache | bool = True) -> None:
         from tosa_rescale_runtime import Executable
 
         self._executable = Executable.build(model.bytecode, source=model.source, cache=cache)
@@ -51,8 +51,10 @@ class IreeEngine:
 class IreeConstantEngine:
     """IREE on the module as it is, everything constant: what iree-compile makes of it."""
 
-    def __init__(self, model: Model, workers: int | None = None) -> None:
-        self._executable = model.compile()
+    def __init__(self, model: Program, workers: int | None = None) -> None:
+        from tosa_rescale_runtime import Executable
+
+        self._executable = Executable.from_constants(model.bytecode, source=model.source)
         self._workers = workers
 
     def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
@@ -62,10 +64,12 @@ class IreeConstantEngine:
 class LitertEngine:
     """An unmodified LiteRT interpreter. Fast (XNNPACK); its kernels' rounding is not TOSA's, nor each other's."""
 
-    def __init__(self, model: Model, workers: int | None = None) -> None:
+    def __init__(self, model: Program, workers: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(model_content=model.to_litert(), num_threads=workers or os.cpu_count())
+        from tosa_rescale.formats.litert.export import to_litert
+
+        self._interpreter = Interpreter(model_content=to_litert(model), num_threads=workers or os.cpu_count())
         details = self._interpreter.get_input_details()
         for each in details:
             shape = [1, *each["shape"][1:]]
@@ -89,7 +93,7 @@ class LitertEngine:
 class ReferenceEngine:
     """The TOSA reference model: the specification's own word, and it says UNPREDICTABLE where others compute on."""
 
-    def __init__(self, model: Model, workers: int | None = None) -> None:
+    def __init__(self, model: Program, workers: int | None = None) -> None:
         from tosa_rescale.formats.tosa import serialize
 
         del workers
@@ -116,7 +120,7 @@ class TwinEngine:
     REFERENCE = False
     BATCH = 16
 
-    def __init__(self, model: Model, workers: int | None = None) -> None:
+    def __init__(self, model: Program, workers: int | None = None) -> None:
         from tosa_rescale_runtime import Module
 
         from tosa_rescale.twin import Twin
@@ -154,7 +158,7 @@ ENGINES: dict[str, Callable[..., Engine]] = {
 }
 
 
-def make_engine(name: str, model: Model, workers: int | None = None) -> Engine:
+def make_engine(name: str, model: Program, workers: int | None = None) -> Engine:
     """Builds the engine for a model.
 
     Args:

@@ -16,12 +16,13 @@ import numpy as np
 from tosa_rescale_runtime import Comparison, compare_all
 
 from tosa_rescale.core.errors import DataError, ModelError
+from tosa_rescale.core.program import InputSpec
 from tosa_rescale.core.progress import Advance, Progress, Silent
-from tosa_rescale.data.dataset import Dataset, InputSpec
+from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.engines import Engine, make_engine
 
 if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 CHUNK = 64  # samples decoded and executed at a time
 
@@ -86,16 +87,15 @@ class OutputStore:
 
 
 def evaluate(
-    model: Model,
+    model: Program,
     data: Dataset,
     *,
     engine: str = "iree",
-    reference: Model | OutputStore | None = None,
+    reference: Program | OutputStore | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     keep: OutputStore | None = None,
     label: str = "evaluate",
-    cluster: str | None = None,
 ) -> Evaluation:
     """Runs a model over a dataset.
 
@@ -108,19 +108,13 @@ def evaluate(
         progress: shows rate and remaining time.
         keep: where the outputs go, for a later comparison.
         label: what progress calls this.
-        cluster: "local", or the address of a Ray cluster (tosa_rescale.sweeping.cluster). None: this process and its workers.
 
     Raises:
-        ClusterError: the cluster cannot be used.
         DataError: samples do not fit the input, labels not the output, or there is nothing to compare outputs with.
         ModelError: the reference has other outputs than the model, or the engine cannot run the model.
     """
     progress = progress or Silent()
     require_measurable(data, reference, keep)
-    if cluster is not None:
-        from tosa_rescale.sweeping.cluster import evaluate_on
-
-        return evaluate_on(cluster, model, data, engine, reference, keep, workers, progress, label)
     with contextlib.ExitStack() as stack:
         if reference is not None and not isinstance(reference, OutputStore):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))

@@ -22,19 +22,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tosa_rescale_runtime import type_limits
 
+from tosa_rescale.core.attributes import FIXED_FACTOR, SCALE_FACTOR
 from tosa_rescale.core.errors import DataError, ModelError
+from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes_on
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.core.rescales import significant_bits
+from tosa_rescale.core.rescales import describe_rescales, significant_bits
 from tosa_rescale.data.dataset import Dataset
-from tosa_rescale.formats.litert.export import SCALE_FACTOR_ATTRIBUTE
+from tosa_rescale.data.source import random_inputs
 from tosa_rescale.rewrite.calibration import MAC_KINDS, Geometry
-from tosa_rescale.rewrite.compensate import FIXED_FACTOR_ATTRIBUTE, CompensateOptions
+from tosa_rescale.rewrite.compensate import align_pass
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op, Rescale
 
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
 TAPPED_BITS = 32  # wider accumulators do not leave IREE; they are computed from the layer's input
 SAME_FACTOR = 1e-6  # float32 scales of one tensor in two files
@@ -138,7 +140,7 @@ _MOMENTS = ("predicted", "measured")
 
 
 def rescale_errors(
-    model: Model, original: Model, data: Dataset | int, *, progress: Progress | None = None
+    model: Program, original: Program, data: Dataset | int, *, progress: Progress | None = None
 ) -> tuple[RescaleError, ...]:
     """Measures every rescale of a narrowed model against the original's.
 
@@ -161,7 +163,7 @@ def rescale_errors(
     narrow = Module.parse(model.bytecode, model.source)
     wide = Module.parse(original.bytecode, original.source)
     _require_same_graph(narrow, wide, model, original)
-    arrays = original.random_inputs(data) if isinstance(data, int) else _quantized(data, original)
+    arrays = random_inputs(original.input_specs, data) if isinstance(data, int) else _quantized(data, original)
     if not len(arrays[0]):
         raise DataError("data: holds no samples; give at least one")
     factors = _factors(model, original, narrow, wide)
@@ -169,7 +171,7 @@ def rescale_errors(
     exact = None if intended is None else Module.parse(intended, original.source)
     if exact is not None:
         _add_inner_factors(factors, wide, exact)
-    measures = _measures(narrow, exact or wide, factors, isolate=exact is not None, infos=model.info())
+    measures = _measures(narrow, exact or wide, factors, isolate=exact is not None, infos=describe_rescales(model))
     _add_scales(measures, original, wide)
 
     # The same taps everywhere: then all three have one skeleton, which is compiled once.
@@ -199,7 +201,7 @@ def rescale_errors(
     return tuple(measure.result() for measure in measures)
 
 
-def _require_same_graph(narrow: Module, wide: Module, model: Model, original: Model) -> None:
+def _require_same_graph(narrow: Module, wide: Module, model: Program, original: Program) -> None:
     """Equal rescales and inputs; what a pass changes besides numbers is none of these."""
 
     def shape(module: Module) -> list[Any]:
@@ -216,11 +218,11 @@ def _require_same_graph(narrow: Module, wide: Module, model: Model, original: Mo
                 raise ModelError(f"{module.source}: {each.name} has multipliers or zero points that are not constants")
 
 
-def _quantized(data: Dataset, original: Model) -> list[np.ndarray]:
+def _quantized(data: Dataset, original: Program) -> list[np.ndarray]:
     return [np.concatenate(list(data.quantized(original.input_spec)))]
 
 
-def _factors(model: Model, original: Model, narrow: Module, wide: Module) -> dict[str, float]:
+def _factors(model: Program, original: Program, narrow: Module, wide: Module) -> dict[str, float]:
     """What each rescale's result scale is, over the original's: from the files' scales, and what alignment noted since."""
     ours, theirs = _file_scales(model), _file_scales(original)
     factors = {}
@@ -244,7 +246,7 @@ def _add_inner_factors(factors: dict[str, float], wide: Module, aligned: Module)
         maker = next((each for each in aligned.ops() if each.operation == owner), None)
         source = 1.0
         if maker is not None:
-            source = factors.get(maker.key) or aligned.attribute(maker, SCALE_FACTOR_ATTRIBUTE) or 1.0
+            source = factors.get(maker.key) or aligned.attribute(maker, SCALE_FACTOR) or 1.0
         factor = source * float((before / after).reshape(-1)[0])
         factors[rescale.key] = 1.0 if abs(factor - 1) < SAME_FACTOR else factor
 
@@ -259,14 +261,14 @@ def _ops(module: Module) -> list[Op]:
     return [op for op in module.ops() if op.kind == "rescale"]
 
 
-def _file_scales(model: Model) -> dict[str, float]:
+def _file_scales(model: Program) -> dict[str, float]:
     """Tensor scales of the .tflite that a model was loaded from; alignment since then is in the module, not in there."""
     from tosa_rescale.formats.litert.write import tensor_scales
 
     return {} if model.flatbuffer is None else tensor_scales(model.flatbuffer, model.source)
 
 
-def _intended(model: Model, original: Model, aligned: bool) -> bytes | None:
+def _intended(model: Program, original: Program, aligned: bool) -> bytes | None:
     """The original with the model's activation scales and full multipliers; None where these scales cannot be repeated."""
     if not aligned:
         return original.bytecode
@@ -276,11 +278,11 @@ def _intended(model: Model, original: Model, aligned: bool) -> bytes | None:
             options = CompensateOptions(**{name: value for name, value in step.options.items() if name in names})
             if options.aligns:
                 litert = original.flatbuffer is not None
-                return run_passes_on(_with_factors_of(model, original), [options.align_pass(litert)], original.source).bytecode
+                return run_passes_on(_with_factors_of(model, original), [align_pass(options, litert)], original.source).bytecode
     return None
 
 
-def _with_factors_of(model: Model, original: Model) -> Module:
+def _with_factors_of(model: Program, original: Program) -> Module:
     """The original with the factors that alignment gave to the scales of the model, for the pass to apply again."""
     from tosa_rescale_runtime import Module
 
@@ -288,8 +290,8 @@ def _with_factors_of(model: Model, original: Model) -> Module:
     ops = {op.key: op for op in aligned.ops()}
     for op in module.ops():
         if op.key in ops and module.result_bits(op) in (8, 16):
-            factor = aligned.attribute(ops[op.key], SCALE_FACTOR_ATTRIBUTE) or 1.0
-            module.set_attribute(op, FIXED_FACTOR_ATTRIBUTE, float(factor))
+            factor = aligned.attribute(ops[op.key], SCALE_FACTOR) or 1.0
+            module.set_attribute(op, FIXED_FACTOR, float(factor))
     return module
 
 
@@ -325,7 +327,7 @@ def _only_reshaped(module: Module, rescale: str, op: Op) -> bool:
     return True
 
 
-def _add_scales(measures: Sequence[_Measure], original: Model, module: Module) -> None:
+def _add_scales(measures: Sequence[_Measure], original: Program, module: Module) -> None:
     scales = _file_scales(original)
     for measure, op in zip(measures, _ops(module), strict=True):
         scale = scales.get(module.tensor_name(op) or "")

@@ -9,7 +9,7 @@ from tosa_rescale.core.errors import MissingToolError
 from tosa_rescale.core.files import PathLike, atomic_write
 
 if TYPE_CHECKING:
-    from tosa_rescale.sweeping.sweep import SweepResult
+    from tosa_rescale.sweeping.results import SweepResult
 
 
 def write_plot(path: PathLike, result: SweepResult) -> None:

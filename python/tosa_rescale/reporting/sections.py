@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tosa_rescale.reporting import charts
 from tosa_rescale.reporting.blocks import Block, Figure, LegendEntry, Section, Table, Tile, number, rows, series_legend, signed
 from tosa_rescale.reporting.paper import SOURCE, figures_for
-from tosa_rescale.sweeping.sweep import BASE_BITS, DEGRADATION, SweepPoint, SweepResult
+from tosa_rescale.sweeping.results import BASE_BITS, DEGRADATION, SweepPoint, SweepResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from tosa_rescale.core.files import PathLike, write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tosa_rescale.sweeping.sweep import SweepResult
+    from tosa_rescale.sweeping.results import SweepResult
 
 COLUMNS = ("method", "bits", "top1", "top5", "agreement", "max_lsb", "mean_lsb", "samples", "seconds")
 

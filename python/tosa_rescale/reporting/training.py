@@ -14,7 +14,7 @@ from tosa_rescale.core.files import PathLike, atomic_write, write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tosa_rescale.sweeping.sweep import SweepPoint, SweepResult
+    from tosa_rescale.sweeping.results import SweepPoint, SweepResult
 
 EPOCH_COLUMNS = ("method", "bits", "epoch", "kept", "top1", "agreement", "loss", "validation_loss", "held_out_agreement")
 WEIGHT_COLUMNS = ("changed_percent", "mean_absolute", "largest", "layers_touched")

@@ -23,17 +23,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tosa_rescale.core.attributes import INPUT_FACTORS, INPUT_MEAN, INPUT_SQUARE
 from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op, Tap
 
-    from tosa_rescale.api import Model
-
-MEAN_ATTRIBUTE = "tosa_rescale.input_mean"
-SQUARE_ATTRIBUTE = "tosa_rescale.input_square"
-FACTORS_ATTRIBUTE = "tosa_rescale.input_factors"
 MAC_KINDS = ("conv2d", "depthwise_conv2d", "transpose_conv2d")
 
 RANK = 8  # factors kept; more changed no figure measured
@@ -51,11 +48,11 @@ class LayerStatistics:
     factors: np.ndarray
 
 
-def calibrate(model: Model, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
+def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
     """Runs samples through the model and writes each MAC layer's input statistics on it.
 
     Args:
-        model: the model.
+        program: the model.
         inputs: one array [N, *shape without batch] for each input.
         progress: shows rate and remaining time.
 
@@ -65,29 +62,29 @@ def calibrate(model: Model, inputs: Sequence[np.ndarray], progress: Progress | N
     Raises:
         DataError: there are no samples.
     """
-    from tosa_rescale_runtime import Module, Tap
+    from tosa_rescale_runtime import Tap
 
-    module = Module.parse(model.bytecode, model.source)
+    module = program.module()
     layers = [op for op in module.ops() if op.kind in MAC_KINDS and module.constant(op, 1) is not None]
     measures = [_Measure(module, op) for op in layers]
-    for seen in observe(model, [Tap(op.key, operand=0) for op in layers], inputs, "calibrate", progress):
+    for seen in observe(program, [Tap(op.key, operand=0) for op in layers], inputs, "calibrate", progress):
         for measure, layer_input in zip(measures, seen, strict=True):
             measure.add(layer_input)
     for op, measure in zip(layers, measures, strict=True):
         statistics = measure.result()
-        module.set_attribute(op, MEAN_ATTRIBUTE, statistics.mean)
-        module.set_attribute(op, SQUARE_ATTRIBUTE, statistics.square)
-        module.set_attribute(op, FACTORS_ATTRIBUTE, statistics.factors)
+        module.set_attribute(op, INPUT_MEAN, statistics.mean)
+        module.set_attribute(op, INPUT_SQUARE, statistics.square)
+        module.set_attribute(op, INPUT_FACTORS, statistics.factors)
     return module
 
 
 def observe(
-    model: Model, taps: Sequence[Tap], inputs: Sequence[np.ndarray], label: str, progress: Progress | None
+    program: Program, taps: Sequence[Tap], inputs: Sequence[np.ndarray], label: str, progress: Progress | None
 ) -> Iterator[list[np.ndarray]]:
     """Runs samples one by one and gives what the taps saw of each.
 
     Args:
-        model: the model.
+        program: the model.
         taps: values inside its graph.
         inputs: one array [N, *shape without batch] for each input.
         label: of the progress.
@@ -100,7 +97,7 @@ def observe(
 
     if not len(inputs) or not len(inputs[0]):
         raise DataError("calibration: there are no samples; give at least one")
-    executable = Executable.build(model.bytecode, taps=taps, source=model.source)
+    executable = Executable.build(program.bytecode, taps=taps, source=program.source)
     with (progress or Silent()).task(label, len(inputs[0])) as advance:
         for sample in zip(*inputs, strict=True):
             results = executable.run(*(array[None] for array in sample))

@@ -14,24 +14,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tosa_rescale.core.attributes import CLIPPING_ERRORS
+from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress
 from tosa_rescale.rewrite.calibration import observe
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module
 
-    from tosa_rescale.api import Model
-
-CLIPPING_ATTRIBUTE = "tosa_rescale.clipping_errors"
 STEPS_PER_OCTAVE = 8  # as kClippingSteps of the pass
 OCTAVES = 1  # few samples do not show every large value, and below half a step rounding is no longer what limits
 
 
-def measure_ranges(model: Model, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
+def measure_ranges(program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
     """Runs samples through the model and writes on each rescale to 8 or 16 bits what cutting off its result costs.
 
     Args:
-        model: the model.
+        program: the model.
         inputs: one array [N, *shape without batch] for each input.
         progress: shows rate and remaining time.
 
@@ -41,13 +40,13 @@ def measure_ranges(model: Model, inputs: Sequence[np.ndarray], progress: Progres
     Raises:
         DataError: there are no samples.
     """
-    from tosa_rescale_runtime import Module, Tap, type_limits
+    from tosa_rescale_runtime import Tap, type_limits
 
-    module = Module.parse(model.bytecode, model.source)
+    module = program.module()
     ops = {op.key: op for op in module.ops()}
     measured = [each for each in module.rescales() if each.output_bits in (8, 16) and each.output_zp is not None]
     histograms = [np.zeros(1 << each.output_bits, np.int64) for each in measured]
-    for seen in observe(model, [Tap(each.key) for each in measured], inputs, "measure ranges", progress):
+    for seen in observe(program, [Tap(each.key) for each in measured], inputs, "measure ranges", progress):
         for each, histogram, result in zip(measured, histograms, seen, strict=True):
             low, _ = type_limits(each.output_bits, each.output_unsigned)
             stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)
@@ -56,7 +55,7 @@ def measure_ranges(model: Model, inputs: Sequence[np.ndarray], progress: Progres
         low, high = type_limits(each.output_bits, each.output_unsigned)
         assert each.output_zp is not None
         errors = clipping_errors(histogram, low - each.output_zp, high - each.output_zp)
-        module.set_attribute(ops[each.key], CLIPPING_ATTRIBUTE, errors)
+        module.set_attribute(ops[each.key], CLIPPING_ERRORS, errors)
     return module
 
 

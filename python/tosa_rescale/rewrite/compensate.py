@@ -8,103 +8,59 @@ result only where it is better, and searches the smallest width.
 from __future__ import annotations
 
 import dataclasses
-import enum
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Generic
 
 import numpy as np
 from tosa_rescale_runtime import Executable, Module, compare_all
 
-from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import Encoding, NarrowOptions, Scope, parse_bits, parse_enum
-from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on
+from tosa_rescale.core.attributes import FIXED_FACTOR
+from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, CompensateOptions, Scope
+from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
+from tosa_rescale.core.program import P
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.data.dataset import Dataset
-from tosa_rescale.data.synthetic import synthetic_inputs
+from tosa_rescale.core.recipe import Step
+from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.formats.litert.write import fixed_scale_tensors
 from tosa_rescale.rewrite.calibration import calibrate
 from tosa_rescale.rewrite.clipping import measure_ranges
-
-if TYPE_CHECKING:
-    from tosa_rescale.api import Model
-
-CALIBRATION_SAMPLES = 32
-FIXED_FACTOR_ATTRIBUTE = "tosa_rescale.fixed_factor"
+from tosa_rescale.rewrite.narrow import mark_bits
 
 
-class Calibration(enum.StrEnum):
-    """Where calibration samples come from when they are not given."""
+def compensate(
+    program: P,
+    options: CompensateOptions,
+    calibration: CalibrationPlan | None = None,
+    *,
+    bits_of: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> P:
+    """Narrows the multipliers of the MAC layers and lets weights and biases absorb the error; no training.
 
-    SYNTHETIC = "synthetic"  # seeded textures, see synthetic.py
-    NONE = "none"  # no samples: fold and rounding alone
+    Args:
+        program: a module with rescales.
+        options: what is asked.
+        calibration: where samples come from; None: synthetic ones.
+        bits_of: widths of single rescales, by key, that override the option.
+        progress: shows rate and remaining time.
 
-
-@dataclasses.dataclass(frozen=True)
-class CompensateOptions:
-    """What a compensation is asked to do.
-
-    Attributes:
-        bits: significant bits of the multipliers, 1..31.
-        scope: accumulator compensates the MAC layers; all narrows the element-wise rescales as well.
-        elementwise_bits: width for these, with scope all; None: as `bits`.
-        encoding: how a multiplier stands in the op.
-        promote: give legacy per-tensor layers one multiplier for each channel.
-        align: with scope all, change activation scales so that the element-wise multipliers become narrow by themselves.
-        clipping: part by which alignment may shrink a scale where no samples show what that costs, 0..0.5.
-        strict: fail where scales contradict each other; else the multipliers that must stay wide are named in the remarks.
+    Returns:
+        A new program; the recipe says whether the calibrated or the data-free result was nearer to the original.
 
     Raises:
-        OptionError: a value is out of range or contradicts another.
+        OptionError: `bits_of` names no rescale.
+        DataError: calibration samples do not fit the input.
+        ModelError: the module has no rescale (a float model).
+        PassError: the pass refused the module.
     """
-
-    bits: int
-    scope: Scope = Scope.ACCUMULATOR
-    elementwise_bits: int | None = None
-    encoding: Encoding = Encoding.ALIGNED
-    promote: bool = True
-    align: bool = True
-    clipping: float = 0.1
-    strict: bool = False
-
-    def __post_init__(self) -> None:
-        set_ = object.__setattr__
-        set_(self, "bits", parse_bits(self.bits))
-        set_(self, "scope", parse_enum(Scope, self.scope, "scope"))
-        set_(self, "encoding", parse_enum(Encoding, self.encoding, "encoding"))
-        self.narrow_options()  # the same limits hold for both passes
-        if not 0 <= self.clipping <= 0.5:
-            raise OptionError(f"clipping: {self.clipping} is out of range; give 0 to 0.5")
-        if self.strict and not self.aligns:
-            raise OptionError("strict: contradicting scales come from alignment; use scope all, with align")
-
-    def narrow_options(self) -> NarrowOptions:
-        """The options for the rescales that have no weights to fold into."""
-        return NarrowOptions(self.bits, scope=self.scope, elementwise_bits=self.elementwise_bits, encoding=self.encoding)
-
-    @property
-    def aligns(self) -> bool:
-        """Whether activation scales change."""
-        return self.align and self.scope is Scope.ALL
-
-    def align_pass(self, litert: bool) -> str:
-        """The pass that changes activation scales, with its options.
-
-        Args:
-            litert: only multipliers that LiteRT derives from scales.
-        """
-        bits, flags = self.elementwise_bits or self.bits, {"strict": self.strict, "litert": litert}
-        spelled = " ".join(f"{name}={str(value).lower()}" for name, value in flags.items())
-        return f"tosa-rescale-align=bits={bits} clipping={self.clipping} {spelled}"
-
-    def passes(self) -> list[str]:
-        """The passes to run after alignment, with their options."""
-        own = f"bits={self.bits} encoding={self.encoding.value} promote={str(self.promote).lower()}"
-        after = [f"tosa-rescale-narrow={self.narrow_options().pass_options()}"] if self.scope is Scope.ALL else []
-        return [f"tosa-rescale-compensate={own}", *after]
+    program.require_rescales()
+    inputs = (calibration or CalibrationPlan()).inputs(program.input_specs)
+    return Compensator(program, inputs, progress).compensate(options, bits_of)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Compensated:
-    """A compensated module.
+class _Candidate:
+    """One compensated module of those to choose from.
 
     Attributes:
         bytecode: the module.
@@ -119,34 +75,11 @@ class Compensated:
     mean_lsb: float | None
 
 
-def calibration_inputs(
-    model: Model, calibration: Dataset | Calibration | str | None, samples: int, seed: int
-) -> list[np.ndarray] | None:
-    """The samples to calibrate on: one array [N, *shape without batch] for each input; None for calibration none.
-
-    Raises:
-        OptionError: an unknown calibration, or a number of samples below 1.
-        DataError: samples do not fit the input.
-    """
-    if samples < 1:
-        raise OptionError(f"samples: {samples} is out of range; give at least 1")
-    if isinstance(calibration, Dataset):
-        chosen = calibration.take(min(samples, len(calibration)))
-        return [np.concatenate(list(chosen.quantized(model.input_spec)))]
-    kind = Calibration.NONE if calibration is None else parse_enum(Calibration, calibration, "calibration")
-    if kind is Calibration.NONE:
-        return None
-    return [
-        synthetic_inputs(tuple(int(n or 1) for n in spec.shape[1:]), spec.dtype, samples, seed + index)
-        for index, spec in enumerate(model.signature.inputs)
-    ]
-
-
-class Compensator:
-    """Compensates one model at several widths: samples are run through the original, and each aligned one, once.
+class Compensator(Generic[P]):
+    """Compensates one program at several widths: samples are run through the original, and each aligned one, once.
 
     Args:
-        model: the original.
+        program: the original.
         inputs: calibration samples, one array [N, *shape without batch] for each input; None for none.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
@@ -154,20 +87,20 @@ class Compensator:
 
     def __init__(
         self,
-        model: Model,
+        program: P,
         inputs: list[np.ndarray] | None,
         progress: Progress | None = None,
         workers: int | None = None,
     ) -> None:
-        self._model, self._inputs, self._workers = model, inputs, workers
+        self._program, self._inputs, self._workers = program, inputs, workers
         self._progress = progress or Silent()
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._startable: list[bytes] | None = None
         if inputs is not None:
-            self._outputs = self._run(model.bytecode)
+            self._outputs = self._run(program.bytecode)
 
-    def compensate(self, options: CompensateOptions, bits_of: dict[str, int] | None = None) -> Compensated:
+    def compensate(self, options: CompensateOptions, bits_of: Mapping[str, int] | None = None) -> P:
         """Compensates at one width.
 
         With samples, results with and without statistics, and with and without measured ranges of activations, are run on
@@ -177,54 +110,62 @@ class Compensator:
             options: what is asked.
             bits_of: widths of single rescales, by key (`Op.key`), that override the option.
 
+        Returns:
+            A new program; the recipe says what was kept: "calibrated" or "data-free".
+
         Raises:
+            OptionError: `bits_of` names no rescale.
             PassError: the pass refused the module.
         """
         if not options.aligns:
-            found = self._candidates(self._model.bytecode, (), options, bits_of)
+            found = self._candidates(self._program.bytecode, (), options, bits_of)
         else:
             # Which scales are best shows in the outputs, as ranges of few samples can mislead too.
             found = [
                 candidate
                 for start in self._alignable()
-                for aligned in [run_passes(start, [options.align_pass(self._litert)], self._model.source)]
+                for aligned in [run_passes(start, [align_pass(options, self._litert)], self._program.source)]
                 for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, bits_of)
             ]
-        return min(found, key=lambda each: each.mean_lsb or 0.0)
+        best = min(found, key=lambda each: each.mean_lsb or 0.0)
+        recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": best.mean_lsb}
+        if bits_of:
+            recorded["bits_of"] = dict(bits_of)
+        return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
 
     @property
     def _litert(self) -> bool:
-        return self._model.flatbuffer is not None
+        return self._program.flatbuffer is not None
 
     def _alignable(self) -> list[bytes]:
         """The original, and with samples also one that knows the ranges of its tensors."""
         if self._startable is None:
-            self._startable = [run_passes_on(self._with_fixed_scales(), [], self._model.source).bytecode]
+            self._startable = [to_bytecode(self._with_fixed_scales(), self._program.source)]
             if self._inputs is not None:
-                marked = dataclasses.replace(self._model, bytecode=self._startable[0])
+                marked = dataclasses.replace(self._program, bytecode=self._startable[0])
                 measured = measure_ranges(marked, self._inputs, self._progress)
-                self._startable.append(run_passes_on(measured, [], self._model.source).bytecode)
+                self._startable.append(to_bytecode(measured, self._program.source))
         return self._startable
 
     def _with_fixed_scales(self) -> Module:
         """The original, with a mark on what LiteRT's kernels make at one scale only."""
-        module = Module.parse(self._model.bytecode, self._model.source)
-        if self._model.flatbuffer is not None:
-            fixed = fixed_scale_tensors(self._model.flatbuffer, self._model.source)
+        module = self._program.module()
+        if self._program.flatbuffer is not None:
+            fixed = fixed_scale_tensors(self._program.flatbuffer, self._program.source)
             for op in module.ops():
                 if op.kind == "table" and module.tensor_name(op) in fixed:
-                    module.set_attribute(op, FIXED_FACTOR_ATTRIBUTE, 1.0)
+                    module.set_attribute(op, FIXED_FACTOR, 1.0)
         return module
 
     def _candidates(
-        self, start: bytes, remarks: tuple[Diagnostic, ...], options: CompensateOptions, bits_of: dict[str, int] | None
-    ) -> list[Compensated]:
+        self, start: bytes, remarks: tuple[Diagnostic, ...], options: CompensateOptions, bits_of: Mapping[str, int] | None
+    ) -> list[_Candidate]:
         """The calibrated result and the data-free one, or the latter alone."""
 
-        def made(choice: str, bytecode: bytes) -> Compensated:
+        def made(choice: str, bytecode: bytes) -> _Candidate:
             done = self._run_passes(bytecode, options, bits_of)
             distance = None if self._inputs is None else self._distance(done.bytecode)
-            return Compensated(done.bytecode, (*remarks, *done.remarks), choice, distance)
+            return _Candidate(done.bytecode, (*remarks, *done.remarks), choice, distance)
 
         calibrated = [] if self._inputs is None else [made("calibrated", self._calibrate(start))]
         return [*calibrated, made("data-free", start)]
@@ -232,21 +173,21 @@ class Compensator:
     def calibrate(self) -> None:
         """Measures the original now, not when it is first needed."""
         if self._inputs is not None:
-            self._calibrate(self._model.bytecode)
+            self._calibrate(self._program.bytecode)
 
     def _calibrate(self, bytecode: bytes) -> bytes:
         """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
         assert self._inputs is not None
         if bytecode not in self._calibrated:
-            measured = calibrate(dataclasses.replace(self._model, bytecode=bytecode), self._inputs, self._progress)
-            self._calibrated[bytecode] = run_passes_on(measured, [], self._model.source).bytecode
+            measured = calibrate(dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress)
+            self._calibrated[bytecode] = to_bytecode(measured, self._program.source)
         return self._calibrated[bytecode]
 
-    def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: dict[str, int] | None) -> PassResult:
+    def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
         if bits_of:
-            marked = with_bits(Module.parse(bytecode, self._model.source), bits_of)
-            return run_passes_on(marked, options.passes(), self._model.source)
-        return run_passes(bytecode, options.passes(), self._model.source)
+            marked = mark_bits(self._program, Module.parse(bytecode, self._program.source), bits_of)
+            return run_passes_on(marked, _passes(options), self._program.source)
+        return run_passes(bytecode, _passes(options), self._program.source)
 
     def _distance(self, bytecode: bytes) -> float:
         assert self._outputs is not None
@@ -254,12 +195,20 @@ class Compensator:
 
     def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
         assert self._inputs is not None
-        return Executable.build(bytecode, source=self._model.source).run_many(*self._inputs, workers=self._workers)
+        return Executable.build(bytecode, source=self._program.source).run_many(*self._inputs, workers=self._workers)
 
 
-def with_bits(module: Module, bits_of: dict[str, int]) -> Module:
-    """Writes widths of single rescales, by key (`Op.key`), on a module; gives it back."""
-    for op in module.ops():
-        if op.key in bits_of:
-            module.set_attribute(op, "tosa_rescale.bits", bits_of[op.key])
-    return module
+def align_pass(options: CompensateOptions, litert: bool) -> str:
+    """The pass that changes activation scales, with its options.
+
+    Args:
+        options: what is asked of the compensation.
+        litert: only multipliers that LiteRT derives from scales.
+    """
+    return options.pass_options(ALIGN, bits=options.elementwise_bits or options.bits, litert=litert)
+
+
+def _passes(options: CompensateOptions) -> list[str]:
+    """The passes to run after alignment, with their options."""
+    after = [options.narrow_options().pass_options(NARROW)] if options.scope is Scope.ALL else []
+    return [options.pass_options(COMPENSATE), *after]

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, compile_module, default_cache, externalize, usable_cores
@@ -33,15 +33,15 @@ from tosa_rescale_runtime.compile import cache_key
 
 from tosa_rescale.core.errors import ClusterError, MissingToolError, OptionError, TosaRescaleError
 from tosa_rescale.core.options import NarrowOptions
+from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.version import versions
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.engines import ENGINES, Engine, IreeEngine, make_engine
-from tosa_rescale.measure.evaluate import CHUNK, Evaluation, Score, score
-from tosa_rescale.sweeping.methods import CALIBRATED, METHODS, MethodContext
-
-if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+from tosa_rescale.measure.evaluate import CHUNK, Evaluation, Score, require_measurable, score
+from tosa_rescale.sweeping.methods import METHODS, MethodContext, make
+from tosa_rescale.sweeping.results import BASE as BASE_METHOD
+from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint, agreeing_with_itself
 
 LOCAL = "local"
 RETRIES = 3
@@ -58,7 +58,7 @@ REACH_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 
 Point = tuple[str, int]
-BASE: Point = ("base", 32)
+BASE: Point = (BASE_METHOD, BASE_BITS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Measured:
 class _Prepared:
     """A rewritten model, and the compiled form of its skeleton by cache key."""
 
-    model: Model
+    model: Program
     compiled: Mapping[str, bytes]
     seconds: float
 
@@ -136,7 +136,7 @@ def _require_versions(expected: tuple[tuple[str, str], ...]) -> None:
 def _prepare_context(expected: tuple[tuple[str, str], ...], context: MethodContext, methods: Sequence[str]) -> MethodContext:
     """Task: the context with its calibration done."""
     _require_versions(expected)
-    if set(methods) & set(CALIBRATED):
+    if any(name in METHODS and METHODS[name].calibrates for name in methods):
         context.compensator.calibrate()
     return context
 
@@ -153,7 +153,7 @@ def _prepare_point(
     _require_versions(expected)
     began = time.perf_counter()
     method, bits = point
-    model = context.model if point == BASE or options is None else METHODS[method](context, options.with_bits(bits))
+    model = context.model if point == BASE or options is None else make(method, context, options.with_bits(bits)).program
     compiled: Mapping[str, bytes] = {}
     if engine == "iree":
         skeleton = externalize(model.bytecode, (), model.source)
@@ -224,7 +224,7 @@ class Cluster:
         options: NarrowOptions | None,
         *,
         engine: str = "iree",
-        reference: Model | None = None,
+        reference: Program | None = None,
         progress: Progress | None = None,
         label: str = "sweep",
     ) -> Iterator[Measured]:
@@ -350,20 +350,18 @@ def connect(address: str, workers: int | None = None) -> Iterator[Cluster]:
 
 def evaluate_on(
     address: str,
-    model: Model,
+    model: Program,
     data: Dataset,
     engine: str,
     reference: object,
-    keep: object,
     workers: int | None,
-    progress: Progress,
+    progress: Progress | None,
     label: str,
 ) -> Evaluation:
     """`tosa_rescale.evaluate` on a cluster."""
-    from tosa_rescale.api import Model
-
-    if keep is not None or not (reference is None or isinstance(reference, Model)):
-        raise OptionError("cluster: outputs stay with the workers; give a model as the reference, and keep nothing")
+    if not (reference is None or isinstance(reference, Program)):
+        raise OptionError("cluster: outputs stay with the workers; give a model as the reference")
+    require_measurable(data, reference)
     if engine not in ENGINES:
         raise OptionError(f"engine: {engine!r} is not one of {', '.join(ENGINES)}")
     with connect(address, workers) as cluster:
@@ -372,6 +370,24 @@ def evaluate_on(
             context, data, [BASE], None, engine=engine, reference=reference, progress=progress, label=label
         )
     return found.evaluation
+
+
+class ClusterMeasurer:
+    """Measures the points of a sweep on a cluster, each when its last task ends; see `connect` for the arguments."""
+
+    on_cluster = True
+
+    def __init__(self, address: str, workers: int | None = None) -> None:
+        self._address, self._workers = address, workers
+
+    def measure(
+        self, context: MethodContext, data: Dataset, points: Sequence[Point], options: NarrowOptions
+    ) -> Iterator[tuple[SweepPoint, Program | None]]:
+        """Yields each point as soon as it is measured; its model stays with the workers."""
+        with connect(self._address, self._workers) as joined:
+            for each in joined.points(context, data, points, options, progress=context.progress):
+                found = agreeing_with_itself(each.evaluation) if each.point == BASE else each.evaluation
+                yield SweepPoint(*each.point, found, each.seconds), None
 
 
 def _without_progress(context: MethodContext) -> MethodContext:

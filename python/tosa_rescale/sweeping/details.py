@@ -18,11 +18,10 @@ import numpy as np
 from tosa_rescale.core.changes import weight_changes
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import write_text
-from tosa_rescale.core.passes import run_passes
-from tosa_rescale.core.rescales import significant_bits
+from tosa_rescale.core.rescales import annotated, significant_bits
 
 if TYPE_CHECKING:
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
     from tosa_rescale.core.progress import Progress
     from tosa_rescale.data.dataset import Dataset
 
@@ -62,13 +61,10 @@ def census(multipliers: np.ndarray, shifts: np.ndarray) -> dict[str, Any]:
     }
 
 
-def multiplier_census(model: Model) -> dict[str, dict[str, Any]]:
+def multiplier_census(model: Program) -> dict[str, dict[str, Any]]:
     """The census of a model's multipliers, for the scopes `accumulator` and `elementwise`."""
-    from tosa_rescale_runtime import Module
-
-    annotated = run_passes(model.bytecode, ["tosa-rescale-annotate"], model.source).bytecode
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"accumulator": [], "elementwise": []}
-    for rescale in Module.parse(annotated, model.source).rescales():
+    for rescale in annotated(model).rescales():
         scope = found.get(rescale.info.get("scope", ""))
         if scope is not None and rescale.multiplier is not None and rescale.shift is not None:
             scope.append((rescale.multiplier, rescale.shift))
@@ -79,7 +75,7 @@ def multiplier_census(model: Model) -> dict[str, dict[str, Any]]:
     }
 
 
-def describe_point(model: Model, original: Model) -> dict[str, Any]:
+def describe_point(model: Program, original: Program) -> dict[str, Any]:
     """What is known of a narrowed model without running it.
 
     Args:
@@ -102,7 +98,7 @@ def describe_point(model: Model, original: Model) -> dict[str, Any]:
     }
 
 
-def measure_errors(model: Model, original: Model, data: Dataset, progress: Progress) -> list[dict[str, Any]]:
+def measure_errors(model: Program, original: Program, data: Dataset, progress: Progress) -> list[dict[str, Any]]:
     """The error of every rescale of a narrowed model, see tosa_rescale.measure.rescale_error; plain values, for JSON."""
     from tosa_rescale.measure.rescale_error import rescale_errors
 

@@ -6,31 +6,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tosa_rescale.core.options import NarrowOptions, Scope
+from tosa_rescale.core.options import CompensateOptions, NarrowOptions, Scope
+from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.data.dataset import Dataset
-from tosa_rescale.rewrite.compensate import CALIBRATION_SAMPLES, CompensateOptions, Compensator, calibration_inputs
-from tosa_rescale.sweeping.training import TrainingPlan, finetune_method
-
-if TYPE_CHECKING:
-    from tosa_rescale.api import Model
-
-
-@dataclasses.dataclass(frozen=True)
-class CalibrationPlan:
-    """What methods that calibrate calibrate on.
-
-    Attributes:
-        source: a dataset, "synthetic" or "none".
-        samples: how many, at most.
-        seed: of synthetic samples.
-    """
-
-    source: Dataset | str = "synthetic"
-    samples: int = CALIBRATION_SAMPLES
-    seed: int = 0
+from tosa_rescale.data.source import CalibrationPlan
+from tosa_rescale.rewrite.compensate import Compensator
+from tosa_rescale.rewrite.narrow import narrow
+from tosa_rescale.sweeping.results import BASE
+from tosa_rescale.sweeping.training import TrainingPlan, train
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,37 +30,86 @@ class MethodContext:
         training: what methods that train train on.
     """
 
-    model: Model
-    plan: CalibrationPlan = CalibrationPlan()
+    model: Program
+    plan: CalibrationPlan = dataclasses.field(default_factory=CalibrationPlan)
     progress: Progress = dataclasses.field(default_factory=Silent)
     workers: int | None = None
     training: TrainingPlan | None = None
 
     @functools.cached_property
-    def compensator(self) -> Compensator:
+    def compensator(self) -> Compensator[Program]:
         """Calibrated once for all widths."""
-        inputs = calibration_inputs(self.model, self.plan.source, self.plan.samples, self.plan.seed)
-        return Compensator(self.model, inputs, self.progress, self.workers)
+        return Compensator(self.model, self.plan.inputs(self.model.input_specs), self.progress, self.workers)
 
 
-def _narrow(context: MethodContext, options: NarrowOptions) -> Model:
-    return context.model.narrow(**options.as_dict())
+@dataclasses.dataclass(frozen=True, eq=False)
+class Made:
+    """What a method made.
+
+    Attributes:
+        program: the model.
+        training: of a method that trains: history, best_epoch, changes; plain values, for JSON.
+    """
+
+    program: Program
+    training: dict[str, Any] | None = None
 
 
-def _compensate(context: MethodContext, options: NarrowOptions) -> Model:
-    asked = CompensateOptions(options.bits, options.scope, options.elementwise_bits, options.encoding, align=False)
-    return context.model.compensated_by(context.compensator, asked)
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One method.
+
+    Attributes:
+        name: what the command line and the results call it.
+        make: from the original model and the options to a new model.
+        says: one line for the report.
+        calibrates: it uses the context's compensator.
+        trains: it needs a training plan, and its models are not made twice.
+        clusters: its points may be measured on a cluster.
+    """
+
+    name: str
+    make: Callable[[MethodContext, NarrowOptions], Made]
+    says: str
+    calibrates: bool = False
+    trains: bool = False
+    clusters: bool = True
 
 
-def _align(context: MethodContext, options: NarrowOptions) -> Model:
+def _narrow(context: MethodContext, options: NarrowOptions) -> Made:
+    return Made(narrow(context.model, options))
+
+
+def _compensate(context: MethodContext, options: NarrowOptions) -> Made:
+    return Made(context.compensator.compensate(CompensateOptions.like(options, align=False)))
+
+
+def _align(context: MethodContext, options: NarrowOptions) -> Made:
     """Every rescale of the network, whatever the scope."""
-    asked = CompensateOptions(options.bits, Scope.ALL, options.elementwise_bits, options.encoding)
-    return context.model.compensated_by(context.compensator, asked)
+    return Made(context.compensator.compensate(CompensateOptions.like(options, scope=Scope.ALL)))
 
 
-Method = Callable[[MethodContext, NarrowOptions], "Model"]
+def _finetune(context: MethodContext, options: NarrowOptions) -> Made:
+    assert context.training is not None  # SweepPlan requires it of a method that trains
+    return Made(*train(context.model, options, context.training, context.progress))
 
-METHODS: dict[str, Method] = {"narrow": _narrow, "compensate": _compensate, "align": _align, "finetune": finetune_method}
 
-CALIBRATED = ("compensate", "align")
-"""Methods that use the context's compensator."""
+METHODS: dict[str, Method] = {
+    each.name: each
+    for each in (
+        Method("narrow", _narrow, "multipliers are rounded, nothing else changes"),
+        Method("compensate", _compensate, "weights and biases absorb what the multipliers lose", calibrates=True),
+        Method(
+            "align",
+            _align,
+            "every rescale of the network is narrowed, adds and means included; activation scales change as well",
+            calibrates=True,
+        ),
+        Method("finetune", _finetune, "weights are trained through the integer arithmetic", trains=True, clusters=False),
+    )
+}
+
+
+def make(method: str, context: MethodContext, options: NarrowOptions) -> Made:
+    """The model of one point; the original for the method `base`."""
+    return Made(context.model) if method == BASE else METHODS[method].make(context, options)

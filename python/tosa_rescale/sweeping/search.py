@@ -4,23 +4,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import pathlib
+from typing import Generic
 
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import MAX_BITS
+from tosa_rescale.core.options import MAX_BITS, CompensateOptions
+from tosa_rescale.core.program import P
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.evaluate import Evaluation, OutputStore, evaluate
-from tosa_rescale.rewrite.compensate import CompensateOptions, Compensator
-
-if TYPE_CHECKING:
-    import pathlib
-
-    from tosa_rescale.api import Model
+from tosa_rescale.rewrite.compensate import Compensator
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SearchResult:
+class SearchResult(Generic[P]):
     """The narrowest model found.
 
     Attributes:
@@ -31,7 +28,7 @@ class SearchResult:
         tried: every step: what was tried and what it lost.
     """
 
-    model: Model
+    model: P
     bits: int
     narrower: dict[str, int]
     drop: float
@@ -39,16 +36,16 @@ class SearchResult:
 
 
 def find_bits(
-    model: Model,
+    model: P,
     data: Dataset,
     folder: pathlib.Path,
-    compensator: Compensator,
+    compensator: Compensator[P],
     *,
     max_drop: float = 0.5,
     per_layer: bool = False,
     options: CompensateOptions | None = None,
     progress: Progress | None = None,
-) -> SearchResult:
+) -> SearchResult[P]:
     """Finds the smallest width whose compensated model loses at most `max_drop` points.
 
     With `per_layer`, layers then go one bit lower, those first that disturb the outputs least when they go alone, as many
@@ -94,13 +91,13 @@ def find_bits(
     return SearchResult(best[0], bits, best[1], best[2], tuple(search.tried))
 
 
-class _Search:
+class _Search(Generic[P]):
     def __init__(
         self,
-        model: Model,
+        model: P,
         data: Dataset,
         outputs: OutputStore,
-        compensator: Compensator,
+        compensator: Compensator[P],
         options: CompensateOptions,
         progress: Progress,
     ) -> None:
@@ -109,10 +106,10 @@ class _Search:
         self._base = evaluate(model, data, keep=outputs, progress=progress, label="original model")
         self.tried: list[tuple[str, float]] = []
 
-    def measure(self, label: str, bits: int, narrower: dict[str, int]) -> tuple[Model, float]:
+    def measure(self, label: str, bits: int, narrower: dict[str, int]) -> tuple[P, float]:
         """The model at these widths, and the points it loses."""
         asked = dataclasses.replace(self._options, bits=bits)
-        candidate = self._model.compensated_by(self._compensator, asked, narrower)
+        candidate = self._compensator.compensate(asked, narrower)
         found = evaluate(candidate, self._data, reference=self._outputs, progress=self._progress, label=label)
         drop = self._drop(found)
         self.tried.append((label, drop))
@@ -120,16 +117,14 @@ class _Search:
 
     def layers_by_damage(self, bits: int, others: int) -> list[str]:
         """Keys of the rescales of MAC layers, the one first that changes the outputs least when it alone has `bits` bits."""
-        from tosa_rescale_runtime import Module
-
-        layers = Module.parse(self._model.bytecode, self._model.source).mac_layers()
+        layers = self._model.module().mac_layers()
         keys = [layer.rescale.key for layer in layers if layer.rescale is not None]
         sample = self._data.take(min(16, len(self._data)))
         asked = dataclasses.replace(self._options, bits=others)
         damage: dict[str, float] = {}
         with self._progress.task("layers one by one", len(keys)) as advance:
             for key in keys:
-                alone = self._model.compensated_by(self._compensator, asked, {key: bits})
+                alone = self._compensator.compensate(asked, {key: bits})
                 found = evaluate(alone, sample, reference=self._model)
                 damage[key] = found.mean_lsb or 0.0
                 advance(1)

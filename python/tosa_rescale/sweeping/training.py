@@ -7,17 +7,15 @@ import dataclasses
 import json
 import pathlib
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tosa_rescale.core.errors import DataError, ModelError, OptionError
-from tosa_rescale.core.options import NarrowOptions
+from tosa_rescale.core.options import FinetuneOptions, NarrowOptions
+from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.evaluate import OutputStore, evaluate
-
-if TYPE_CHECKING:
-    from tosa_rescale.api import Model
-    from tosa_rescale.sweeping.methods import MethodContext
+from tosa_rescale.rewrite.narrow import narrow
 
 SCORED = ("top1", "top5", "agreement", "max_lsb", "mean_lsb")
 """Figures of an evaluation that are kept for each epoch."""
@@ -34,19 +32,19 @@ class TrainingPlan:
         data: samples to train on; none of them may be scored.
         scored: samples that every epoch's accuracy is measured on; None: only the last model's is.
         teacher: original or labels, see `Model.finetune`.
-        options: fields of tosa_rescale.twin.finetune.FinetuneOptions; what is not given has its default.
+        options: epochs, batch, learning rate and so on.
         folder: where checkpoints go, so that an interrupted training goes on; None: nowhere.
     """
 
     data: Dataset
     scored: Dataset | None = None
     teacher: str = "original"
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: FinetuneOptions = dataclasses.field(default_factory=FinetuneOptions)
     folder: pathlib.Path | None = None
 
     def identity(self) -> list[Any]:
         """What the results depend on, for JSON."""
-        return [self.data.fingerprint(), self.teacher, self.options]
+        return [self.data.fingerprint(), self.teacher, self.options.as_dict()]
 
 
 def split_training(scored: Dataset, source: Dataset | None, count: int | None) -> tuple[Dataset, Dataset]:
@@ -75,37 +73,39 @@ def split_training(scored: Dataset, source: Dataset | None, count: int | None) -
     return training, left
 
 
-def finetune_method(context: MethodContext, options: NarrowOptions) -> Model:
-    """Narrows, then trains; the recipe's last step has the history.
+def train(model: Program, options: NarrowOptions, plan: TrainingPlan, progress: Progress) -> tuple[Program, dict[str, Any]]:
+    """Narrows, then trains.
+
+    Args:
+        model: the original.
+        options: of the narrowing; an open rounding of multipliers is chosen for the training (NarrowOptions.before_training).
+        plan: what is trained on, and how.
+        progress: shows rate and remaining time.
+
+    Returns:
+        The trained model, and `history`, `best_epoch` and `changes` of the training as plain values, for JSON.
 
     Raises:
-        OptionError: the sweep has no training plan.
         MissingToolError: TensorFlow is not installed.
     """
-    plan = context.training
-    if plan is None:
-        raise OptionError("methods: finetune needs samples to train on; give a training plan (--train, --epochs)")
-    from tosa_rescale.twin.finetune import FinetuneOptions, finetune
+    from tosa_rescale.twin.finetune import TrainingRun, finetune
 
-    narrowed = context.model.narrow(**options.as_dict())
+    narrowed = narrow(model, options.before_training(plan.options, plan.teacher))
     checkpoint = None
     if plan.folder is not None:
         plan.folder.mkdir(parents=True, exist_ok=True)
         checkpoint = plan.folder / f"finetune-{options.bits}.npz"
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
-        scores = EpochScores(narrowed, context.model, plan.scored, pathlib.Path(folder), context.progress)
+        scores = EpochScores(narrowed, model, plan.scored, pathlib.Path(folder), progress)
 
         def run(resume: bool) -> Any:
             return finetune(
                 narrowed,
                 plan.data,
-                teacher=context.model if plan.teacher == "original" else plan.teacher,
-                options=FinetuneOptions(**plan.options),
-                callbacks=[scores],
-                checkpoint=checkpoint,
-                resume=resume,
-                force=True,
-                progress=context.progress,
+                teacher=model if plan.teacher == "original" else plan.teacher,
+                options=plan.options,
+                run=TrainingRun(callbacks=[scores], checkpoint=checkpoint, resume=resume, force=True),
+                progress=progress,
             )
 
         try:
@@ -117,18 +117,8 @@ def finetune_method(context: MethodContext, options: NarrowOptions) -> Model:
         history = [{**found.history[0], **scores.figures(narrowed)}, *found.history[1:]]
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    step = found.model.recipe[-1]
-    recorded = {**step.options, "history": history, "changes": found.changes.as_dict()}
-    return dataclasses.replace(found.model, recipe=(*found.model.recipe[:-1], dataclasses.replace(step, options=recorded)))
-
-
-def training_of(model: Model) -> dict[str, Any] | None:
-    """What the recipe of a model that `finetune_method` made says: history, best_epoch, changes; None for other models."""
-    step = model.recipe[-1] if model.recipe else None
-    if step is None or step.name != "finetune" or "changes" not in step.options:
-        return None
     # Plain values, the same as after a resumed sweep has read them.
-    return json.loads(json.dumps({name: step.options[name] for name in ("history", "best_epoch", "changes")}))
+    return found.model, json.loads(json.dumps({**found.as_dict(), "history": history}))
 
 
 class EpochScores:
@@ -142,7 +132,9 @@ class EpochScores:
         progress: shows rate and remaining time.
     """
 
-    def __init__(self, start: Model, original: Model, data: Dataset | None, folder: pathlib.Path, progress: Progress) -> None:
+    def __init__(
+        self, start: Program, original: Program, data: Dataset | None, folder: pathlib.Path, progress: Progress
+    ) -> None:
         self._start, self._original, self._data, self._progress = start, original, data, progress
         self._outputs = None if data is None else OutputStore(folder, len(data))
         self._known = False
@@ -168,7 +160,7 @@ class EpochScores:
     def on_train_end(self) -> None:
         """Nothing to do."""
 
-    def figures(self, model: Model, label: str = "before training") -> dict[str, Any]:
+    def figures(self, model: Program, label: str = "before training") -> dict[str, Any]:
         """`scored`: see SCORED, empty without data; `weights`: percent, mean_absolute, touched, largest."""
         from tosa_rescale.core.changes import weight_changes
 
@@ -181,7 +173,7 @@ class EpochScores:
         }
         return {"scored": self._score(model, label), "weights": weights}
 
-    def _score(self, model: Model, label: str) -> dict[str, Any]:
+    def _score(self, model: Program, label: str) -> dict[str, Any]:
         if self._data is None or self._outputs is None:
             return {}
         if not self._known:

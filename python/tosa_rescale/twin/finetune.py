@@ -26,7 +26,7 @@ import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic
 
 import numpy as np
 from tosa_rescale_runtime import Module
@@ -34,19 +34,18 @@ from tosa_rescale_runtime import Module
 from tosa_rescale.core.changes import WeightChanges, weight_changes
 from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.options import MultiplierRounding
+from tosa_rescale.core.options import FinetuneOptions, MultiplierRounding, NarrowOptions
+from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.data.dataset import Dataset, Preprocessing, load_data
+from tosa_rescale.rewrite.narrow import narrow
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.gains import narrowed_gains
 from tosa_rescale.twin.graph import Graph, Twin, emit
 from tosa_rescale.twin.replicas import Replicas
 from tosa_rescale.twin.values import Node
-
-if TYPE_CHECKING:
-    from tosa_rescale.api import Model
 
 PROBE_BATCHES = 4
 """Batches on which the size of gradients is measured."""
@@ -74,53 +73,31 @@ class TrainingError(TosaRescaleError):
     """A training that went wrong; the message names the layer and where the last good state is."""
 
 
-@dataclasses.dataclass(frozen=True)
-class FinetuneOptions:
-    """What a fine-tuning is asked to do.
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """How one run goes, which does not decide what is asked: optimizer, callbacks, state on disk, replicas.
 
     Attributes:
-        epochs: passes over the training samples.
-        batch: samples for one step.
-        learning_rate: of the default optimizer: the share of the loss that a batch is expected to take away.
-        validation: share of the data held out to choose the epoch, 0 < share < 1; at least one sample.
-        seed: of the order of samples.
-        reference: float64 everywhere (slow) instead of float32 where that is exact.
-        fold_gains: begin with what narrowing did to each channel's gain folded into its weights, where a teacher with the
-            same weights tells it.
-
-    Raises:
-        OptionError: a value is out of range.
+        optimizer: any tf.keras optimizer; None: plain SGD. One that divides by the size of gradients itself, as Adam, has its
+            rate in steps of the weight grid.
+        callbacks: tf.keras callbacks; what they add to `logs` at the end of an epoch becomes part of its history.
+        checkpoint: where the state goes after every epoch; None: nowhere.
+        resume: go on from the checkpoint.
+        force: overwrite a checkpoint that exists.
+        strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; see docs/distributed.md. The batch is that of all
+            replicas together. Only the first worker writes the checkpoint; all must be able to read it to resume.
     """
 
-    epochs: int = 2
-    batch: int = 16
-    learning_rate: float = 0.5
-    validation: float = 0.1
-    seed: int = 0
-    reference: bool = False
-    fold_gains: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name}: {getattr(self, name)} is out of range; give at least 1")
-        if not 0 < self.learning_rate < float("inf"):
-            raise OptionError(f"learning-rate: {self.learning_rate} is out of range; give a number above 0")
-        if not 0 < self.validation < 1:
-            raise OptionError(f"validation: {self.validation} is out of range; give a share above 0 and below 1")
-
-    def multiplier_rounding(self, teacher: Any) -> MultiplierRounding:
-        """How to narrow MAC layers that are then trained: up where gains are folded in, as weights can shrink but not grow.
-
-        Args:
-            teacher: see `finetune`.
-        """
-        folds = self.fold_gains and teacher != "labels"
-        return MultiplierRounding.UP if folds else MultiplierRounding.NEAREST
+    optimizer: Any = None
+    callbacks: Sequence[Any] = ()
+    checkpoint: PathLike | None = None
+    resume: bool = False
+    force: bool = False
+    strategy: Any = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Finetuned:
+class Finetuned(Generic[P]):
     """The result.
 
     Attributes:
@@ -132,7 +109,7 @@ class Finetuned:
         changes: of the weights, from the start.
     """
 
-    model: Model
+    model: P
     history: tuple[dict[str, Any], ...]
     best_epoch: int
     changes: WeightChanges
@@ -186,9 +163,9 @@ class _Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: Program,
         data: Dataset,
-        teacher: Model | None,
+        teacher: Program | None,
         options: FinetuneOptions,
         optimizer: Any,
         callbacks: Sequence[Any],
@@ -532,7 +509,7 @@ class _Trainer:
 class _Samples:
     """Samples as the model's integers: kept where they fit in memory, else read again."""
 
-    def __init__(self, model: Model, data: Dataset) -> None:
+    def __init__(self, model: Program, data: Dataset) -> None:
         self._spec, self._data = model.input_spec, data
         size = len(data) * int(np.prod(self._spec.shape)) * self._spec.dtype.itemsize
         self._kept = np.concatenate(list(data.quantized(self._spec))) if size <= IN_MEMORY else None
@@ -582,20 +559,38 @@ def as_dataset(data: Any) -> Dataset:
     return found
 
 
+def narrowed_for_training(
+    model: P,
+    bits: int | None,
+    options: FinetuneOptions,
+    teacher: Program | str = "original",
+    *,
+    multiplier_rounding: MultiplierRounding | str | None = None,
+) -> tuple[P, Program | str]:
+    """The model to train and its teacher, where a width may be asked for first.
+
+    Args:
+        model: the model.
+        bits: narrow to this width first; None: train it as it is.
+        options: of the training.
+        teacher: "original" is this model before narrowing, if it is narrowed here.
+        multiplier_rounding: of the narrowing; None: see NarrowOptions.before_training.
+    """
+    if bits is None:
+        return model, teacher
+    asked = NarrowOptions(bits, multiplier_rounding=multiplier_rounding)  # type: ignore[arg-type]  # an enum by its value
+    return narrow(model, asked.before_training(options, teacher)), model if teacher == "original" else teacher
+
+
 def finetune(
-    model: Model,
+    model: P,
     data: Dataset | PathLike | Any,
     *,
-    teacher: Model | str = "original",
+    teacher: Program | str = "original",
     options: FinetuneOptions | None = None,
-    optimizer: Any = None,
-    callbacks: Sequence[Any] = (),
-    checkpoint: PathLike | None = None,
-    resume: bool = False,
-    force: bool = False,
-    strategy: Any = None,
+    run: TrainingRun | None = None,
     progress: Progress | None = None,
-) -> Finetuned:
+) -> Finetuned[P]:
     """Trains the weights and biases of a narrowed model through its own integer arithmetic.
 
     Args:
@@ -604,14 +599,7 @@ def finetune(
         teacher: "original": the .tflite that the model was loaded from; "labels": cross-entropy with the data's labels; or
             a model whose logits are imitated.
         options: epochs, batch, learning rate and so on.
-        optimizer: any tf.keras optimizer; None: plain SGD. One that divides by the size of gradients itself, as Adam, has its
-            rate in steps of the weight grid.
-        callbacks: tf.keras callbacks; what they add to `logs` at the end of an epoch becomes part of its history.
-        checkpoint: where the state goes after every epoch.
-        resume: go on from the checkpoint.
-        force: overwrite a checkpoint that exists.
-        strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; see docs/distributed.md. `options.batch` is that of
-            all replicas together. Only the first worker writes the checkpoint; all must be able to read it to resume.
+        run: optimizer, callbacks, checkpoint, replicas.
         progress: shows rate, remaining time, loss and agreement.
 
     Returns:
@@ -622,11 +610,11 @@ def finetune(
         OutputError: the checkpoint exists, or cannot be written.
         TrainingError: the loss is no number, or diverges.
     """
-    options, progress = options or FinetuneOptions(), progress or Silent()
-    replicas = Replicas(strategy)
+    options, run, progress = options or FinetuneOptions(), run or TrainingRun(), progress or Silent()
+    replicas, optimizer = Replicas(run.strategy), run.optimizer
     data = as_dataset(data)
     source = _teacher(model, teacher)
-    path = None if checkpoint is None else pathlib.Path(checkpoint)
+    path = None if run.checkpoint is None else pathlib.Path(run.checkpoint)
     # Another optimizer, and callbacks that steer it, have their own idea of the rate.
     backtracks = optimizer is None
     if optimizer is None:
@@ -641,8 +629,8 @@ def finetune(
         "options": {key: value for key, value in dataclasses.asdict(options).items() if key != "epochs"},
         "optimizer": _plain(optimizer.get_config()),
     }
-    found = _agreed_start(replicas, model.source, identity, path, resume, force)
-    trainer = _Trainer(model, data, source, options, optimizer, callbacks, progress, replicas, backtracks)
+    found = _agreed_start(replicas, model.source, identity, path, run.resume, run.force)
+    trainer = _Trainer(model, data, source, options, optimizer, run.callbacks, progress, replicas, backtracks)
     if found is not None:
         state = found
         trainer.restore(state)
@@ -676,8 +664,7 @@ def finetune(
             "layers_touched": changes.touched,
         },
     )
-    result = dataclasses.replace(model, bytecode=bytecode, recipe=(*model.recipe, step), remarks=())
-    return Finetuned(result, tuple(state.history), state.best_epoch, changes)
+    return Finetuned(model.after(bytecode, step), tuple(state.history), state.best_epoch, changes)
 
 
 def _agreed_start(
@@ -764,12 +751,11 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
     return state
 
 
-def _teacher(model: Model, teacher: Model | str) -> Model | None:
+def _teacher(model: Program, teacher: Program | str) -> Program | None:
     """The model to imitate; None for labels."""
-    from tosa_rescale.api import Model
     from tosa_rescale.formats.read import import_flatbuffer
 
-    if isinstance(teacher, Model):
+    if isinstance(teacher, Program):
         return teacher
     if teacher == "labels":
         return None

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tosa_rescale.core.attributes import SCALE_FACTOR
 from tosa_rescale.core.errors import ModelError
+from tosa_rescale.core.files import PathLike
 from tosa_rescale.formats.litert.write import (
     LayerPatch,
     MacOp,
@@ -18,33 +21,35 @@ from tosa_rescale.formats.litert.write import (
     tensor_scales,
     write_litert,
 )
-from tosa_rescale.formats.read import import_flatbuffer
+from tosa_rescale.formats.read import import_flatbuffer, read_file
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import MacLayer, Module, Rescale
 
-    from tosa_rescale.api import Model
+    from tosa_rescale.core.program import Program
 
-SCALE_FACTOR_ATTRIBUTE = "tosa_rescale.scale_factor"
 SAME_SCALE = 2.0**-20  # in log2: what float32 scales leave of a ratio
 
 
-def to_litert(model: Model, flatbuffer: bytes, allow_partial: bool = False) -> bytes:
+def to_litert(model: Program, original: PathLike | None = None, allow_partial: bool = False) -> bytes:
     """Writes a rewritten model's weights, biases and multipliers into the flatbuffer that it was imported from.
 
     Args:
         model: the model.
-        flatbuffer: the LiteRT file that it came from.
+        original: the .tflite that it came from; None: the one that it was loaded from.
         allow_partial: leave element-wise multipliers, which scales cannot express, as they were.
 
     Returns:
-        The flatbuffer; `flatbuffer` itself where nothing was rewritten.
+        The flatbuffer, for any unmodified runtime; the original's own bytes where nothing was rewritten.
 
     Raises:
-        ModelError: the flatbuffer does not belong to the model, or has multipliers that scales cannot express.
+        ModelError: there is no original, it does not belong to the model, or has multipliers that scales cannot express.
     """
     from tosa_rescale_runtime import Module
 
+    flatbuffer = model.flatbuffer if original is None else read_file(pathlib.Path(original))
+    if flatbuffer is None:
+        raise ModelError(f"{model.source}: came from no .tflite; name the one it was made from (--original)")
     new = Module.parse(model.bytecode, model.source)
     old = Module.parse(import_flatbuffer(flatbuffer, model.source).bytecode, model.source)
     layers, old_layers = new.mac_layers(), old.mac_layers()
@@ -160,7 +165,7 @@ def _scale_factors(module: Module) -> dict[str, float]:
     for op in module.ops():
         name = module.tensor_name(op)
         if name is not None and module.result_bits(op) in (8, 16):
-            factors[name] = module.attribute(op, SCALE_FACTOR_ATTRIBUTE) or 1.0
+            factors[name] = module.attribute(op, SCALE_FACTOR) or 1.0
     return factors if any(factor != 1 for factor in factors.values()) else {}
 
 

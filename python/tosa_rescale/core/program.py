@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The Program: a TOSA module with what is known of it. Data, and what follows from the data alone.
+
+Every step is a function from a program to a program of the same kind: `def step(program: P, ...) -> P`. `tosa_rescale.Model`
+is the program that users see; no other layer needs more than this class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import numpy as np
+
+from tosa_rescale.core.errors import ModelError
+from tosa_rescale.core.passes import Diagnostic
+from tosa_rescale.core.quantization import GraphQuantization, TensorQuantization
+from tosa_rescale.core.recipe import Step
+
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import Module, Signature
+
+P = TypeVar("P", bound="Program")
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """What a graph's input takes.
+
+    Attributes:
+        shape: of one sample, without the batch dimension.
+        dtype: of its integers.
+        quantization: scale and zero point; None where unknown.
+        name: of the input.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    quantization: TensorQuantization | None
+    name: str = "input"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Program:
+    """An integer model as a TOSA module.
+
+    Attributes:
+        bytecode: the module, MLIR bytecode.
+        source: the file it came from, for messages.
+        quantization: scale and zero point of the graph's inputs and outputs; None where unknown.
+        flatbuffer: the LiteRT file it came from; None where it came from another kind.
+        recipe: the steps that made it, in order.
+        remarks: what the last step left alone, and why.
+    """
+
+    bytecode: bytes
+    source: str = "model"
+    quantization: GraphQuantization | None = None
+    flatbuffer: bytes | None = None
+    recipe: tuple[Step, ...] = ()
+    remarks: tuple[Diagnostic, ...] = ()
+
+    def after(self, bytecode: bytes, step: Step, remarks: Sequence[Diagnostic] = ()) -> Self:
+        """The program that a step made of this one."""
+        return dataclasses.replace(self, bytecode=bytecode, recipe=(*self.recipe, step), remarks=tuple(remarks))
+
+    def module(self) -> Module:
+        """The module, parsed anew: a caller may change it."""
+        from tosa_rescale_runtime import Module
+
+        return Module.parse(self.bytecode, self.source)
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        """Names, shapes and dtypes of the graph's inputs and outputs."""
+        return self.module().signature
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the module, in hexadecimal digits."""
+        return hashlib.sha256(self.bytecode).hexdigest()
+
+    @functools.cached_property
+    def input_specs(self) -> tuple[InputSpec, ...]:
+        """What the graph's inputs take, in order."""
+        known = self.quantization.inputs if self.quantization else ()
+        return tuple(
+            InputSpec(tuple(int(n or 1) for n in each.shape[1:]), each.dtype, known[i] if i < len(known) else None, each.name)
+            for i, each in enumerate(self.signature.inputs)
+        )
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What the graph's only input takes.
+
+        Raises:
+            ModelError: the graph has several inputs.
+        """
+        if len(self.input_specs) != 1:
+            raise ModelError(f"{self.source}: has {len(self.input_specs)} inputs; data for one can be given")
+        return self.input_specs[0]
+
+    @functools.cached_property
+    def has_rescales(self) -> bool:
+        """The module has a tosa.rescale: it is not a float model."""
+        return any(op.kind == "rescale" for op in self.module().ops())
+
+    def require_rescales(self) -> None:
+        """Raises ModelError when the module has no rescale, as a float model."""
+        if not self.has_rescales:
+            raise ModelError(f"{self.source}: has no tosa.rescale (a float model?); give a full-integer one")

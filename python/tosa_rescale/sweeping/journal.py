@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The finished points of a sweep on disk, after each one: an interrupted sweep goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+from tosa_rescale.core.errors import OutputError
+from tosa_rescale.core.files import write_text
+from tosa_rescale.sweeping.results import STATE_FILE, SweepPoint
+
+
+class Journal:
+    """The finished points of a sweep, on disk after each one."""
+
+    def __init__(self, folder: pathlib.Path, identity: str, about: dict[str, Any], force: bool) -> None:
+        self.folder, self._identity, self._about = folder, identity, about
+        self.done: dict[tuple[str, int], SweepPoint] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        path = folder / STATE_FILE
+        if not path.exists():
+            return
+        try:
+            state = json.loads(path.read_text())
+            points = [SweepPoint.from_dict(each) for each in state["points"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if force:
+                return
+            raise OutputError(f"{path}: is not a sweep's state; pass --force to start anew") from error
+        if state.get("identity") == identity:
+            self.done = {(point.method, point.bits): point for point in points}
+            self._about = {**about, "provenance": state.get("provenance", about["provenance"])}
+        elif not force:
+            raise OutputError(
+                f"{folder}: holds a sweep of another model, data or options;"
+                " choose another folder or pass --force to start anew"
+            )
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Of the run that measured the points, not of one that only found them."""
+        return self._about["provenance"]
+
+    def add(self, point: SweepPoint) -> None:
+        self.done[point.method, point.bits] = point
+        state = {"identity": self._identity, **self._about, "points": [each.as_dict() for each in self.done.values()]}
+        write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))

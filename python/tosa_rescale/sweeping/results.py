@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a sweep found: its points and their provenance, as they stand on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from tosa_rescale.core.errors import OutputError
+from tosa_rescale.core.files import PathLike
+from tosa_rescale.core.version import versions
+from tosa_rescale.measure.evaluate import Evaluation
+
+BASE, BASE_BITS = "base", 32
+"""Method and width that stand for the original model, as it came."""
+
+DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion
+
+STATE_FILE = "sweep.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepPoint:
+    """One method at one width.
+
+    Attributes:
+        method: a key of METHODS; "base" for the original model.
+        bits: the width asked for; 32 for the original model.
+        evaluation: accuracy, and agreement with the original model.
+        seconds: all of it: rewriting, training, loading, executing.
+        training: history, best_epoch and changes of the method `finetune`; see tosa_rescale.sweeping.training.
+    """
+
+    method: str
+    bits: int
+    evaluation: Evaluation
+    seconds: float
+    training: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: method, bits, seconds and the evaluation's figures."""
+        figures = self.evaluation.as_dict()
+        figures["execution_seconds"] = figures.pop("seconds")
+        trained = {} if self.training is None else {"training": self.training}
+        return {"method": self.method, "bits": self.bits, "seconds": self.seconds, **figures, **trained}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> SweepPoint:
+        """The inverse of as_dict."""
+        figures: dict[str, Any] = {f.name: values.get(f.name) for f in dataclasses.fields(Evaluation)}
+        figures["seconds"] = values["execution_seconds"]
+        if figures["histogram"] is not None:
+            figures["histogram"] = {int(key): count for key, count in figures["histogram"].items()}
+        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"], values.get("training"))
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """A finished sweep.
+
+    Attributes:
+        model, data: what was swept, over what.
+        options: those of the narrowing; its `bits` is the sweep's first.
+        points: the original model first, then every method from wide to narrow.
+        provenance: hashes of model and data, calibration and seed, versions, command, date; empty where it is not known.
+        identity: of model, data and options; what the details of the points are kept under.
+    """
+
+    model: str
+    data: str
+    options: dict[str, Any]
+    points: tuple[SweepPoint, ...]
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    identity: str = ""
+
+    @property
+    def base(self) -> SweepPoint:
+        """The original model."""
+        return self.points[0]
+
+    def of_method(self, method: str) -> list[SweepPoint]:
+        """The points of one method, wide to narrow."""
+        return [point for point in self.points if point.method == method]
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods swept, in order."""
+        return list(dict.fromkeys(point.method for point in self.points[1:]))
+
+    def degradation_point(self, method: str) -> int | None:
+        """The widest k whose top-1 is more than 0.5 points below base; None: no width is, or there are no labels."""
+        base = self.base.evaluation.top1
+        if base is None:
+            return None
+        fallen = [p.bits for p in self.of_method(method) if base - (p.evaluation.top1 or 0.0) > DEGRADATION]
+        return max(fallen, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "options": self.options,
+            "versions": versions(),
+            "degradation_points": {method: self.degradation_point(method) for method in self.methods},
+            "points": [point.as_dict() for point in self.points],
+            "provenance": self.provenance,
+            "identity": self.identity,
+        }
+
+
+def agreeing_with_itself(base: Evaluation) -> Evaluation:
+    """The original's figures: it agrees with itself."""
+    return dataclasses.replace(base, agreement=100.0, max_lsb=0, mean_lsb=0.0)
+
+
+def read_sweep(path: PathLike) -> SweepResult:
+    """Reads a stored sweep, finished or not.
+
+    Args:
+        path: a sweep's folder, or a `sweep.json` or `results.json` in it.
+
+    Raises:
+        OutputError: it is missing, not a sweep's, or has not even the original model's point yet.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        known = [path / name for name in (STATE_FILE, "results.json") if (path / name).is_file()]
+        if not known:
+            raise OutputError(f"{path}: holds no {STATE_FILE}; name the folder that `tosa-rescale sweep -o` wrote")
+        # Before a sweep's state named model and data, only the results did.
+        path = next((each for each in known if "model" in _read_state(each)), known[0])
+    values = _read_state(path)
+    try:
+        points = [SweepPoint.from_dict(each) for each in values["points"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote") from error
+    points.sort(key=lambda point: point.method != "base")
+    if not points or points[0].method != "base":
+        raise OutputError(f"{path}: the original model is not measured yet; run `tosa-rescale sweep` once more")
+    provenance = values.get("provenance") or {"versions": values.get("versions", {})}
+    return SweepResult(
+        values.get("model", "model"),
+        values.get("data", "data"),
+        values.get("options", {}),
+        tuple(points),
+        provenance,
+        values.get("identity", ""),
+    )
+
+
+def _read_state(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote")
+    return values
