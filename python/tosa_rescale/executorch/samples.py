@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Calibration samples as PyTorch users have them, brought into the form of a delegated graph's inputs."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tosa_rescale.core.program import InputSpec
+from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.data.source import as_dataset
+from tosa_rescale.executorch.errors import ExecutorchError
+
+
+def for_partition(samples: Any, name: str, number: int) -> Any:
+    """What of the samples is meant for one partition.
+
+    Args:
+        samples: of the first partition, or by the name of partitions.
+        name: of the partition, such as "tag0".
+        number: how many partitions came before it.
+
+    Raises:
+        ExecutorchError: it is not the first partition, and there are no samples by its name.
+    """
+    if samples is None or isinstance(samples, str) and not pathlib.Path(samples).exists():
+        return samples
+    by_name = isinstance(samples, Mapping) and all(str(key).startswith("tag") for key in samples)
+    if by_name and name in samples:
+        return samples[name]
+    if by_name or number:
+        raise ExecutorchError(
+            f"partition {name}: has no calibration samples of its own, and what its inputs see is not the program's inputs; give"
+            f" {{'{name}': samples, ...}} for every partition, or calibration='synthetic' or 'none'"
+        )
+    return samples
+
+
+def as_inputs(samples: Any, specs: Sequence[InputSpec], orders: Sequence[tuple[int, ...]]) -> Any:
+    """Samples as a data set in the layout of a graph's inputs; "synthetic", "none" and None stay.
+
+    Args:
+        samples: an array or tensor, a torch DataLoader, a list of examples, or whatever as_dataset takes.
+        specs: what the inputs take.
+        orders: of each input, its dimensions from the outermost to the innermost in memory. TOSA has them in this order, so
+            samples in PyTorch's order of an input in channels_last are transposed.
+    """
+    if samples is None or isinstance(samples, str) and not pathlib.Path(samples).exists():
+        return samples
+    data = as_dataset(_without_torch(samples))
+    if isinstance(data.samples, np.ndarray) and len(specs) == 1:
+        return _with_samples(data, _in_order(data.samples, specs[0], orders[0]))
+    if isinstance(data.samples, Mapping):
+        known = {spec.name: (spec, order) for spec, order in zip(specs, orders, strict=True)}
+        arrays = {name: _in_order(x, *known[name]) if name in known else x for name, x in data.samples.items()}
+        return _with_samples(data, arrays)
+    return data
+
+
+def _without_torch(samples: Any) -> Any:
+    """Tensors as arrays, wherever they lie and whether or not they need gradients; an example of one tensor as this tensor."""
+    if hasattr(samples, "detach"):
+        return samples.detach().cpu().numpy()
+    if isinstance(samples, (str, pathlib.Path, Dataset, np.ndarray)) or hasattr(samples, "as_numpy_iterator"):
+        return samples
+    if isinstance(samples, Mapping):
+        return {name: _without_torch(each) for name, each in samples.items()}
+    if isinstance(samples, tuple) and samples and hasattr(samples[0], "shape"):
+        return tuple(_without_torch(each) for each in samples) if len(samples) > 1 else _without_torch(samples[0])
+    return _batches(samples) if isinstance(samples, Iterable) else samples
+
+
+def _batches(batches: Iterable[Any]) -> Iterator[Any]:
+    for batch in batches:
+        yield _without_torch(tuple(batch) if isinstance(batch, list) else batch)
+
+
+def _in_order(array: np.ndarray, spec: InputSpec, order: tuple[int, ...]) -> np.ndarray:
+    if array.shape[1:] == spec.shape or array.ndim != len(order):
+        return array
+    moved = array.transpose(order)
+    return moved if moved.shape[1:] == spec.shape else array
+
+
+def _with_samples(data: Dataset, samples: Any) -> Dataset:
+    return Dataset(data.source, samples, data.labels, data.preprocessing)
