@@ -58,4 +58,6 @@ def _is(node: Any, name: str) -> bool:
 
 def _quantization(name: str, node: Any) -> TensorQuantization:
     """Scale and zero point are the second and third argument of both operators."""
-    return TensorQuantization(name, 0.0, 0) if node is None else TensorQuantization(name, float(node.args[1]), int(node.args[2]))
+    return (
+        TensorQuantization(name, 0.0, 0) if node is None else TensorQuantization(name, float(node.args[1]), int(node.args[2]))
+    )

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tosa_rescale.api import Model
 from tosa_rescale.core.passes import to_bytecode
@@ -22,9 +22,6 @@ from tosa_rescale.executorch.environment import installed_version, tosa_backend
 from tosa_rescale.executorch.errors import ExecutorchError
 from tosa_rescale.executorch.names import name_operators
 from tosa_rescale.formats.tosa import deserialize
-
-if TYPE_CHECKING:
-    from tosa_rescale_runtime import Module
 
 STEP = "executorch"
 """The first step of the recipe of every model that was lowered here."""

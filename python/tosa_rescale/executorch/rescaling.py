@@ -162,8 +162,8 @@ def inserting(model: Model | PathLike) -> Iterator[Rescaled]:
     origin = _origin(finished)
     if origin is None:
         raise ExecutorchError(
-            f"{finished.source}: its recipe does not begin with tosa_rescale.executorch.load; load the program with that, save it"
-            " as .mlirbc, and go on from there"
+            f"{finished.source}: its recipe does not begin with tosa_rescale.executorch.load; load the program with"
+            " that, save it as .mlirbc, and go on from there"
         )
 
     def step(lowered: Model, partition: Partition) -> Model:
@@ -171,8 +171,8 @@ def inserting(model: Model | PathLike) -> Iterator[Rescaled]:
         assert wanted is not None  # of every partition
         if wanted["graph"] != origin["graph"]:
             raise ExecutorchError(
-                f"{finished.source}: was made of another graph than this one: {_said(origin)}, here {_said(wanted)}; load the same"
-                " quantized program with the same spec"
+                f"{finished.source}: was made of another graph than this one: {_said(origin)}, here {_said(wanted)}; load"
+                " the same quantized program with the same spec"
             )
         return finished
 
@@ -222,26 +222,29 @@ def _require_integers(model: Model) -> None:
     floats = [each.name for each in (*model.signature.inputs, *model.signature.outputs) if each.dtype.kind == "f"]
     if floats:
         raise ExecutorchError(
-            f"{', '.join(floats)} of {model.source} are floats: the program is not quantized, or the compile spec has FP; quantize"
-            " it, and lower it with a spec of integers alone, such as TOSA-1.0+INT"
+            f"{', '.join(floats)} of {model.source} are floats: the program is not quantized, or the compile spec has FP;"
+            " quantize it, and lower it with a spec of integers alone, such as TOSA-1.0+INT"
         )
 
 
 def _require_same_border(original: Model, model: Model) -> None:
     """What stays in PyTorch, the conversions around the delegate, knows the original's shapes, types and scales only."""
     before, after = (
-        [[(each.shape, each.dtype) for each in role] for role in (m.signature.inputs, m.signature.outputs)] for m in (original, model)
+        [[(each.shape, each.dtype) for each in role] for role in (m.signature.inputs, m.signature.outputs)]
+        for m in (original, model)
     )
     if before != after:
-        raise ExecutorchError(f"{model.source}: takes {after[0]} and gives {after[1]}, the delegated graph {before[0]} and {before[1]}")
+        raise ExecutorchError(
+            f"{model.source}: takes {after[0]} and gives {after[1]}, the delegated graph {before[0]} and {before[1]}"
+        )
     scales = [
         None if m.quantization is None else [(q.scale, q.zero_point) for q in (*m.quantization.inputs, *m.quantization.outputs)]
         for m in (original, model)
     ]
     if scales[0] != scales[1]:
         raise ExecutorchError(
-            f"{model.source}: has scales and zero points {scales[1]} at its border, the delegated graph {scales[0]}; a step may not"
-            " change these"
+            f"{model.source}: has scales and zero points {scales[1]} at its border, the delegated graph {scales[0]}; a step"
+            " may not change these"
         )
 
 

@@ -26,15 +26,15 @@ def for_partition(samples: Any, name: str, number: int) -> Any:
     Raises:
         ExecutorchError: it is not the first partition, and there are no samples by its name.
     """
-    if samples is None or isinstance(samples, str) and not pathlib.Path(samples).exists():
+    if _is_no_data(samples):
         return samples
     by_name = isinstance(samples, Mapping) and all(str(key).startswith("tag") for key in samples)
     if by_name and name in samples:
         return samples[name]
     if by_name or number:
         raise ExecutorchError(
-            f"partition {name}: has no calibration samples of its own, and what its inputs see is not the program's inputs; give"
-            f" {{'{name}': samples, ...}} for every partition, or calibration='synthetic' or 'none'"
+            f"partition {name}: has no calibration samples of its own, and what its inputs see is not the program's inputs;"
+            f" give {{'{name}': samples, ...}} for every partition, or calibration='synthetic' or 'none'"
         )
     return samples
 
@@ -48,7 +48,7 @@ def as_inputs(samples: Any, specs: Sequence[InputSpec], orders: Sequence[tuple[i
         orders: of each input, its dimensions from the outermost to the innermost in memory. TOSA has them in this order, so
             samples in PyTorch's order of an input in channels_last are transposed.
     """
-    if samples is None or isinstance(samples, str) and not pathlib.Path(samples).exists():
+    if _is_no_data(samples):
         return samples
     data = as_dataset(_without_torch(samples))
     if isinstance(data.samples, np.ndarray) and len(specs) == 1:
@@ -60,6 +60,11 @@ def as_inputs(samples: Any, specs: Sequence[InputSpec], orders: Sequence[tuple[i
     return data
 
 
+def _is_no_data(samples: Any) -> bool:
+    """None, or a word such as "synthetic" that is not the path of a data set."""
+    return samples is None or (isinstance(samples, str) and not pathlib.Path(samples).exists())
+
+
 def _without_torch(samples: Any) -> Any:
     """Tensors as arrays, wherever they lie and whether or not they need gradients; an example of one tensor as this tensor."""
     if hasattr(samples, "detach"):
@@ -68,7 +73,7 @@ def _without_torch(samples: Any) -> Any:
         return samples
     if isinstance(samples, Mapping):
         return {name: _without_torch(each) for name, each in samples.items()}
-    if isinstance(samples, tuple) and samples and hasattr(samples[0], "shape"):
+    if isinstance(samples, tuple) and len(samples) > 0 and hasattr(samples[0], "shape"):
         return tuple(_without_torch(each) for each in samples) if len(samples) > 1 else _without_torch(samples[0])
     return _batches(samples) if isinstance(samples, Iterable) else samples
 
