@@ -219,7 +219,7 @@ def test_every_part_of_a_partly_delegated_program_is_narrowed() -> None:
     assert [each.partition for each in rescaled.models] == ["tag0", "tag1"]
     assert [each.name for done in rescaled.models for each in done.model.info()] == ["before", "after"]
     assert all(each.power_of_two for done in rescaled.models for each in done.model.info())
-    with pytest.raises(te.ExecutorchError, match="^partition tag1: has no calibration samples of its own"):  # noqa: SIM117
+    with pytest.raises(te.ExecutorchError, match=r"^partition tag1: has no calibration samples of its own"):  # noqa: SIM117
         with te.rescaling(bits=1, calibration=samples):
             lower(program, example)
 
@@ -279,7 +279,7 @@ def test_a_step_must_keep_the_border(quantized: torch.fx.GraphModule) -> None:
         inputs = (dataclasses.replace(border.inputs[0], scale=2 * border.inputs[0].scale),)
         return dataclasses.replace(model, quantization=dataclasses.replace(border, inputs=inputs))
 
-    with pytest.raises(te.ExecutorchError, match="^partition tag0: .*a step may not change these"), te.applying(rescale_input):
+    with pytest.raises(te.ExecutorchError, match=r"^partition tag0: .*a step may not change these"), te.applying(rescale_input):
         lower(quantized)
     torch.manual_seed(2)
     smaller = te.load(quantize(nn.Conv2d(1, 2, 3), [IMAGE]), IMAGE)
@@ -296,7 +296,7 @@ def test_an_exception_leaves_executorch_as_it_was(quantized: torch.fx.GraphModul
     def fail(model: tr.Model) -> tr.Model:
         raise OptionError("no such width")
 
-    with pytest.raises(te.ExecutorchError, match="^partition tag0: no such width$"), te.applying(fail):
+    with pytest.raises(te.ExecutorchError, match=r"^partition tag0: no such width$"), te.applying(fail):
         lower(quantized)
     assert vars(TOSABackend)["_preprocess"] is original
     with pytest.raises(ZeroDivisionError), te.rescaling(bits=1):
@@ -344,7 +344,7 @@ def test_what_another_thread_lowers_is_not_changed(quantized: torch.fx.GraphModu
 
 def test_a_graph_of_floats_is_refused() -> None:
     network = nn.Linear(4, 4).eval()
-    with pytest.raises(te.ExecutorchError, match="^partition tag0: input0, output0 of .* are floats"), te.rescaling(bits=1):
+    with pytest.raises(te.ExecutorchError, match=r"^partition tag0: input0, output0 of .* are floats"), te.rescaling(bits=1):
         lower(network, (torch.zeros(1, 4),), "TOSA-1.0+FP")
 
 

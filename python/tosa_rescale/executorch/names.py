@@ -3,7 +3,7 @@
 
 With its debug mode TOSA, ExecuTorch writes a JSON text into the location of every operator, which MLIR reads as the location's
 name. It has `torch_info.nn_module_stack`, the modules around the call from the outermost to the innermost as [path, type], and
-`torch_info.torch_fn`, the function with a number, such as `add_1`.
+`torch_info.torch_fn`, the function with a number, such as `add_1` or `bmm.default_1`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def name_operators(module: Module) -> str:
     inner = _with_children(path for stack in stacks for path, _ in stack)
     with module.ir.context:
         for (op, info), stack in zip(known, stacks, strict=True):
-            op.operation.location = ir.Location.name(_name(stack, str(info["torch_fn"][0]), inner))
+            op.operation.location = ir.Location.name(_name(stack, info["torch_fn"][0].replace(".default", ""), inner))
     return next((kind.rsplit(".", 1)[-1] for stack in stacks for path, kind in stack if not path), "model")
 
 
