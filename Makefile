@@ -53,7 +53,7 @@ test-slow: $(TEST_STAMP) ## the slow tier: whole models over many widths
 # An environment of its own: the extra `executorch` and TensorFlow want different releases of flatbuffers.
 .venv-executorch/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-executorch
-	.venv-executorch/bin/pip install --quiet '.[executorch]' 'pytest>=8' 'nbclient>=0.10' 'ipykernel>=6'
+	.venv-executorch/bin/pip install --quiet '.[executorch]' 'pytest>=8' 'nbclient>=0.10' 'nbformat>=5' 'ipykernel>=6' ai-ml-sdk-model-converter==0.11.0
 	.venv-executorch/bin/pip check
 	@touch $@
 

@@ -8,3 +8,4 @@ from tosa_rescale.executorch.rescaling import RescaledPartition as RescaledParti
 from tosa_rescale.executorch.rescaling import applying as applying
 from tosa_rescale.executorch.rescaling import inserting as inserting
 from tosa_rescale.executorch.rescaling import rescaling as rescaling
+from tosa_rescale.executorch.samples import dataset as dataset

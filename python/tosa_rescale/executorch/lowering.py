@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tosa_rescale.api import Model
@@ -62,8 +62,16 @@ class Partition:
             "spec": self.spec,
             "version": installed_version(),
             "graph": hashlib.sha256(bytecode).hexdigest(),
+            "orders": [list(order) for order in self.border.orders],
         }
         return Model(bytecode, f"{network} ({self.name})", self.border.quantization, recipe=(Step(STEP, about),))
+
+
+def lowered_from(model: Model) -> Mapping[str, Any] | None:
+    """What a model was lowered from: `partition`, `spec`, `version` of executorch, `graph` (SHA-256 of the module as it was
+    lowered) and `orders` (Border.orders); None where it comes from elsewhere."""
+    first = model.recipe[0] if model.recipe else None
+    return first.options if first is not None and first.name == STEP else None
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from tosa_rescale.core.progress import Progress
 from tosa_rescale.core.rescales import describe_rescales
 from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.executorch.errors import ExecutorchError
-from tosa_rescale.executorch.lowering import STEP, Partition, intercepted
+from tosa_rescale.executorch.lowering import STEP, Partition, intercepted, lowered_from
 from tosa_rescale.executorch.samples import as_inputs, for_partition
 from tosa_rescale.formats.tosa import serialize
 from tosa_rescale.rewrite.compensate import compensate
@@ -119,7 +119,7 @@ def rescaling(
 
     def step(model: Model, partition: Partition) -> Model:
         own = for_partition(calibration, partition.name, len(rescaled.models))
-        source = as_inputs(own, model.input_specs, partition.border.orders)
+        source = as_inputs(own, model)
         plan = CalibrationPlan(samples, seed, source=source)
         return compensate(model, options, plan, bits_of=bits_of, progress=progress)
 
@@ -159,7 +159,7 @@ def inserting(model: Model | PathLike) -> Iterator[Rescaled]:
         MissingToolError: see rescaling.
     """
     finished = model if isinstance(model, Model) else load(model)
-    origin = _origin(finished)
+    origin = lowered_from(finished)
     if origin is None:
         raise ExecutorchError(
             f"{finished.source}: its recipe does not begin with tosa_rescale.executorch.load; load the program with"
@@ -167,7 +167,7 @@ def inserting(model: Model | PathLike) -> Iterator[Rescaled]:
         )
 
     def step(lowered: Model, partition: Partition) -> Model:
-        wanted = _origin(lowered)
+        wanted = lowered_from(lowered)
         assert wanted is not None  # of every partition
         if wanted["graph"] != origin["graph"]:
             raise ExecutorchError(
@@ -179,11 +179,6 @@ def inserting(model: Model | PathLike) -> Iterator[Rescaled]:
     rescaled = Rescaled()
     with intercepted(_Rescaler(step, rescaled)):
         yield rescaled
-
-
-def _origin(model: Model) -> Mapping[str, Any] | None:
-    first = model.recipe[0] if model.recipe else None
-    return first.options if first is not None and first.name == STEP else None
 
 
 def _said(origin: Mapping[str, Any]) -> str:

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import copy
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tosa_rescale.api import Model
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import as_dataset
 from tosa_rescale.executorch.errors import ExecutorchError
+from tosa_rescale.executorch.lowering import lowered_from
 
 
 def for_partition(samples: Any, name: str, number: int) -> Any:
@@ -39,24 +42,33 @@ def for_partition(samples: Any, name: str, number: int) -> Any:
     return samples
 
 
-def as_inputs(samples: Any, specs: Sequence[InputSpec], orders: Sequence[tuple[int, ...]]) -> Any:
-    """Samples as a data set in the layout of a graph's inputs; "synthetic", "none" and None stay.
+def as_inputs(samples: Any, model: Model) -> Any:
+    """Samples as a data set in the layout of a model's inputs; "synthetic", "none" and None stay."""
+    return samples if _is_no_data(samples) else dataset(samples, model)
+
+
+def dataset(data: Any, model: Model) -> Dataset:
+    """A data set for a model of tosa_rescale.executorch.load, in PyTorch's order of dimensions.
+
+    TOSA has the dimensions of an input in the order in which they lie in memory. For an example in channels_last that is not
+    PyTorch's order, and samples are transposed; others are left as they are.
 
     Args:
-        samples: an array or tensor, a torch DataLoader, a list of examples, or whatever as_dataset takes.
-        specs: what the inputs take.
-        orders: of each input, its dimensions from the outermost to the innermost in memory. TOSA has them in this order, so
-            samples in PyTorch's order of an input in channels_last are transposed.
+        data: a tensor or array [N, ...], a torch DataLoader, a list of examples, a dictionary of arrays by input; or whatever
+            else tosa_rescale.evaluate takes.
+        model: what it is for.
+
+    Raises:
+        DataError: it is empty, or of another kind.
     """
-    if _is_no_data(samples):
-        return samples
-    data = as_dataset(_without_torch(samples))
-    if isinstance(data.samples, np.ndarray) and len(specs) == 1:
-        return _with_samples(data, _in_order(data.samples, specs[0], orders[0]))
+    data, origin = as_dataset(_without_torch(data)), lowered_from(model)
+    if origin is None:
+        return data
+    known = {spec.name: (spec, tuple(order)) for spec, order in zip(model.input_specs, origin["orders"], strict=True)}
+    if isinstance(data.samples, np.ndarray) and len(known) == 1:
+        return _with_samples(data, _in_order(data.samples, *next(iter(known.values()))))
     if isinstance(data.samples, Mapping):
-        known = {spec.name: (spec, order) for spec, order in zip(specs, orders, strict=True)}
-        arrays = {name: _in_order(x, *known[name]) if name in known else x for name, x in data.samples.items()}
-        return _with_samples(data, arrays)
+        return _with_samples(data, {n: _in_order(x, *known[n]) if n in known else x for n, x in data.samples.items()})
     return data
 
 
@@ -91,4 +103,6 @@ def _in_order(array: np.ndarray, spec: InputSpec, order: tuple[int, ...]) -> np.
 
 
 def _with_samples(data: Dataset, samples: Any) -> Dataset:
-    return Dataset(data.source, samples, data.labels, data.preprocessing)
+    changed = copy.copy(data)
+    changed.samples = samples
+    return changed
