@@ -57,8 +57,8 @@ test-slow: $(TEST_STAMP) ## the slow tier: whole models over many widths
 	.venv-executorch/bin/pip check
 	@touch $@
 
-test-executorch: .venv-executorch/.installed ## PyTorch through a real ExecuTorch, Vela and the reference model (half an hour)
-	.venv-executorch/bin/pytest -q -W default test/executorch
+test-executorch: .venv-executorch/.installed $(TEST_STAMP) ## PyTorch through a real ExecuTorch, Vela and the reference model (half an hour)
+	TOSA_RESCALE_TRAINER=$(CURDIR)/$(BIN)/tosa-rescale .venv-executorch/bin/pytest -q -W default test/executorch
 
 fuzz: $(TEST_STAMP) ## 2,000 mutated files, and properties with many examples (minutes)
 	$(BIN)/python test/fuzz/fuzz.py --count 2000

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import re
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -248,6 +250,21 @@ def test_a_finished_model_goes_back_into_its_program(
         (payload,) = payloads(lower(quantized))
     narrowed = [each.bits for each in read_tosa(payload, tmp_path).info() if each.scope == "accumulator"]
     assert max(narrowed) == 3  # type: ignore[type-var]
+
+
+def test_a_model_is_fine_tuned_in_another_environment(quantized: torch.fx.GraphModule, tmp_path: pathlib.Path) -> None:
+    trainer = os.environ.get("TOSA_RESCALE_TRAINER")
+    if not trainer:
+        pytest.skip("set TOSA_RESCALE_TRAINER to the tosa-rescale of an environment with TensorFlow")
+    te.load(quantized, IMAGE).save(tmp_path / "model.mlirbc")
+    np.savez(tmp_path / "train.npz", x=images(64).numpy())
+    arguments = ["finetune", "model.mlirbc", "-o", "tuned.mlirbc", "--bits", "2", "--data", "train.npz", "--epochs", "1"]
+    done = subprocess.run([trainer, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with te.inserting(tmp_path / "tuned.mlirbc") as rescaled:
+        (payload,) = payloads(lower(quantized))
+    assert [step.name for step in rescaled.models[0].model.recipe] == ["executorch", "narrow", "finetune"]
+    assert {each.bits for each in read_tosa(payload, tmp_path).info() if each.scope == "accumulator"} <= {1, 2}
 
 
 def test_a_model_of_another_program_is_refused(model: tr.Model) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tosa_rescale.core.errors import MissingToolError
 from tosa_rescale.executorch.errors import ExecutorchError
 
-TESTED = ("1.5.1", "1.5.0")
+TESTED = ("1.5.1", "1.5.0", "1.4.1")
 """Releases of executorch that the tests ran with."""
 
 HINT = "pip install 'tosa-rescale[executorch]' in an environment without TensorFlow"
