@@ -58,7 +58,7 @@ public:
   std::vector<Compensated> results;
 
 private:
-  /// Null, or why the operands do not allow compensation.
+  /// Why the operands do not allow compensation; empty if they do.
   std::string readOperands(const RescalePlan &plan);
   void setRules(const RescalePlan &plan, const LayerOptions &options,
                 bool fill);

@@ -1,7 +1,7 @@
 //===- Convolution.h - what a convolution is ------------------------------===//
 //
-// The four convolutions of TOSA as one kind of operation: operands, weights and
-// where they lie. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The four convolutions of TOSA as one: operands, weights and where they lie.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
