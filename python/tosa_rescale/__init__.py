@@ -24,7 +24,8 @@ from tosa_rescale.data.dataset import load_data as load_data
 from tosa_rescale.driver.command import compile as compile
 from tosa_rescale.measure.check import CheckResult as CheckResult
 from tosa_rescale.measure.check import check as check
-from tosa_rescale.measure.evaluate import Evaluation as Evaluation
+from tosa_rescale.measure.evaluation import Evaluation as Evaluation
+from tosa_rescale.measure.evaluation import MetricFigure as MetricFigure
 from tosa_rescale.sweeping.results import SweepResult as SweepResult
 
 __version__ = versions()["tosa-rescale"]

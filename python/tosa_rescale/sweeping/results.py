@@ -6,12 +6,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from tosa_rescale.core.errors import OutputError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.version import versions
-from tosa_rescale.measure.evaluate import Evaluation
+from tosa_rescale.measure.evaluation import Evaluation, MetricFigure
 
 BASE, BASE_BITS = "base", 32
 """Method and width that stand for the original model, as it came."""
@@ -49,11 +50,8 @@ class SweepPoint:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> SweepPoint:
         """The inverse of as_dict."""
-        figures: dict[str, Any] = {f.name: values.get(f.name) for f in dataclasses.fields(Evaluation)}
-        figures["seconds"] = values["execution_seconds"]
-        if figures["histogram"] is not None:
-            figures["histogram"] = {int(key): count for key, count in figures["histogram"].items()}
-        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"], values.get("training"))
+        found = Evaluation.from_dict({**values, "seconds": values["execution_seconds"]})
+        return SweepPoint(values["method"], values["bits"], found, values["seconds"], values.get("training"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +87,20 @@ class SweepResult:
         """The methods swept, in order."""
         return list(dict.fromkeys(point.method for point in self.points[1:]))
 
+    @property
+    def metric(self) -> str | None:
+        """The metric that decides; None where the original was not measured with one."""
+        primary = self.base.evaluation.primary
+        return None if primary is None else primary.name
+
+    def figure(self, point: SweepPoint) -> MetricFigure | None:
+        """What a point has of the metric that decides."""
+        return None if self.metric is None else point.evaluation.metrics.get(self.metric)
+
     def degradation_point(self, method: str) -> int | None:
-        """The widest k whose top-1 is more than 0.5 points below base; None: no width is, or there are no labels."""
-        base = self.base.evaluation.top1
-        if base is None:
-            return None
-        fallen = [p.bits for p in self.of_method(method) if base - (p.evaluation.top1 or 0.0) > DEGRADATION]
-        return max(fallen, default=None)
+        """The widest k that loses more of the metric that decides than is tolerated; None: no width does."""
+        found = ((point.bits, self.figure(point)) for point in self.of_method(method))
+        return max((bits for bits, figure in found if figure is not None and figure.degraded), default=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -103,12 +108,38 @@ class SweepResult:
             "model": self.model,
             "data": self.data,
             "options": self.options,
+            "metric": self.metric,
             "versions": versions(),
             "degradation_points": {method: self.degradation_point(method) for method in self.methods},
             "points": [point.as_dict() for point in self.points],
             "provenance": self.provenance,
             "identity": self.identity,
         }
+
+
+def with_metrics(points: Sequence[SweepPoint]) -> list[SweepPoint]:
+    """Points of a sweep that knew top-1 and agreement alone, with figures of both; others as they are.
+
+    Args:
+        points: the original model's first.
+    """
+    if not points or any(point.evaluation.metrics for point in points):
+        return list(points)
+    base = points[0].evaluation
+    names = ("top1", "agreement") if base.top1 is not None else ("agreement",)
+
+    def figures(found: Evaluation) -> dict[str, MetricFigure]:
+        values = {name: (getattr(found, name), getattr(base, name)) for name in names}
+        return {
+            name: MetricFigure(name, own, of_base, of_base - own, samples=found.samples, tolerance=DEGRADATION)
+            for name, (own, of_base) in values.items()
+            if own is not None and of_base is not None
+        }
+
+    return [
+        dataclasses.replace(point, evaluation=dataclasses.replace(point.evaluation, metrics=figures(point.evaluation)))
+        for point in points
+    ]
 
 
 def agreeing_with_itself(base: Evaluation) -> Evaluation:
@@ -145,7 +176,7 @@ def read_sweep(path: PathLike) -> SweepResult:
         values.get("model", "model"),
         values.get("data", "data"),
         values.get("options", {}),
-        tuple(points),
+        tuple(with_metrics(points)),
         provenance,
         values.get("identity", ""),
     )
