@@ -15,8 +15,7 @@ from tosa_rescale.core.version import versions
 from tosa_rescale.reporting import sections
 from tosa_rescale.reporting.blocks import number
 from tosa_rescale.reporting.sections import Stored
-from tosa_rescale.sweeping.details import DetailStore
-from tosa_rescale.sweeping.results import SweepResult, read_sweep
+from tosa_rescale.sweeping.results import DetailStore, SweepResult, read_sweep
 
 PAGE = "report.html"
 
