@@ -35,6 +35,7 @@ class Standing(enum.Enum):
     UNDECIDED = "undecided"
     FALLEN = "loses"  # proven
     UNTESTED = "not tested"  # by itself it keeps, but a wider one of the method is not proven
+    DOUBTED = "not judged"  # whatever the samples say, the data are in doubt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,18 +117,18 @@ def judge(result: SweepResult, cost: Callable[[SweepPoint], float] = lambda poin
     base = result.figure(result.base)
     tolerance = DEGRADATION if base is None else base.tolerance
     error = ERROR / max(1, len(result.methods))
+    doubts = tuple(result.base.evaluation.warnings) or _doubts(base)
     findings = {}
     for method in result.methods:
         proven = True
         for point in sorted(result.of_method(method), key=lambda point: -point.bits):
             loss = loss_of(result, point, error)
-            standing = _standing(loss, tolerance)
+            standing = Standing.DOUBTED if doubts else _standing(loss, tolerance)
             if standing is Standing.KEPT and not proven:
                 standing = Standing.UNTESTED
             proven = proven and standing is Standing.KEPT
             findings[method, point.bits] = Finding(point, result.figure(point), loss, standing)
-    doubts = tuple(result.base.evaluation.warnings) or _doubts(base)
-    kept = [each for each in findings.values() if each.standing is Standing.KEPT and not doubts]
+    kept = [each for each in findings.values() if each.standing is Standing.KEPT]
     order = {method: place for place, method in enumerate(result.methods)}
 
     def preferred(each: Finding) -> tuple[float, ...]:
