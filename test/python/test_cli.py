@@ -83,7 +83,7 @@ def test_sweep_prints_a_table_and_writes_a_folder(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "results.csv",
         "results.json",
-        "accuracy.png",
+        "accuracy.svg",
         "sweep.json",
         "report.html",
         "points",
@@ -97,7 +97,7 @@ def test_demo_tells_the_whole_story(cli: Cli, tmp_path: pathlib.Path) -> None:
     done = cli("demo", "-o", "report")
     assert done.returncode == 0, done.stderr
     assert "bit-exact" in done.stdout
-    assert {"results.csv", "results.json", "accuracy.png", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
+    assert {"results.csv", "results.json", "accuracy.svg", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
 
 
 def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -80,7 +80,7 @@ def test_a_finished_point_is_read_back_and_not_trained_again(
 def test_the_report_has_epochs_and_layers(swept: tuple[SweepResult, pathlib.Path]) -> None:
     result, folder = swept
     written = [path.name for path in write_training(folder, result)]
-    assert written == ["epochs.csv", "layers.csv", "epochs.png", "layers.png"]
+    assert written == ["epochs.csv", "layers.csv", "epochs.svg", "layers.svg"]
     with open(folder / "epochs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -160,4 +160,4 @@ def test_the_command_trains_on_half_of_the_data(cli, demo_model: pathlib.Path, d
     assert "accuracy on samples not trained on" in done.stdout
     state = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [point["samples"] for point in state["points"]] == [50, 50]
-    assert (tmp_path / "out" / "epochs.png").exists()
+    assert (tmp_path / "out" / "epochs.svg").exists()

@@ -10,7 +10,7 @@ import operator
 import pathlib
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tosa_rescale_runtime import Comparison, compare_all
@@ -20,40 +20,12 @@ from tosa_rescale.core.program import InputSpec
 from tosa_rescale.core.progress import Advance, Progress, Silent
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.engines import Engine, make_engine
+from tosa_rescale.measure.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
 
 CHUNK = 64  # samples decoded and executed at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found.
-
-    Attributes:
-        samples: number of samples.
-        top1, top5: per cent of samples whose label is the largest, or among the five largest, values of the first output;
-            None without labels. Of equal values the one of lower index counts as larger, as argmax does.
-        agreement: per cent of positions where the largest value of the first output is at the same index as the
-            reference's; None without a reference.
-        max_lsb, mean_lsb: largest and mean absolute difference of all outputs from the reference's, in LSB.
-        histogram: difference in LSB to number of values.
-        seconds: execution alone, without decoding.
-    """
-
-    samples: int
-    top1: float | None
-    top5: float | None
-    agreement: float | None
-    max_lsb: int | None
-    mean_lsb: float | None
-    histogram: dict[int, int] | None
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return dataclasses.asdict(self)
 
 
 class OutputStore:

@@ -38,7 +38,8 @@ from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.version import versions
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.engines import ENGINES, Engine, IreeEngine, make_engine
-from tosa_rescale.measure.evaluate import CHUNK, Evaluation, Score, require_measurable, score
+from tosa_rescale.measure.evaluate import CHUNK, Score, require_measurable, score
+from tosa_rescale.measure.evaluation import Evaluation
 from tosa_rescale.sweeping.methods import METHODS, MethodContext, make
 from tosa_rescale.sweeping.results import BASE as BASE_METHOD
 from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint, agreeing_with_itself

@@ -12,7 +12,8 @@ from tosa_rescale.core.options import MAX_BITS, CompensateOptions
 from tosa_rescale.core.program import P
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.data.dataset import Dataset
-from tosa_rescale.measure.evaluate import Evaluation, OutputStore, evaluate
+from tosa_rescale.measure.evaluate import OutputStore, evaluate
+from tosa_rescale.measure.evaluation import Evaluation
 from tosa_rescale.rewrite.compensate import Compensator
 
 

@@ -20,10 +20,10 @@ from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.version import versions
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import CalibrationPlan
-from tosa_rescale.sweeping.details import DetailStore, describe_point, measure_errors
+from tosa_rescale.sweeping.details import describe_point, measure_errors
 from tosa_rescale.sweeping.journal import Journal
 from tosa_rescale.sweeping.methods import METHODS, MethodContext, make
-from tosa_rescale.sweeping.results import BASE, BASE_BITS, SweepPoint, SweepResult
+from tosa_rescale.sweeping.results import BASE, BASE_BITS, DetailStore, SweepPoint, SweepResult
 from tosa_rescale.sweeping.training import TrainingPlan
 
 Point = tuple[str, int]
@@ -145,6 +145,7 @@ def run_sweep(
         "data": data.source,
         "options": plan.options.as_dict(),
         "provenance": plan.provenance(model, data),
+        "methods": {name: METHODS[name].says for name in plan.methods},
     }
     identity = plan.identity(model, data)
     journal = Journal(pathlib.Path(folder), identity, about, force)
@@ -161,7 +162,7 @@ def run_sweep(
         details.complete(method, k)
     shutil.rmtree(journal.folder / ".training", ignore_errors=True)
     points = tuple(journal.done[key] for key in wanted)
-    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity)
+    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity, about["methods"])
 
 
 def _context(model: Program, data: Dataset, folder: pathlib.Path, plan: SweepPlan, progress: Progress) -> MethodContext:
