@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A sweep as terminal table, CSV and JSON."""
+"""A sweep as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import csv
 import io
 import json
 import pathlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tosa_rescale.core.files import PathLike, write_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tosa_rescale.sweeping.results import SweepResult
 
 COLUMNS = ("method", "bits", "top1", "top5", "agreement", "max_lsb", "mean_lsb", "samples", "seconds")
@@ -55,32 +52,3 @@ def write_report(folder: PathLike, result: SweepResult) -> list[pathlib.Path]:
     except MissingToolError:
         pass
     return written
-
-
-def print_sweep(result: SweepResult, console: Console) -> None:
-    """Prints one row a point, the degradation point of each method marked."""
-    import rich.table
-
-    table = rich.table.Table(title=f"{pathlib.Path(result.model).name} on {pathlib.Path(result.data).name}")
-    for name in ("method", "k", "top-1 %", "top-5 %", "agreement %", "max LSB", "mean LSB", "seconds", ""):
-        table.add_column(name, justify="left" if name in ("method", "") else "right")
-    for point in result.points:
-        e = point.evaluation
-        fallen = point.method != "base" and point.bits == result.degradation_point(point.method)
-        table.add_row(
-            point.method,
-            str(point.bits),
-            _number(e.top1, "{:.2f}"),
-            _number(e.top5, "{:.2f}"),
-            _number(e.agreement, "{:.2f}"),
-            _number(e.max_lsb, "{}"),
-            _number(e.mean_lsb, "{:.3f}"),
-            f"{point.seconds:.1f}",
-            "more than 0.5 below base from here" if fallen else "",
-        )
-    console.print(table)
-
-
-def _number(value: float | None, form: str) -> str:
-    formatter: Callable[[float], str] = form.format
-    return "-" if value is None else formatter(value)

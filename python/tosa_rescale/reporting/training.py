@@ -12,8 +12,6 @@ from tosa_rescale.core.errors import MissingToolError
 from tosa_rescale.core.files import PathLike, atomic_write, write_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tosa_rescale.sweeping.results import SweepPoint, SweepResult
 
 EPOCH_COLUMNS = ("method", "bits", "epoch", "kept", "top1", "agreement", "loss", "validation_loss", "held_out_agreement")
@@ -145,34 +143,3 @@ def write_layers_plot(path: PathLike, result: SweepResult) -> None:
     axes.legend()
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
-
-
-def print_training(result: SweepResult, console: Console) -> None:
-    """Prints one row a width and epoch, the kept epoch marked."""
-    import rich.table
-
-    points = trained_points(result)
-    if not points:
-        return
-    table = rich.table.Table(title="fine-tuning, accuracy on samples not trained on")
-    names = ("k", "epoch", "top-1 %", "agreement %", "held-out loss", "changed %", "mean |change|", "largest", "layers touched")
-    for name in names:
-        table.add_column(name, justify="right")
-    for point in points:
-        for row in epoch_rows(point):
-            table.add_row(
-                str(row["bits"]),
-                f"{row['epoch']}{' *' if row['kept'] else ''}",
-                _number(row["top1"], 2),
-                _number(row["agreement"], 2),
-                _number(row["validation_loss"], 4),
-                _number(row["changed_percent"], 2),
-                _number(row["mean_absolute"], 2),
-                _number(row["largest"], 0),
-                f"{row['layers_touched']} of {len(_layers(point))}",
-            )
-    console.print(table)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
