@@ -90,9 +90,8 @@ def table(
         columns: the columns.
         rows: one text for each column.
         title: above the table.
-        console: where to; None: standard output.
     """
-    console = console or _console()
+    console = _console()
     shown = list(range(len(columns)))
     gone: list[str] = []
     while True:

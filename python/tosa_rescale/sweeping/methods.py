@@ -150,11 +150,9 @@ def own_options(methods: Sequence[str], given: Mapping[str, Options]) -> dict[st
     Raises:
         OptionError: options are given for a method that is not swept or has none, or are of another class.
     """
+    kinds = {name: kind for name in methods if (kind := METHODS[name].options) is not None}
     for name, options in given.items():
-        kind = METHODS[name].options if name in methods else None
-        if kind is None or not isinstance(options, kind):
-            having = ", ".join(f"{each} ({METHODS[each].options.__name__})" for each in methods if METHODS[each].options)
-            raise OptionError(
-                f"method_options: {name!r} takes no {type(options).__name__}; give those of {having or 'no method'}"
-            )
-    return {name: given.get(name, kind()) for name in methods if (kind := METHODS[name].options) is not None}
+        if name not in kinds or not isinstance(options, kinds[name]):
+            having = ", ".join(f"{each} ({kind.__name__})" for each, kind in kinds.items()) or "no method that is swept"
+            raise OptionError(f"method_options: {name!r} takes no {type(options).__name__}; give those of {having}")
+    return {name: given.get(name, kind()) for name, kind in kinds.items()}
