@@ -9,12 +9,12 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.options import NarrowOptions, parse_bits
+from tosa_rescale.core.options import NarrowOptions, Options, parse_bits
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.version import versions
@@ -22,7 +22,7 @@ from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.sweeping.details import describe_point, measure_errors
 from tosa_rescale.sweeping.journal import Journal
-from tosa_rescale.sweeping.methods import METHODS, MethodContext, make
+from tosa_rescale.sweeping.methods import METHODS, MethodContext, make, own_options
 from tosa_rescale.sweeping.results import BASE, BASE_BITS, DetailStore, SweepPoint, SweepResult
 from tosa_rescale.sweeping.training import TrainingPlan
 
@@ -41,9 +41,11 @@ class SweepPlan:
         training: what methods that train train on; None: no such method can be swept.
         errors: samples on which the error of every rescale is measured as well; 0: it is not.
         command: the command line that asked for it, for the report.
+        own: the options that methods have of their own, by name of the method; filled up with defaults.
 
     Raises:
-        OptionError: an unknown method, a width out of range, or a method that trains without a plan.
+        OptionError: an unknown method, a width out of range, a method that trains without a plan, or options of a method
+            that is not swept.
     """
 
     bits: tuple[int, ...] = (32, 8, 6, 5, 4, 3, 2, 1)
@@ -53,6 +55,7 @@ class SweepPlan:
     training: TrainingPlan | None = None
     errors: int = 0
     command: str = ""
+    own: Mapping[str, Options] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -60,6 +63,7 @@ class SweepPlan:
                 raise OptionError(f"methods: {name!r} is not one of {', '.join(METHODS)}")
             if METHODS[name].trains and self.training is None:
                 raise OptionError(f"methods: {name} needs samples to train on; give a training plan (--train, --epochs)")
+        object.__setattr__(self, "own", own_options(self.methods, self.own))
         self.points()
 
     def points(self) -> list[Point]:
@@ -74,6 +78,8 @@ class SweepPlan:
         fixed = {**self.options.as_dict(), "bits": None, "calibration": [source, plan.samples, plan.seed]}
         if self.training is not None:
             fixed["training"] = self.training.identity()
+        if self.own:
+            fixed["methods"] = {name: options.as_dict() for name, options in self.own.items()}
         decides = [model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
@@ -169,7 +175,7 @@ def _context(model: Program, data: Dataset, folder: pathlib.Path, plan: SweepPla
     training = plan.training
     if training is not None:
         training = dataclasses.replace(training, scored=data, folder=training.folder or folder / ".training")
-    return MethodContext(model, plan.calibration, progress, training=training)
+    return MethodContext(model, plan.calibration, progress, training=training, own=plan.own)
 
 
 @dataclasses.dataclass(frozen=True)
