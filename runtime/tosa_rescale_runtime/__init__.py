@@ -26,6 +26,13 @@ from .module import Op as Op
 from .module import Rescale as Rescale
 from .module import Signature as Signature
 from .module import TensorSpec as TensorSpec
+from .module import attribute_to_python as attribute_to_python
+from .module import constant_value as constant_value
+from .module import element_type as element_type
+from .module import location_name as location_name
+from .module import read_rescale as read_rescale
+from .module import shape_value as shape_value
+from .module import static_shape as static_shape
 from .module import type_limits as type_limits
 from .parameters import Skeleton as Skeleton
 from .parameters import Tap as Tap
