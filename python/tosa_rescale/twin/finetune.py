@@ -43,8 +43,9 @@ from tosa_rescale.rewrite.narrow import narrow
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.gains import narrowed_gains
-from tosa_rescale.twin.graph import Graph, Twin, emit
+from tosa_rescale.twin.graph import Graph
 from tosa_rescale.twin.replicas import Replicas
+from tosa_rescale.twin.twin import Twin, emit
 from tosa_rescale.twin.values import Node
 
 PROBE_BATCHES = 4
@@ -149,7 +150,7 @@ def loss_point(graph: Graph) -> Node | None:
     A softmax at the end of an integer model has coarse steps and hardly a gradient. It changes no decision, so the loss is
     taken before it: at the rescale of the last MAC layer.
     """
-    last = max((i for i, node in enumerate(graph.nodes) if node.kind in ("conv2d", "fully_connected", "matmul")), default=None)
+    last = max((i for i, node in enumerate(graph.nodes) if node.kind in ("conv2d", "matmul")), default=None)
     if last is None or not any(node.kind == "table" for node in graph.nodes[last:]):
         return None
     # A table of 256 entries is an activation, and may change decisions; a softmax's have 513.
