@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Every TOSA op on integers, one at a time: the TOSA reference model must say VALID, and IREE and the twin must equal it.
 
-Usage: python test/conformance/ops.py [--write] [--only KIND] [--engines NAMES]   (needs tosa-tools on PATH and the extra `train`)
+Usage: python test/conformance/ops.py [--write] [--only KIND] [--engines NAMES]   (needs tosa-tools on PATH, extra `train`)
 
 The cases are those of test/python/op_cases.py. --write renews ops.npz, which holds the reference model's answers, so that the
 ordinary tests can compare the others with them without tosa-tools.
@@ -100,8 +100,10 @@ def main() -> int:
     cases = [case for case in op_cases() if asked.only in (None, case.kind)]
     began, stored, wrong = time.monotonic(), {}, collections.Counter()
     with ThreadPoolExecutor(2) as pool:
-        for case, (expected, failed) in zip(cases, pool.map(lambda case: judge(case, asked.engines.split(",")), cases), strict=True):
-            wrong.update(failed)
+        for case, (expected, failed) in zip(
+            cases, pool.map(lambda case: judge(case, asked.engines.split(",")), cases), strict=True
+        ):
+            wrong.update(list(failed))
             for name, why in failed.items():
                 print(f"{case.name}: {name}: {why}", flush=True)
             if expected is not None:

@@ -23,7 +23,9 @@ KINDS = ("ties", "ends", "any")
 Operand = tuple[str, np.ndarray] | list[int]
 
 
-def op_module(kind: str, inputs: Sequence[tuple[str, tuple[int, ...]]], extra: list[Operand], given: str, result: str) -> Module:
+def op_module(
+    kind: str, inputs: Sequence[tuple[str, tuple[int, ...]]], extra: list[Operand], given: str, result: str
+) -> Module:
     """A module of one op.
 
     Args:
@@ -198,9 +200,7 @@ def _macs(cases: Cases) -> None:
                 ((1, 1, 1, 1), (1, 1), (1, 1), (3, 5)),
             ),
         ):
-            out = tuple(
-                places(size[i], (3, 2)[i], pad[2 * i], pad[2 * i + 1], stride[i], dilation[i]) for i in range(2)
-            )
+            out = tuple(places(size[i], (3, 2)[i], pad[2 * i], pad[2 * i + 1], stride[i], dilation[i]) for i in range(2))
             given = f"acc_type = {acc}, " + listed(pad=pad, stride=stride, dilation=dilation)
             label = "x".join(map(str, (*size, *stride))) + f"-{zp}"
             for kind, weight, channels in (("conv2d", (4, 3, 2, 3), 4), ("depthwise_conv2d", (3, 2, 3, 2), 6)):
