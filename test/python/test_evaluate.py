@@ -124,7 +124,7 @@ def test_a_sweep_goes_from_the_original_down(demo: tr.Model, digits: tr.Dataset,
 def test_a_cut_off_sweep_goes_on_where_it_stopped(
     demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tosa_rescale.sweeping import sweep as module
+    from tosa_rescale.sweeping import local as module
 
     data, ran = digits.take(20), []
     real = module.evaluate

@@ -17,13 +17,15 @@ pytest.importorskip("tensorflow")
 import tosa_rescale as tr
 from tosa_rescale.api import sweep
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import FinetuneOptions
+from tosa_rescale.core.options import FinetuneOptions, NarrowOptions
 from tosa_rescale.data.dataset import Dataset, Preprocessing
 from tosa_rescale.reporting import write_training
 from tosa_rescale.sweeping.results import SweepPoint, SweepResult
 from tosa_rescale.sweeping.training import EpochScores, TrainingPlan, split_training
 
 PLAN = FinetuneOptions(epochs=2, batch=16)
+# Left open, multipliers would be rounded up before training, and the point of `narrow` would be another model than its start.
+NEAREST = NarrowOptions(31, multiplier_rounding="nearest")  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def swept(
 ) -> tuple[SweepResult, pathlib.Path]:
     folder = tmp_path_factory.mktemp("sweep")
     plan = TrainingPlan(training, options=PLAN)
-    return sweep(demo, digits, folder, bits=[2], methods=["narrow", "finetune"], training=plan), folder
+    return sweep(demo, digits, folder, bits=[2], methods=["narrow", "finetune"], options=NEAREST, training=plan), folder
 
 
 def test_every_epoch_is_scored_on_the_same_samples_as_the_points(swept: tuple[SweepResult, pathlib.Path]) -> None:
@@ -69,7 +71,7 @@ def test_a_finished_point_is_read_back_and_not_trained_again(
     assert not (folder / ".training").exists()
     monkeypatch.setattr("tosa_rescale.twin.finetune.finetune", lambda *_a, **_o: pytest.fail("trained again"))
     plan = TrainingPlan(training, options=PLAN)
-    again = sweep(demo, digits, folder, bits=[2], methods=["narrow", "finetune"], training=plan)
+    again = sweep(demo, digits, folder, bits=[2], methods=["narrow", "finetune"], options=NEAREST, training=plan)
     assert again.points == result.points
     point = result.points[-1]
     assert SweepPoint.from_dict(json.loads(json.dumps(point.as_dict()))) == point
@@ -99,7 +101,8 @@ def test_an_interrupted_training_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run() -> SweepResult:
-        return sweep(demo, digits, tmp_path, bits=[2], methods=["finetune"], training=TrainingPlan(training, options=PLAN))
+        plan = TrainingPlan(training, options=PLAN)
+        return sweep(demo, digits, tmp_path, bits=[2], methods=["finetune"], options=NEAREST, training=plan)
 
     scored: list[int] = []
     original = EpochScores.on_epoch_end
