@@ -24,7 +24,7 @@ def main(folder: pathlib.Path, rank: int, how: str) -> None:
     from tosa_rescale.core.options import FinetuneOptions
     from tosa_rescale.demo import DATA, MODEL
     from tosa_rescale.twin.backend import tf
-    from tosa_rescale.twin.finetune import TrainingError, finetune
+    from tosa_rescale.twin.finetune import TrainingError, TrainingRun, finetune
     from tosa_rescale.twin.replicas import strategy_named
 
     if how == "mirrored":
@@ -57,7 +57,11 @@ def main(folder: pathlib.Path, rank: int, how: str) -> None:
 
     state = folder / f"{rank}.npz"
     tuned = finetune(
-        narrowed, data, teacher=original, options=options, strategy=strategy, checkpoint=state, callbacks=[Weights()]
+        narrowed,
+        data,
+        teacher=original,
+        options=options,
+        run=TrainingRun(strategy=strategy, checkpoint=state, callbacks=[Weights()]),
     )
     found |= {
         "bytecode": hashlib.sha256(tuned.model.bytecode).hexdigest(),
@@ -68,7 +72,8 @@ def main(folder: pathlib.Path, rank: int, how: str) -> None:
     if len(sys.argv) > 4:
         for name, samples, callbacks in (("spoiled", data, [Spoiled()]), ("other data", data.take(50 + rank), [])):
             try:
-                finetune(narrowed, samples, teacher=original, options=options, strategy=strategy, callbacks=callbacks)
+                run = TrainingRun(strategy=strategy, callbacks=callbacks)
+                finetune(narrowed, samples, teacher=original, options=options, run=run)
             except TrainingError as error:
                 found[name] = str(error)
     (folder / f"{rank}.json").write_text(json.dumps(found))

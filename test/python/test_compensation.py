@@ -13,9 +13,11 @@ from conftest import Cli
 from tosa_rescale.core.errors import DataError, ModelError, OptionError
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes, run_passes_on
+from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.formats.litert.export import compact
 from tosa_rescale.measure.engines import make_engine
 from tosa_rescale.rewrite.compensate import Compensator
+from tosa_rescale.rewrite.narrow import mark_bits
 from tosa_rescale.sweeping.search import find_bits
 from tosa_rescale_runtime import Module
 
@@ -58,9 +60,9 @@ def test_the_recipe_says_what_was_chosen(demo: tr.Model, tmp_path: pathlib.Path)
 
 
 def test_the_nearer_of_calibrated_and_data_free_is_kept(demo: tr.Model, digits: tr.Dataset) -> None:
-    inputs = calibration_inputs(demo, digits, 16, 0)
+    inputs = CalibrationPlan(16, source=digits).inputs(demo.input_specs)
     assert inputs is not None
-    kept = demo.compensated_by(Compensator(demo, inputs), CompensateOptions(1))
+    kept = Compensator(demo, inputs).compensate(CompensateOptions(1))
     data_free = demo.compensate(1, calibration="none")
     expected = demo.compile().run_many(*inputs)[0].astype(int)
 
@@ -189,11 +191,11 @@ def test_the_search_finds_the_smallest_width(demo: tr.Model, digits: tr.Dataset,
 
 
 def test_the_search_goes_layer_by_layer(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
-    class Naive(Compensator):
+    class Naive(Compensator[tr.Model]):
         """Narrows without compensating, so that one bit is too few for the whole."""
 
         def _run_passes(self, bytecode, options, bits_of):  # type: ignore[no-untyped-def]
-            module = with_bits(Module.parse(bytecode), bits_of or {})
+            module = mark_bits(self._program, Module.parse(bytecode), bits_of or {})
             return run_passes_on(module, [f"tosa-rescale-narrow=bits={options.bits}"])
 
     found = find_bits(demo, digits, tmp_path, Naive(demo, None), max_drop=3.0, per_layer=True)

@@ -150,7 +150,7 @@ def test_a_finished_sweep_runs_nothing(
     demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
-    monkeypatch.setattr("tosa_rescale.sweeping.sweep.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
+    monkeypatch.setattr("tosa_rescale.sweeping.local.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     assert tr.sweep(demo, digits.take(10), tmp_path, bits=(4,)).points == first.points
 
 

@@ -19,7 +19,7 @@ from runtime_modules import RescaleCase, apply_rescale, constant, function, resc
 from strategies import batches, budget
 from tosa_rescale.core.errors import ModelError, OutputError
 from tosa_rescale.core.options import Scope
-from tosa_rescale.export import bundle
+from tosa_rescale.hardware import bundle
 from tosa_rescale.hardware.bundle import write_bundle
 from tosa_rescale.hardware.goldens import Vectors, record_goldens
 from tosa_rescale.hardware.pairs import RescaleTable, compact_pairs, read_tables

@@ -18,11 +18,11 @@ pytest.importorskip("tensorflow")
 import tosa_rescale as tr
 from tosa_rescale.core.changes import weight_changes
 from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError
-from tosa_rescale.core.options import FinetuneOptions
+from tosa_rescale.core.options import FinetuneOptions, NarrowOptions
 from tosa_rescale.data.dataset import Dataset, Preprocessing
 from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
-from tosa_rescale.twin.finetune import Finetuned, TrainingError, as_dataset, finetune
+from tosa_rescale.twin.finetune import Finetuned, TrainingError, TrainingRun, as_dataset, finetune
 from tosa_rescale.twin.gains import narrowed_gains
 from tosa_rescale.twin.scaling import Scale
 
@@ -66,8 +66,10 @@ def test_two_naive_bits_come_back_to_base_without_labels(original: tr.Model, dig
 
 
 def short(model: tr.Model, data: Dataset, **options: Any) -> Finetuned:
-    rest = {k: options.pop(k) for k in ("optimizer", "callbacks", "checkpoint", "resume", "force", "teacher") if k in options}
-    return finetune(model, data, options=FinetuneOptions(**{"epochs": 1, **options}), **rest)
+    teacher = options.pop("teacher", "original")
+    run = {k: options.pop(k) for k in ("optimizer", "callbacks", "checkpoint", "resume", "force") if k in options}
+    asked = FinetuneOptions(**{"epochs": 1, **options})
+    return finetune(model, data, teacher=teacher, options=asked, run=TrainingRun(**run))
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -167,7 +169,7 @@ def test_labels_teach_too(original: tr.Model, training: Dataset) -> None:
     found = short(original.narrow(1), training.take(320), epochs=2, teacher="labels")
     assert found.history[found.best_epoch]["validation_loss"] < found.history[0]["validation_loss"]
     # Labels tell no gains; rounded up, the start would be far off.
-    assert FinetuneOptions().multiplier_rounding("labels") == "nearest"
+    assert NarrowOptions(1).before_training(FinetuneOptions(), "labels").multiplier_rounding == "nearest"
 
 
 def test_the_original_is_known_from_the_file(original: tr.Model, training: Dataset) -> None:
@@ -319,7 +321,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
 data = Dataset("digits", np.load(samples), None, Preprocessing())
 options = FinetuneOptions(epochs=2)
 try:
-    finetune(narrowed, data, teacher=original, options=options, checkpoint=checkpoint, resume=True)
+    finetune(narrowed, data, teacher=original, options=options, run=TrainingRun(checkpoint=checkpoint, resume=True))
 except tr.TosaRescaleError as error:
     print(type(error).__name__, error)
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import MultiplierRounding, NarrowOptions, Preset, RoundingMode, parse_bits
+from tosa_rescale.core.options import NARROW, MultiplierRounding, NarrowOptions, Preset, RoundingMode, parse_bits
 
 
 @pytest.mark.parametrize("bits", [0, 32, -1, "eight", "", "4.5"])
@@ -45,9 +45,10 @@ def test_hidden_bit_cannot_exceed_31_bits() -> None:
 
 
 def test_pass_options_name_every_option() -> None:
-    options = NarrowOptions(3, scope="all", elementwise_bits=8)  # type: ignore[arg-type]
-    assert options.pass_options() == (
-        "bits=3 multiplier-rounding=nearest hidden-bit=false encoding=aligned scope=all rounding-mode=single elementwise-bits=8"
+    options = NarrowOptions(3, scope="all", elementwise_bits=8, multiplier_rounding="up")  # type: ignore[arg-type]
+    assert options.pass_options(NARROW) == (
+        "tosa-rescale-narrow=bits=3 hidden-bit=false encoding=aligned scope=all elementwise-bits=8 rounding-mode=single"
+        " multiplier-rounding=up"
     )
 
 

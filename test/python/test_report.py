@@ -239,7 +239,7 @@ def test_a_sweep_adds_what_older_results_lack(
     demo: tr.Model, digits: tr.Dataset, copied: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(copied / "points")
-    monkeypatch.setattr("tosa_rescale.sweeping.sweep.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
+    monkeypatch.setattr("tosa_rescale.sweeping.local.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     tr.sweep(demo, digits.take(40), copied, bits=(8, 2, 1), methods=("narrow", "compensate"))
     assert len(read_stored(copied).details) == 7
 

@@ -17,12 +17,13 @@ pytest.importorskip("tensorflow")
 import tosa_rescale as tr
 from tosa_rescale.api import sweep
 from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.options import FinetuneOptions
 from tosa_rescale.data.dataset import Dataset, Preprocessing
 from tosa_rescale.reporting import write_training
 from tosa_rescale.sweeping.results import SweepPoint, SweepResult
 from tosa_rescale.sweeping.training import EpochScores, TrainingPlan, split_training
 
-PLAN = {"epochs": 2, "batch": 16}
+PLAN = FinetuneOptions(epochs=2, batch=16)
 
 
 @pytest.fixture(scope="module")

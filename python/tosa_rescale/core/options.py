@@ -169,14 +169,14 @@ class Options:
     def check(self) -> None:
         """Raises OptionError where options contradict each other."""
 
-    def pass_options(self, mnemonic: str, **others: Any) -> str:
+    def pass_options(self, mnemonic: str, others: Mapping[str, Any] = types.MappingProxyType({})) -> str:
         """The pass with the options that it takes, as tosa-rescale-opt does: `name=option=value option=value`.
 
         Args:
             mnemonic: of the pass.
             others: options of the pass that are no fields, or values to take in the place of fields.
         """
-        taken = {name: getattr(self, name) for name in describe(type(self)) if mnemonic in self.about(name).passes} | others
+        taken = {name: getattr(self, name) for name in describe(type(self)) if mnemonic in self.about(name).passes} | {**others}
         spelled = [
             f"{name.replace('_', '-')}={str(value).lower() if isinstance(value, bool) else value}"
             for name, value in taken.items()
@@ -367,9 +367,15 @@ class CompensateOptions(_Widths):
         return self.align and self.scope is Scope.ALL
 
     @staticmethod
-    def like(options: NarrowOptions, **own: Any) -> CompensateOptions:
-        """Compensation at a narrowing's width, scope and encoding; how that rounds multipliers does not concern it."""
-        return CompensateOptions(**{**options.shared(), **own})
+    def like(options: NarrowOptions, *, align: bool = True, scope: Scope | None = None) -> CompensateOptions:
+        """Compensation at a narrowing's width, scope and encoding; how that rounds multipliers does not concern it.
+
+        Args:
+            options: the narrowing's.
+            align: see the field.
+            scope: another one than the narrowing's.
+        """
+        return CompensateOptions(**{**options.shared(), "scope": scope or options.scope}, align=align)
 
     def narrow_options(self) -> NarrowOptions:
         """The options for the rescales that have no weights to fold into."""

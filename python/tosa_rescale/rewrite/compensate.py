@@ -205,7 +205,7 @@ def align_pass(options: CompensateOptions, litert: bool) -> str:
         options: what is asked of the compensation.
         litert: only multipliers that LiteRT derives from scales.
     """
-    return options.pass_options(ALIGN, bits=options.elementwise_bits or options.bits, litert=litert)
+    return options.pass_options(ALIGN, {"bits": options.elementwise_bits or options.bits, "litert": litert})
 
 
 def _passes(options: CompensateOptions) -> list[str]:
