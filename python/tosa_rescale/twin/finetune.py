@@ -753,7 +753,7 @@ def _run(trainer: _Trainer, state: Checkpoint, path: pathlib.Path | None) -> Che
 
 def _teacher(model: Program, teacher: Program | str) -> Program | None:
     """The model to imitate; None for labels."""
-    from tosa_rescale.formats.read import import_flatbuffer
+    from tosa_rescale.formats.litert.read import original_of
 
     if isinstance(teacher, Program):
         return teacher
@@ -763,8 +763,8 @@ def _teacher(model: Program, teacher: Program | str) -> Program | None:
         raise OptionError(f"teacher: {teacher!r} is not one of original, labels or a model")
     if model.flatbuffer is None:
         raise ModelError(f"{model.source}: came from no .tflite, so its original is not known; give it as the teacher")
-    imported = import_flatbuffer(model.flatbuffer, model.source)
-    return dataclasses.replace(model, bytecode=imported.bytecode, recipe=())
+    _, conversion = original_of(model)
+    return dataclasses.replace(model, bytecode=conversion.bytecode, recipe=())
 
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:
