@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tosa_rescale.core.errors import FileKindError, ModelError, OptionError, OutputError, TosaRescaleError
+from tosa_rescale.core.errors import ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.core.files import PathLike, atomic_write, write_text
 from tosa_rescale.driver.settings import PREFIX, SETTINGS, CompileSettings, Setting, describe, to_json
 
@@ -358,23 +358,9 @@ def _read_input(path: str) -> bytes:
 
 def _load(data: bytes, path: str) -> Program:
     """The model in a file's bytes; its kind goes by content, as iree-compile's does."""
-    from tosa_rescale_runtime import Module
+    from tosa_rescale.formats.read import read_content
 
-    from tosa_rescale.core.program import Program
-    from tosa_rescale.core.recipe import read_state
-    from tosa_rescale.formats.read import import_flatbuffer, require_readable
-
-    source = "<stdin>" if path == "-" else path
-    if data[4:8] == b"TFL3" or path.endswith(".tflite"):
-        imported = import_flatbuffer(data, source)
-        return Program(imported.bytecode, source, imported.quantization, imported.flatbuffer)
-    if data[4:8] == b"TOSA":
-        raise FileKindError(f"{source}: is a .tosa flatbuffer; turn it into .mlirbc with `tosa-rescale convert`")
-    if data[:4] != b"ML\xefR":
-        data = Module.parse(data, source).to_bytecode()  # text is IREE's dialect of it, which our tool need not read
-    require_readable(data, source)
-    quantization, recipe = read_state(data, source)
-    return Program(data, source, quantization, recipe=recipe)
+    return read_content(data, "<stdin>" if path == "-" else path)
 
 
 def _dependency_rule(line: CommandLine, settings: CompileSettings) -> str:
