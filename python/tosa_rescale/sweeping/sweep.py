@@ -89,7 +89,7 @@ class SweepPlan:
             "module_sha256": model.fingerprint,
             "data_sha256": data.fingerprint(),
             "calibration": {"source": calibrated, "samples": plan.samples, "seed": plan.seed},
-            "preprocessing": dataclasses.asdict(data.preprocessing),
+            "preprocessing": data.preprocessing.as_dict(),
         }
 
 
