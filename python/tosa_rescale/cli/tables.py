@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tosa_rescale.api import Model
     from tosa_rescale.core.rescales import RescaleInfo
     from tosa_rescale.measure.check import CheckResult
-    from tosa_rescale.measure.evaluate import Evaluation
+    from tosa_rescale.measure.evaluation import Evaluation
     from tosa_rescale.sweeping.search import SearchResult
     from tosa_rescale.twin.finetune import Finetuned
 
