@@ -169,18 +169,13 @@ def sort_arrays(arrays: Mapping[str, np.ndarray], source: str) -> Contents:
     labels = arrays.get(LABELS)
     extras = {name: arrays[name] for name in (MASK, SCORE) if name in arrays}
     rest = {name: array for name, array in arrays.items() if name not in (LABELS, MASK, SCORE)}
-    notes: tuple[str, ...] = ()
     samples: np.ndarray | dict[str, np.ndarray] = rest
     if not rest:
         raise DataError(f"{source}: has no samples; save them with numpy.savez(path, x=samples, y=labels)")
     if "x" in rest:
         same = {name: array for name, array in rest.items() if array.shape[:1] == rest["x"].shape[:1] and array.ndim}
-        others = [name for name in rest if name != "x"]
         # Beside `x` lies what somebody else keeps there, or another input; which one, the model will say.
         samples = same if len(same) > 1 else rest["x"]
-        notes = tuple(
-            f"{source}: `{name}` is neither samples nor labels and is not used" for name in others if name not in same
-        )
     counts = {
         name: len(array) if array.ndim else None
         for name, array in (samples if isinstance(samples, dict) else {"x": samples}).items()
@@ -201,7 +196,7 @@ def sort_arrays(arrays: Mapping[str, np.ndarray], source: str) -> Contents:
             raise DataError(f"{source}: `{name}` has {rows}, needs {wanted:g} for {count} samples")
     if labels is not None and labels.dtype.kind not in "iubf":
         raise DataError(f"{source}: `{LABELS}` has type {labels.dtype}; needs numbers")
-    return Contents(samples, labels, extras, notes)
+    return Contents(samples, labels, extras)
 
 
 def named(items: Sequence[object]) -> str:

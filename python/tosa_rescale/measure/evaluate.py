@@ -165,7 +165,9 @@ def score(
         outputs = runner.run_many(chunk, advance)
         seconds = time.perf_counter() - began
         stop = start + len(chunk[0])
-        theirs = outputs if isinstance(reference, Itself) else reference and reference.read(start, stop)
+        theirs: list[np.ndarray] | None = outputs
+        if not isinstance(reference, Itself):
+            theirs = None if reference is None else reference.read(start, stop)
         total.add(first + start, data[start:stop], outputs, theirs, seconds)
         if keep is not None:
             keep.append(outputs)

@@ -166,7 +166,8 @@ class EpochScores:
         """The figures of one epoch.
 
         Returns:
-            `scored`: see SCORED, and `metrics` by name; empty without data. `weights`: percent, mean_absolute, touched, largest.
+            `scored`: see SCORED, and `metrics` by name; empty without data. `weights`: percent, mean_absolute, touched,
+            largest.
         """
         from tosa_rescale.core.changes import weight_changes
 
