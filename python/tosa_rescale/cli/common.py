@@ -16,16 +16,27 @@ if TYPE_CHECKING:
     from tosa_rescale.data.dataset import Dataset
 
 
+_PROGRESS = "tosa_rescale.progress"
+
+
 def is_quiet() -> bool:
     """The command was given -q."""
     return click.get_current_context().meta.get(TALK) == "quiet"
 
 
 def progress() -> Progress:
-    """What shows the work of the command under way."""
+    """What shows the work of the command under way, the compiler's too; one for the whole command."""
+    from tosa_rescale_runtime import watch_compiler
+
     from tosa_rescale.core.progress import Bars, Silent
 
-    return Silent() if is_quiet() else Bars()
+    if is_quiet():
+        return Silent()
+    meta = click.get_current_context().meta
+    if _PROGRESS not in meta:
+        shown = meta[_PROGRESS] = Bars()
+        watch_compiler(lambda: shown.task("compiling", None))
+    return meta[_PROGRESS]
 
 
 def load(path: str, batch: int = 1) -> Model:
@@ -61,6 +72,13 @@ def calibration_source(calibration: str, given: Mapping[str, Any]) -> Dataset | 
 def load_whole(path: str, given: Mapping[str, Any]) -> Dataset:
     """A data set to calibrate or train on: --take and --leave-out choose what is scored."""
     return load_data(path, {**given, "take": None, "leave_out": None})
+
+
+def require_output(model: Model, output: str, original: str | None = None) -> None:
+    """Checks, before anything is computed, that what is made of a model can be written as the kind that OUTPUT names."""
+    from tosa_rescale.formats.write import require_writable_as
+
+    require_writable_as(model, output, original=original)
 
 
 def save(model: Model, output: str, force: bool, **litert_options: Any) -> None:

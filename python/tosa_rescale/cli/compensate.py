@@ -58,11 +58,11 @@ def compensate(
     from tosa_rescale.rewrite.compensate import Compensator
 
     asked = options.taken(CompensateOptions, given, bits=1 if bits == AUTO else bits)
-    if bits == AUTO and data is None:
-        raise OptionError("bits: auto measures accuracy and needs data; pass --data")
+    _require_effect(bits, data)
     require_writable(output, force)
     loaded = common.load(model)
     loaded.require_rescales()
+    common.require_output(loaded, output)
     plan = options.taken(CalibrationPlan, given, source=common.calibration_source(calibration, given))
     compensator = Compensator(loaded, plan.inputs(loaded.input_specs), common.progress())
     if data is not None and bits == AUTO:
@@ -75,6 +75,18 @@ def compensate(
     common.save(result, output, force, allow_partial=allow_partial)
     common.write_json(json_file, dict(result.recipe[-1].options))
     return 0
+
+
+def _require_effect(bits: str, data: str | None) -> None:
+    """Raises OptionError where a search lacks its data, or where an option of a search has none."""
+    if bits == AUTO:
+        if data is None:
+            raise OptionError("bits: auto measures accuracy and needs data; pass --data")
+        return
+    context = click.get_current_context()
+    for name in ("data", "max_drop", "per_layer"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise OptionError(f"{name.replace('_', '-')}: has no effect without --bits {AUTO}; pass that, or leave it out")
 
 
 def _search(

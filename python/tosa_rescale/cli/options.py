@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
+import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.hush import VARIABLE as TENSORFLOWS
 from tosa_rescale.core.options import About, Options, Scope, describe, parse_number
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -136,6 +140,8 @@ def _verbosity(function: F) -> F:
         if TALK in context.meta:
             raise click.UsageError("--quiet and --verbose contradict each other; give one")
         context.meta[TALK] = parameter.name
+        if parameter.name == "verbose":
+            os.environ[TENSORFLOWS] = "0"
 
     for flags, help in (
         (("-q", "--quiet"), "Results and errors only: no progress, no remarks."),
@@ -143,6 +149,50 @@ def _verbosity(function: F) -> F:
     ):
         function = click.option(*flags, is_flag=True, expose_value=False, callback=keep, help=help)(function)
     return function
+
+
+def configuration(function: F) -> F:
+    """--config: a YAML file with values of the command's options, which the command line overrides."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            context.default_map = {**(context.default_map or {}), **_read_configuration(value, context.command)}
+
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=read,
+        help="YAML with values for any of these options, by name; the command line overrides it.",
+    )(function)
+
+
+def _read_configuration(path: str, command: click.Command) -> dict[str, Any]:
+    """The values in a file, by the names of the command's parameters."""
+    import yaml
+
+    try:
+        # The safe loader makes plain values only: a file must not be able to run code.
+        read = yaml.safe_load(pathlib.Path(path).read_bytes())
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise OptionError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+    known = {each.opts[-1].lstrip("-").replace("_", "-"): each for each in command.params if each.expose_value}
+    if not isinstance(read, dict):
+        raise OptionError(f"{path}: needs a mapping with some of the keys {', '.join(known)}")
+    values: dict[str, Any] = {}
+    for key, value in read.items():
+        parameter = known.get(str(key).replace("_", "-"))
+        if parameter is None:
+            raise OptionError(f"{path}: unknown key {key!r}; use some of {', '.join(known)}")
+        is_flag = isinstance(parameter, click.Option) and parameter.is_flag
+        if isinstance(value, dict) or is_flag != isinstance(value, bool):
+            raise OptionError(f"{path}: {key}: {value!r} is not {'true or false' if is_flag else 'a value of --' + str(key)}")
+        assert parameter.name is not None
+        values[parameter.name] = ",".join(map(str, value)) if isinstance(value, list) else value
+    return values
 
 
 def preprocessing(function: F) -> F:
