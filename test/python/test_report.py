@@ -16,10 +16,8 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import Cli
-from tosa_rescale.core.version import versions
 from tosa_rescale.core.errors import OutputError
-from tosa_rescale.reporting.area import areas, front
-from tosa_rescale.reporting.sections import findings
+from tosa_rescale.core.version import versions
 from tosa_rescale.reporting.page import PAGE, read_stored, render
 from tosa_rescale.reporting.paper import MODELS, figures_for
 from tosa_rescale.sweeping.details import MANTISSA_BINS, census

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tosa_rescale.core.rescales import RescaleInfo
     from tosa_rescale.hardware import Cost
     from tosa_rescale.measure.check import CheckResult
-    from tosa_rescale.measure.evaluate import Evaluation
+    from tosa_rescale.measure.evaluation import Evaluation
     from tosa_rescale.measure.rescale_error import Difference, Moments, RescaleError
     from tosa_rescale.sweeping.results import SweepResult
     from tosa_rescale.sweeping.search import SearchResult

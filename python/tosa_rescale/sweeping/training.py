@@ -15,10 +15,11 @@ from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.evaluate import OutputStore, evaluate
+from tosa_rescale.measure.metrics import Metric
 from tosa_rescale.rewrite.narrow import narrow
 
 SCORED = ("top1", "top5", "agreement", "max_lsb", "mean_lsb")
-"""Figures of an evaluation that are kept for each epoch."""
+"""Figures of an evaluation that are kept for each epoch, beside the values of its metrics."""
 
 TRAINING_SHARE = 0.5
 """Share of the data to train on where the same data is scored and no number is given."""
@@ -33,12 +34,14 @@ class TrainingPlan:
         scored: samples that every epoch's accuracy is measured on; None: only the last model's is.
         teacher: original or labels, see `Model.finetune`.
         folder: where checkpoints go, so that an interrupted training goes on; None: nowhere.
+        metrics: what is measured after every epoch; empty: what outputs and labels suggest.
     """
 
     data: Dataset
     scored: Dataset | None = None
     teacher: str = "original"
     folder: pathlib.Path | None = None
+    metrics: tuple[Metric, ...] = ()
 
     def identity(self) -> list[Any]:
         """What the results depend on, for JSON."""
@@ -97,7 +100,7 @@ def train(
         plan.folder.mkdir(parents=True, exist_ok=True)
         checkpoint = plan.folder / f"finetune-{options.bits}.npz"
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
-        scores = EpochScores(narrowed, model, plan.scored, pathlib.Path(folder), progress)
+        scores = EpochScores(narrowed, model, plan, pathlib.Path(folder), progress)
 
         def run(resume: bool) -> Any:
             return finetune(
@@ -128,16 +131,15 @@ class EpochScores:
     Args:
         start: the model that training starts from.
         original: the model before narrowing.
-        data: what accuracy is measured on; None: it is not.
+        plan: what accuracy is measured on, and by which metrics.
         folder: for the original's outputs.
         progress: shows rate and remaining time.
     """
 
-    def __init__(
-        self, start: Program, original: Program, data: Dataset | None, folder: pathlib.Path, progress: Progress
-    ) -> None:
-        self._start, self._original, self._data, self._progress = start, original, data, progress
-        self._outputs = None if data is None else OutputStore(folder, len(data))
+    def __init__(self, start: Program, original: Program, plan: TrainingPlan, folder: pathlib.Path, progress: Progress) -> None:
+        self._start, self._original, self._progress = start, original, progress
+        self._data, self._metrics = plan.scored, plan.metrics
+        self._outputs = None if plan.scored is None else OutputStore(folder, len(plan.scored))
         self._known = False
         self._trained: Any = None
 
@@ -162,7 +164,12 @@ class EpochScores:
         """Nothing to do."""
 
     def figures(self, model: Program, label: str = "before training") -> dict[str, Any]:
-        """`scored`: see SCORED, empty without data; `weights`: percent, mean_absolute, touched, largest."""
+        """The figures of one epoch.
+
+        Returns:
+            `scored`: see SCORED, and `metrics` by name; empty without data. `weights`: percent, mean_absolute, touched,
+            largest.
+        """
         from tosa_rescale.core.changes import weight_changes
 
         changes = weight_changes(self._start.bytecode, model.bytecode)
@@ -180,5 +187,8 @@ class EpochScores:
         if not self._known:
             evaluate(self._original, self._data, keep=self._outputs, progress=self._progress, label="original model")
             self._known = True
-        found = evaluate(model, self._data, reference=self._outputs, progress=self._progress, label=label).as_dict()
-        return {name: found[name] for name in SCORED}
+        found = evaluate(
+            model, self._data, metrics=self._metrics, reference=self._outputs, progress=self._progress, label=label
+        )
+        measured = {name: figure.value for name, figure in found.metrics.items()}
+        return {**{name: getattr(found, name) for name in SCORED}, "metrics": measured}
