@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tosa_rescale.cli.options import TALK
+from tosa_rescale.cli.options import TALK, taken
+from tosa_rescale.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from tosa_rescale.api import Model
@@ -54,11 +55,9 @@ def load_data(path: str, given: Mapping[str, Any]) -> Dataset:
         given: the command's keyword arguments, with those of options.preprocessing and, where it takes them, of
             options.samples_of_data.
     """
-    from tosa_rescale.data.dataset import Preprocessing
     from tosa_rescale.data.dataset import load_data as load
 
-    named = ("crop_fraction", "label_offset", "allow_unreadable")
-    data = load(path, Preprocessing(given["input_mean"], given["input_std"], **{name: given[name] for name in named}))
+    data = load(path, taken(Preprocessing, given))
     if given.get("leave_out") is not None:
         data = data.drop(given["leave_out"])
     return data if given.get("take") is None else data.take(given["take"])

@@ -15,6 +15,7 @@ import click
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.hush import VARIABLE as TENSORFLOWS
 from tosa_rescale.core.options import About, Options, Scope, describe, parse_number
+from tosa_rescale.data.preprocessing import Preprocessing
 
 F = TypeVar("F", bound=Callable[..., Any])
 O = TypeVar("O", bound=Options)  # noqa: E741  # a type variable, as F beside it
@@ -46,16 +47,17 @@ def choice(kind: type[enum.StrEnum]) -> click.Choice[str]:
     return click.Choice([member.value for member in kind])
 
 
-def click_option(kind: type[Options], name: str, help_prefix: str = "") -> Callable[[F], F]:
+def click_option(kind: type[Options], name: str, help_prefix: str = "", flag: str | None = None) -> Callable[[F], F]:
     """The click option of one field of an options class: type, default, limits and help are the field's.
 
     Args:
         kind: the class.
         name: of the field.
         help_prefix: stands before the help.
+        flag: what the command line calls it; None: as the field, with dashes.
     """
     field, value, _ = describe(kind)[name]
-    about, spelled = kind.about(name), name.replace("_", "-")
+    about, spelled = kind.about(name), flag or name.replace("_", "-")
     given: dict[str, Any] = {"help": help_prefix + about.help, "metavar": about.metavar}
     if field.default is dataclasses.MISSING:
         given["required"] = True
@@ -64,8 +66,11 @@ def click_option(kind: type[Options], name: str, help_prefix: str = "") -> Calla
         given |= {"default": default, "show_default": default is not None}
     if value is bool:
         return click.option(f"--{spelled}/--no-{spelled}", name, **given)
-    parsed = choice(value) if issubclass(value, enum.StrEnum) else Number(value, about, spelled)
-    return click.option(f"--{spelled}", name, type=parsed, **given)
+    if value in (int, float):
+        given["type"] = Number(value, about, spelled)
+    elif issubclass(value, enum.StrEnum):
+        given["type"] = choice(value)
+    return click.option(f"--{spelled}", name, **given)
 
 
 def options_of(kind: type[Options], *, leave_out: Collection[str] = (), help_prefix: str = "") -> Callable[[F], F]:
@@ -115,6 +120,9 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
 
     return decorate
 
+
+PREPROCESSING = {"mean": "input-mean", "std": "input-std"}
+"""Flags of Preprocessing that are called otherwise than its fields."""
 
 TALK = "tosa_rescale.talk"
 """Where a context keeps how much a command says: "quiet" or "verbose"; absent: neither."""
@@ -196,35 +204,9 @@ def _read_configuration(path: str, command: click.Command) -> dict[str, Any]:
 
 
 def preprocessing(function: F) -> F:
-    """How samples become the model's input: the fields of data.dataset.Preprocessing."""
-    for option in reversed(
-        (
-            click.option(
-                "--input-mean",
-                type=float,
-                help="Real input = (pixel - mean) / std. Default: pixels 0..255 onto the input's 256 levels.",
-            ),
-            click.option("--input-std", type=float, help="See --input-mean."),
-            click.option(
-                "--crop-fraction",
-                type=float,
-                default=0.875,
-                show_default=True,
-                help="Side of the centre crop over the image's short side.",
-            ),
-            click.option(
-                "--label-offset",
-                type=int,
-                default=0,
-                show_default=True,
-                help="Added to every label; 1 where class 0 is background.",
-            ),
-            click.option(
-                "--allow-unreadable", is_flag=True, help="Leave unreadable images out instead of refusing the folder."
-            ),
-        )
-    ):
-        function = option(function)
+    """How samples become the model's input: the fields of Preprocessing, which say `input` where they speak of values."""
+    for name in reversed(offered(Preprocessing)):
+        function = click_option(Preprocessing, name, flag=PREPROCESSING.get(name))(function)
     return function
 
 
@@ -249,6 +231,12 @@ calibration = click.option(
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of random samples.")
 rescales = click.option(
     "--scope", type=choice(Scope), default="all", show_default=True, help="All rescales, or those of MAC layers only."
+)
+metrics = click.option(
+    "--metrics",
+    metavar="NAMES",
+    help="What is measured, by comma, the first one decides: names (see the reference of metrics) or module:function of your"
+    " own. Default: what outputs and labels suggest.",
 )
 workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
 cluster = click.option(

@@ -57,6 +57,7 @@ def _method_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--errors", type=click.IntRange(min=0), default=0, show_default=True, help="Samples to measure every rescale's error on."
 )
+@options.metrics
 @options.options_of(NarrowOptions, leave_out=("bits",))
 @options.samples_of_data
 @options.workers
@@ -75,6 +76,7 @@ def sweep(
     teacher: str,
     output: str,
     errors: int,
+    metrics: str | None,
     workers: int | None,
     cluster: str | None,
     json_file: str | None,
@@ -119,6 +121,7 @@ def sweep(
         cluster=cluster,
         progress=common.progress(),
         errors=errors,
+        metrics=metrics,
         command=click.get_current_context().find_root().obj or "",
     )
     show.sweep(result)
