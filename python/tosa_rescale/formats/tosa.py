@@ -110,10 +110,23 @@ def _schema(tool: pathlib.Path) -> pathlib.Path:
     return found[0]
 
 
-def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
+def require_tosa_opt(source: str) -> str:
+    """The path of tosa-opt.
+
+    Args:
+        source: the file that needs it, for the error.
+
+    Raises:
+        MissingToolError: it is not installed.
+    """
     tool = shutil.which("tosa-opt")
     if tool is None:
         raise MissingToolError(f"{source}: .tosa files need tosa-opt; {HINT}")
+    return tool
+
+
+def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
+    tool = require_tosa_opt(source)
     done = subprocess.run([tool, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [line.split("error: ", 1)[1] for line in done.stderr.splitlines() if "error: " in line]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tosa_rescale.core.errors import MissingToolError, OptionError
+from tosa_rescale.core.hush import hushed
 from tosa_rescale.core.progress import Advance
 
 if TYPE_CHECKING:
@@ -69,12 +70,13 @@ class LitertEngine:
 
         from tosa_rescale.formats.litert.export import litert_part
 
-        self._interpreter = Interpreter(model_content=litert_part(model), num_threads=workers or os.cpu_count())
-        details = self._interpreter.get_input_details()
-        for each in details:
-            shape = [1, *each["shape"][1:]]
-            self._interpreter.resize_tensor_input(each["index"], shape)
-        self._interpreter.allocate_tensors()
+        with hushed():  # it says which delegate it takes
+            self._interpreter = Interpreter(model_content=litert_part(model), num_threads=workers or os.cpu_count())
+            details = self._interpreter.get_input_details()
+            for each in details:
+                shape = [1, *each["shape"][1:]]
+                self._interpreter.resize_tensor_input(each["index"], shape)
+            self._interpreter.allocate_tensors()
         self._inputs = [each["index"] for each in details]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
 
