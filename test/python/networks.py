@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,9 @@ def convert(
     wide = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     converter.target_spec.supported_ops = [wide if activations == "int16" else ops.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = getattr(tf, border)
-    return bytes(converter.convert())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # statistics come from the samples
+        return bytes(converter.convert())
 
 
 def _weights(seed: int, *shape: int) -> tf.Tensor:
@@ -275,6 +278,23 @@ def with_custom_op(data: bytes, code: str = "TFLite_Detection_PostProcess", outp
     graph.operators.append(operator)
     graph.outputs = list(operator.outputs)
     model.signatureDefs = None
+    return pack(model)
+
+
+def quantize_alone(length: int, scale: float, zero_point: int) -> bytes:
+    """A QUANTIZE of float32 [length] to int8, and nothing else."""
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [graph]
+    model.operatorCodes = [operator_code(schema.BuiltinOperator.QUANTIZE)]
+    graph.tensors, operator = [], schema.OperatorT()
+    for name, kind in ((b"real", schema.TensorType.FLOAT32), (b"integer", schema.TensorType.INT8)):
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.shape = name, kind, np.array([length], np.int32)
+        graph.tensors.append(tensor)
+    quantization = graph.tensors[1].quantization = schema.QuantizationParametersT()
+    quantization.scale, quantization.zeroPoint = np.float32([scale]), np.int64([zero_point])
+    operator.inputs, operator.outputs = [0], [1]
+    graph.operators, graph.inputs, graph.outputs = [operator], [0], [1]
     return pack(model)
 
 
