@@ -17,6 +17,7 @@ import tosa_rescale as tr
 from tosa_rescale.core.errors import FileKindError, ModelError
 from tosa_rescale.core.quantization import TensorQuantization
 from tosa_rescale.formats.litert.export import litert_part
+from tosa_rescale.formats.litert.schema import litert_layers
 from tosa_rescale.formats.read import read_content
 
 pytest.importorskip("tensorflow")
@@ -122,3 +123,164 @@ def widest(model: tr.Model, narrowed: tr.Model) -> float:
         for each in (model.module(), narrowed.module())
     ]
     return max(np.abs(one - other).max() for one, other in zip(*found, strict=True))
+
+
+def test_an_int16_network_runs_in_litert_as_written(read: Callable[..., tr.Model]) -> None:
+    model = read("classifier_int16x8")
+    inputs = real_inputs(model)
+    (before,) = networks.run_litert(model.flatbuffer or b"", inputs)
+    (after,) = networks.run_litert(model.compensate(1, calibration="none").to_litert(), inputs)
+    assert np.abs(before - after).max() < 0.02 and (before != after).any()  # scores of a softmax
+
+
+def test_a_uint8_part_is_int8_and_the_rest_reads_uint8(read: Callable[..., tr.Model]) -> None:
+    model = read(networks.with_custom_op(networks.detection("uint8"), "Nothing"))
+    assert [spec.dtype for spec in model.signature.outputs] == [np.uint8, np.uint8]
+    written = networks.unpack(model.compensate(1, calibration="none").to_litert()).subgraphs[0]
+    custom = written.operators[-1]
+    assert [written.tensors[int(i)].type for i in custom.inputs] == [networks.schema.TensorType.UINT8] * 2
+
+
+# Parts
+
+
+def test_what_stays_behind_is_said_and_recorded(read: Callable[..., tr.Model], tmp_path: pathlib.Path) -> None:
+    model = read("detection_custom")
+    (remark,) = model.remarks
+    assert remark.text == (
+        "stays as it is: operator 10 (CUSTOM TFLite_Detection_PostProcess 'result0') behind; the module's outputs are "
+        "Identity1, Identity_11"
+    )
+    (step,) = tr.load(model.save(tmp_path / "x.mlirbc")).recipe
+    assert step.name == "cut" and step.options["outputs"] == ["Identity1", "Identity_11"]
+
+
+def test_the_rest_of_a_file_gives_what_it_gave(read: Callable[..., tr.Model]) -> None:
+    model = read("lstm")
+    inputs = real_inputs(model)
+    written = model.compensate(8, calibration="none").to_litert()
+    (before,), (after,) = (networks.run_litert(data, inputs) for data in (model.flatbuffer or b"", written))
+    assert np.abs(before - after).max() < 0.02 and np.abs(before).max() > 0.1
+    assert [name for name, *_ in _operators(written)] == [name for name, *_ in _operators(model.flatbuffer or b"")]
+
+
+def _operators(data: bytes) -> list[tuple[int, list[int], list[int]]]:
+    model = networks.unpack(data)
+    found = [(model.operatorCodes[op.opcodeIndex].builtinCode, op.inputs, op.outputs) for op in model.subgraphs[0].operators]
+    return [(code, list(inputs), list(outputs)) for code, inputs, outputs in found]
+
+
+@pytest.mark.parametrize("name", ["unique", "nothing known", "float behind", "float in front"])
+def test_networks_are_read_as_far_as_tosa_goes(read: Callable[..., tr.Model], name: str) -> None:
+    data, left, outputs = networks.odd(name)
+    model = read(data)
+    assert left in model.remarks[0].text
+    assert [each.name for each in model.signature.outputs] == outputs
+    assert model.narrow(2).to_litert() != data
+    assert _operators(model.narrow(2).to_litert()) == _operators(data)
+
+
+def test_a_tensor_can_end_the_part(read: Callable[..., tr.Model], tmp_path: pathlib.Path) -> None:
+    whole = read("pose")
+    model = read("pose", until="Identity_1")
+    assert [each.name for each in model.signature.outputs] == ["Identity_1"]
+    assert model.quantization and model.quantization.outputs[0].real
+    inputs = real_inputs(model)
+    expected = networks.run_litert(whole.flatbuffer or b"", inputs)[1]
+    np.testing.assert_array_equal(through_integers(model, litert_part(model), inputs)[0], expected)
+    before, after = (litert_layers(each.to_litert()) for each in (whole, model.narrow(1)))
+    changed = [not np.array_equal(one.multiplier, other.multiplier) for one, other in zip(before, after, strict=True)]
+    assert changed == [True, True, False, True]  # the third one is the other head
+
+
+def test_a_tensor_that_cannot_end_the_part_is_named(read: Callable[..., tr.Model]) -> None:
+    with pytest.raises(ModelError, match=r"--until Idenity_1: there is no such tensor; the nearest are 'Identity_1'"):
+        read("pose", until="Idenity_1")
+    with pytest.raises(ModelError, match=r"--until image: is an input, which is not in the part"):
+        read("pose", until="image")
+    with pytest.raises(ModelError, match=r"--until result0: is made by operator 10 \(CUSTOM TFLite_Det.*, which is not in the"):
+        read("detection_custom", until="result0")
+
+
+def test_a_model_without_a_quantized_part_names_the_operator(read: Callable[..., tr.Model]) -> None:
+    data = networks.with_custom_op(networks.floating(), "Mine")
+    with pytest.raises(ModelError, match=r"operator \d+ \(CUSTOM Mine 'result0'\): no counterpart in TOSA, and no quantized"):
+        read(data)
+    with pytest.raises(ModelError, match="has no quantized operator, so it cannot be cut"):
+        read(networks.floating(), until="Identity")
+    with pytest.raises(ModelError, match=r"has no tosa\.rescale"):
+        read(networks.floating()).narrow(1)
+
+
+# Open extents
+
+
+def test_open_extents_are_given(read: Callable[..., tr.Model]) -> None:
+    data = networks.attention(length=None)
+    with pytest.raises(
+        ModelError, match=r"input 'tokens' has the open shape 1,\?,8; give all extents with --shape tokens=1,\?,8"
+    ):
+        read(data)
+    model = read(data, shapes={"tokens": (1, 5, 8)})
+    assert model.signature.inputs[0].shape == (1, 5, 8)
+    inputs = real_inputs(model)
+    expected = networks.run_litert(data, inputs)
+    np.testing.assert_array_equal(through_integers(model, litert_part(model), inputs)[0], expected[0])
+    assert read(model.compensate(2, scope="all", calibration="none").to_litert(), shapes={"tokens": (1, 3, 8)}).info()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"tokens": (1, 5, 9)}, r"--shape tokens=1,5,9: contradicts the model's shape 1,\?,8"),
+        ({"tokens": (5, 8)}, r"--shape tokens=5,8: contradicts the model's shape 1,\?,8"),
+        ({"tokens": (1, 0, 8)}, r"--shape tokens=1,0,8: every extent must be 1 or more"),
+        ({"words": (1, 5, 8)}, r"--shape words: there is no such input; give one of tokens"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(
+    read: Callable[..., tr.Model], shape: dict[str, tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        read(networks.attention(length=None), shapes=shape)
+
+
+def test_an_open_batch_is_a_batch(read: Callable[..., tr.Model]) -> None:
+    model = read("classifier_batch", batch=3)
+    assert model.signature.inputs[0].shape == (3, 8, 8, 3)
+    assert model.compensate(2, calibration="none").to_litert() != model.flatbuffer
+
+
+def test_computed_shapes_become_constants(read: Callable[..., tr.Model]) -> None:
+    model = read(networks.computed_shape())
+    assert model.signature.inputs[0].shape == (1, 4, 4, 3)
+    inputs = real_inputs(model)
+    expected = networks.run_litert(model.flatbuffer or b"", inputs)
+    np.testing.assert_array_equal(through_integers(model, litert_part(model), inputs)[0], expected[0])
+
+
+# Kinds of files
+
+
+def test_a_file_of_another_kind_is_named(demo: tr.Model, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for suffix, data, message in (
+        (".mlirbc", demo_model.read_bytes(), r"x.mlirbc: holds a LiteRT model \(.tflite\); rename it to x.tflite"),
+        (".tflite", demo.bytecode, r"x.tflite: holds MLIR bytecode \(.mlirbc\); rename it to x.mlirbc"),
+        (".tosa", demo.bytecode, r"x.tosa: holds MLIR bytecode"),
+        (".mlirbc", b"\0\0\0\0TOSA", r"x.mlirbc: holds a TOSA flatbuffer \(.tosa\); rename it to x.tosa"),
+    ):
+        path = tmp_path / f"x{suffix}"
+        path.write_bytes(data)
+        with pytest.raises(FileKindError, match=message):
+            tr.load(path)
+
+
+def test_content_says_its_kind(demo: tr.Model, demo_model: pathlib.Path) -> None:
+    for data in (demo_model.read_bytes(), demo.bytecode, demo.module().to_generic_text().encode()):
+        program = read_content(data, "<stdin>")
+        assert program.signature == demo.signature and program.has_rescales
+    assert read_content(demo_model.read_bytes(), "x").bytecode == demo.bytecode
+    with pytest.raises(ModelError, match="x: is empty"):
+        read_content(b" \n", "x")
+    with pytest.raises(ModelError, match=r"--until is for \.tflite files; this is MLIR bytecode"):
+        read_content(demo.bytecode, "x", until="y")
