@@ -14,11 +14,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tosa_rescale as tr
-from tosa_rescale.core.errors import FileKindError, ModelError
+from tosa_rescale.core.errors import FileKindError, MissingToolError, ModelError
 from tosa_rescale.core.quantization import TensorQuantization
 from tosa_rescale.formats.litert.export import litert_part
 from tosa_rescale.formats.litert.schema import litert_layers
 from tosa_rescale.formats.read import read_content
+from tosa_rescale.formats.tosa import deserialize, find_tool, operator_name
 
 pytest.importorskip("tensorflow")
 with warnings.catch_warnings():
@@ -284,3 +285,40 @@ def test_content_says_its_kind(demo: tr.Model, demo_model: pathlib.Path) -> None
         read_content(b" \n", "x")
     with pytest.raises(ModelError, match=r"--until is for \.tflite files; this is MLIR bytecode"):
         read_content(demo.bytecode, "x", until="y")
+
+
+# .tosa
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('loc("dense;relu"("model.tflite":0:0))', "dense;relu"),
+        ('loc(fused["one"("m.tflite":0:0), "two"("m.tflite":0:0)])', "one;two"),
+        ('loc(""("main"("in.tosa":0:0)))', ""),
+        ("loc(unknown)", ""),
+        ("", ""),
+        ("encoder.layer.0", "encoder.layer.0"),
+    ],
+)
+def test_names_of_tosa_operators_come_out_clean(text: str, name: str) -> None:
+    assert operator_name(text) == name
+
+
+@pytest.mark.skipif(find_tool("tosa-opt") is None, reason="tosa-opt is not installed: pip install tosa-tools")
+def test_a_tosa_file_keeps_the_names_of_its_operators(demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    again = tr.load(demo.save(tmp_path / "x.tosa"))
+    assert [each.name for each in again.info()] == [each.name for each in demo.info()]
+    content = (tmp_path / "x.tosa").read_bytes()
+    assert read_content(content, "<stdin>").bytecode == again.bytecode
+
+
+def test_tools_are_found_beside_the_python_that_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "tosa-opt").touch()
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("sysconfig.get_path", lambda kind: str(tmp_path))
+    assert find_tool("tosa-opt") == str(tmp_path / "tosa-opt")
+    assert find_tool("tosa_reference_model") is None
+    with pytest.raises(MissingToolError, match=r"x: \.tosa files need tosa-opt; pip install tosa-tools here, or"):
+        monkeypatch.setattr("sysconfig.get_path", lambda kind: "/nowhere")
+        deserialize(b"\0\0\0\0TOSA", "x")
