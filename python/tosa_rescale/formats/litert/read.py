@@ -46,6 +46,7 @@ def read_flatbuffer(
     conversion = convert_part(data, source, batch, until, shapes)
     part, model = conversion.part, conversion.model
     left = [f"{describe(model, each)} {where}" for each, where in ((part.before, "in front"), (part.after, "behind")) if each]
+    left += [f"output {name!r}, which no operator of the part makes" for name in part.passed]
     remarks: tuple[Diagnostic, ...] = ()
     recipe: tuple[Step, ...] = ()
     if left:
