@@ -34,7 +34,7 @@ class Standing(enum.Enum):
     KEPT = "keeps"  # proven, and so are all wider ones of the method
     UNDECIDED = "undecided"
     FALLEN = "loses"  # proven
-    UNTESTED = "not tested"  # by itself it keeps, but a wider one of the method is not proven
+    UNTESTED = "not tested"  # it is not proven to lose, but a wider one of the method ends the test
     DOUBTED = "not judged"  # whatever the samples say, the data are in doubt
 
 
@@ -95,7 +95,13 @@ class Verdict:
         return next((f for f in reversed(self.of_method(method)) if f.standing is Standing.KEPT), None)
 
     def more_samples(self, finding: Finding) -> int | None:
-        """About how many samples more would decide an undecided point; None where no feasible number would."""
+        """About how many more samples would decide an undecided point and the wider ones; None where no feasible number."""
+        wider = [each for each in self.of_method(finding.point.method) if each.point.bits >= finding.point.bits]
+        found = [self._more_samples(each) for each in wider if each.standing is Standing.UNDECIDED]
+        known = [each for each in found if each is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+    def _more_samples(self, finding: Finding) -> int | None:
         figure, loss = finding.figure, finding.loss
         if figure is None or loss is None:
             return None
@@ -120,13 +126,13 @@ def judge(result: SweepResult, cost: Callable[[SweepPoint], float] = lambda poin
     doubts = tuple(result.base.evaluation.warnings) or _doubts(base)
     findings = {}
     for method in result.methods:
-        proven = True
+        proven, fallen = True, False
         for point in sorted(result.of_method(method), key=lambda point: -point.bits):
             loss = loss_of(result, point, error)
             standing = Standing.DOUBTED if doubts else _standing(loss, tolerance)
-            if standing is Standing.KEPT and not proven:
+            if (standing is Standing.KEPT and not proven) or (standing is Standing.UNDECIDED and fallen):
                 standing = Standing.UNTESTED
-            proven = proven and standing is Standing.KEPT
+            proven, fallen = proven and standing is Standing.KEPT, fallen or standing is Standing.FALLEN
             findings[method, point.bits] = Finding(point, result.figure(point), loss, standing)
     kept = [each for each in findings.values() if each.standing is Standing.KEPT]
     order = {method: place for place, method in enumerate(result.methods)}
