@@ -35,19 +35,24 @@ def page_of(result: SweepResult, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_labels_that_do_not_fit_recommend_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An original that is right on 6 of 500 samples can lose no more than 1.2 points, whatever becomes of the network."""
     text = page_of(sweep_of(500, 6, {("narrow", 1): Counts(6, 0, 493)}), monkeypatch)
-    assert "Nothing is recommended, because the data are in doubt." in text
-    assert "top-1 is 1.20 %, as with labels that do not fit: check labels and --label-offset." in text
+    assert (
+        "Nothing is recommended, because the data are in doubt. Of the original model, top-1 is 1.20 %, as with labels that do "
+        "not fit: check labels and --label-offset."
+    ) in text
     assert "enough" not in text
     assert "keeps the accuracy <" not in text
 
 
 def test_a_warning_of_the_evaluation_recommends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     result = sweep_of(1000, 900, {("narrow", 4): SAME})
-    base = dataclasses.replace(result.base.evaluation, warnings=("Labels are one too large.",))
+    base = dataclasses.replace(result.base.evaluation, warnings=("top-1 is 9.00 %, and chance is 10.00 %",))
     doubtful = dataclasses.replace(result, points=(dataclasses.replace(result.base, evaluation=base), *result.points[1:]))
     assert findings.lead(stored_of(result)).startswith("4 significant bits are enough")
     text = page_of(doubtful, monkeypatch)
-    assert "Nothing is recommended, because the data are in doubt. Labels are one too large." in text
+    assert (
+        "Nothing is recommended, because the data are in doubt. Of the original model, top-1 is 9.00 %, and chance is 10.00 %."
+        in text
+    )
     assert "k = 4 <small>is not judged</small>" in text
 
 
@@ -115,13 +120,23 @@ def test_a_metric_where_less_is_better_has_its_direction() -> None:
 
 
 def test_a_metric_without_bounds_proves_nothing() -> None:
-    result = by_metric("f1", 0.9, {("narrow", 8): (0.0, 0.0, 0.0)}, unit="")
+    result = by_metric("f1", 0.9, {("narrow", 8): (0.0, -0.1, 0.1)}, unit="")
     figure = dataclasses.replace(result.points[1].evaluation.metrics["f1"], loss_low=None, loss_high=None)
     found = dataclasses.replace(result.points[1].evaluation, metrics={"f1": figure})
     bare = dataclasses.replace(result, points=(result.base, dataclasses.replace(result.points[1], evaluation=found)))
     assert judge(result).best is not None
     assert judge(bare).best is None
     assert findings.lead(stored_of(bare)).startswith("Undecided")
+
+
+@pytest.mark.parametrize("unit", ["%", ""])
+def test_an_average_over_samples_that_do_not_differ_proves_no_more_than_their_number(unit: str) -> None:
+    """Drawn again from 200 equal samples, bounds are as equal: 0 to 0. One in 600 may still lose everything."""
+    verdict = judge(by_metric("miou", 90.0, {("narrow", 8): (0.0, 0.0, 0.0)}, unit=unit))
+    finding = verdict.findings["narrow", 8]
+    assert finding.standing is Standing.UNDECIDED
+    more = verdict.more_samples(finding)
+    assert (more in range(398, 430)) if unit else (more is None)
 
 
 # -- the choice --------------------------------------------------------------------------------------------------------
