@@ -95,7 +95,7 @@ class Evaluation:
         known: dict[str, Any] = {
             field.name: values.get(field.name)
             for field in dataclasses.fields(Evaluation)
-            if field.name in values or field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if field.name in values or (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
         }
         if known["histogram"] is not None:
             known["histogram"] = {int(step): count for step, count in known["histogram"].items()}

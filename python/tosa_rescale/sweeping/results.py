@@ -17,7 +17,7 @@ from tosa_rescale.measure.evaluation import Evaluation, MetricFigure
 BASE, BASE_BITS = "base", 32
 """Method and width that stand for the original model, as it came."""
 
-DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion
+DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion. Metrics have a tolerance of their own
 
 STATE_FILE = "sweep.json"
 POINTS_FOLDER = "points"
@@ -144,11 +144,6 @@ def with_metrics(points: Sequence[SweepPoint]) -> list[SweepPoint]:
         dataclasses.replace(point, evaluation=dataclasses.replace(point.evaluation, metrics=figures(point.evaluation)))
         for point in points
     ]
-
-
-def agreeing_with_itself(base: Evaluation) -> Evaluation:
-    """The original's figures: it agrees with itself."""
-    return dataclasses.replace(base, agreement=100.0, max_lsb=0, mean_lsb=0.0)
 
 
 def read_sweep(path: PathLike) -> SweepResult:
