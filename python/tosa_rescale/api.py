@@ -22,6 +22,7 @@ from tosa_rescale.core.options import (
     FinetuneOptions,
     MultiplierRounding,
     NarrowOptions,
+    Options,
     Preset,
     RoundingMode,
     Scope,
@@ -344,6 +345,7 @@ def sweep(
     bits: Sequence[int] = (32, 8, 6, 5, 4, 3, 2, 1),
     methods: Sequence[str] = ("narrow",),
     options: NarrowOptions | None = None,
+    method_options: Mapping[str, Options] | None = None,
     calibration: Dataset | str | None = "synthetic",
     samples: int = 32,
     seed: int = 0,
@@ -367,6 +369,8 @@ def sweep(
         bits: widths.
         methods: keys of tosa_rescale.sweeping.methods.METHODS.
         options: of the narrowing; its `bits` is not used.
+        method_options: options that methods have of their own, by name of the method, such as
+            `{"finetune": FinetuneOptions(epochs=4)}`; None: their defaults.
         calibration, samples, seed: what methods that calibrate calibrate on; see Model.compensate.
         training: what methods that train train on; None: no such method can be swept.
         errors: samples on which the error of every rescale is measured as well; 0: it is not.
@@ -395,6 +399,7 @@ def sweep(
         training,
         errors,
         command,
+        method_options or {},
         find_metrics(metrics),
     )
     return run_sweep(model, data, folder, plan, force=force, measure=_measurer(cluster, workers), progress=progress)

@@ -17,7 +17,7 @@ import pytest
 import tosa_rescale as tr
 from conftest import Cli
 from tosa_rescale.core.errors import OutputError
-from tosa_rescale.reporting import sections
+from tosa_rescale.core.version import versions
 from tosa_rescale.reporting.page import PAGE, read_stored, render
 from tosa_rescale.reporting.paper import MODELS, figures_for
 from tosa_rescale.sweeping.details import MANTISSA_BINS, census
@@ -182,7 +182,7 @@ def test_provenance_names_what_the_figures_came_from(swept: pathlib.Path, page: 
     assert demo.flatbuffer is not None
     assert rows["SHA-256 of the file"] == hashlib.sha256(demo.flatbuffer).hexdigest()
     assert rows["command"] == "tosa-rescale sweep x" and "seed 0" in rows["calibration"]
-    assert rows["iree-base-compiler"] == tr.version.versions()["iree-base-compiler"]
+    assert rows["iree-base-compiler"] == versions()["iree-base-compiler"]
 
 
 def test_the_page_asks_for_nothing_from_outside(swept: pathlib.Path, page: Tables) -> None:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 
 import numpy as np
+from tosa_rescale_runtime import Module
 
 from tosa_rescale.core.errors import MissingToolError, ModelError
 
@@ -48,8 +49,13 @@ def serialize(bytecode: bytes, source: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
         folder = pathlib.Path(name)
         (folder / "in.mlirbc").write_bytes(bytecode)
+        (folder / "in.mlir").write_text(Module.parse(bytecode, source).to_generic_text())
         passes = ["--tosa-convert-integer-type-to-signless", "--tosa-serialize", "--tosa-flatbuffer-filename=out.tosa"]
-        _tosa_opt(["in.mlirbc", *passes, "-o", "/dev/null"], folder, source)
+        try:
+            _tosa_opt(["in.mlirbc", *passes, "-o", "/dev/null"], folder, source)
+        except ModelError:
+            # Bytecode has no form of its own for the properties of some ops, such as cast; the generic text has.
+            _tosa_opt(["in.mlir", *passes, "-o", "/dev/null"], folder, source)
         return (folder / "out.tosa").read_bytes()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tosa_rescale.core.errors import OutputError
-from tosa_rescale.core.files import PathLike
+from tosa_rescale.core.files import PathLike, write_text
 from tosa_rescale.core.version import versions
 from tosa_rescale.measure.evaluation import Evaluation, MetricFigure
 
@@ -20,6 +20,7 @@ BASE, BASE_BITS = "base", 32
 DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion. Metrics have a tolerance of their own
 
 STATE_FILE = "sweep.json"
+POINTS_FOLDER = "points"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,7 @@ class SweepResult:
         points: the original model first, then every method from wide to narrow.
         provenance: hashes of model and data, calibration and seed, versions, command, date; empty where it is not known.
         identity: of model, data and options; what the details of the points are kept under.
+        says: method to what it does, one line; empty for results of older versions.
     """
 
     model: str
@@ -72,6 +74,7 @@ class SweepResult:
     points: tuple[SweepPoint, ...]
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     identity: str = ""
+    says: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def base(self) -> SweepPoint:
@@ -114,6 +117,7 @@ class SweepResult:
             "points": [point.as_dict() for point in self.points],
             "provenance": self.provenance,
             "identity": self.identity,
+            "methods": self.says,
         }
 
 
@@ -174,6 +178,7 @@ def read_sweep(path: PathLike) -> SweepResult:
         tuple(with_metrics(points)),
         provenance,
         values.get("identity", ""),
+        dict(values.get("methods") or {}),
     )
 
 
@@ -187,3 +192,32 @@ def _read_state(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote")
     return values
+
+
+class DetailStore:
+    """What the points of a sweep are made of (tosa_rescale.sweeping.details): a JSON file for each beside the sweep's state,
+    `points/<method>-<bits>.json`, so that the report can be made again without the model.
+
+    Args:
+        folder: the sweep's.
+        identity: of the sweep; details of another one count as missing.
+    """
+
+    def __init__(self, folder: pathlib.Path, identity: str) -> None:
+        self._folder, self._identity = folder / POINTS_FOLDER, identity
+
+    def read(self, method: str, bits: int) -> dict[str, Any]:
+        """What is known of a point; empty where nothing is."""
+        try:
+            values = json.loads(self._path(method, bits).read_text())
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) and values.get("identity") == self._identity else {}
+
+    def write(self, method: str, bits: int, values: dict[str, Any]) -> None:
+        """Keeps what is known of a point. Raises OutputError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_text(self._path(method, bits), json.dumps({"identity": self._identity, **values}) + "\n")
+
+    def _path(self, method: str, bits: int) -> pathlib.Path:
+        return self._folder / f"{method}-{bits}.json"

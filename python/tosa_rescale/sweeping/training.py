@@ -27,13 +27,12 @@ TRAINING_SHARE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPlan:
-    """What the method `finetune` trains on, and how.
+    """What methods that train train on.
 
     Attributes:
         data: samples to train on; none of them may be scored.
         scored: samples that every epoch's accuracy is measured on; None: only the last model's is.
         teacher: original or labels, see `Model.finetune`.
-        options: epochs, batch, learning rate and so on.
         folder: where checkpoints go, so that an interrupted training goes on; None: nowhere.
         metrics: what is measured after every epoch; empty: what outputs and labels suggest.
     """
@@ -41,13 +40,12 @@ class TrainingPlan:
     data: Dataset
     scored: Dataset | None = None
     teacher: str = "original"
-    options: FinetuneOptions = dataclasses.field(default_factory=FinetuneOptions)
     folder: pathlib.Path | None = None
     metrics: tuple[Metric, ...] = ()
 
     def identity(self) -> list[Any]:
         """What the results depend on, for JSON."""
-        return [self.data.fingerprint(), self.teacher, self.options.as_dict()]
+        return [self.data.fingerprint(), self.teacher]
 
 
 def split_training(scored: Dataset, source: Dataset | None, count: int | None) -> tuple[Dataset, Dataset]:
@@ -76,13 +74,16 @@ def split_training(scored: Dataset, source: Dataset | None, count: int | None) -
     return training, left
 
 
-def train(model: Program, options: NarrowOptions, plan: TrainingPlan, progress: Progress) -> tuple[Program, dict[str, Any]]:
+def train(
+    model: Program, options: NarrowOptions, training: FinetuneOptions, plan: TrainingPlan, progress: Progress
+) -> tuple[Program, dict[str, Any]]:
     """Narrows, then trains.
 
     Args:
         model: the original.
         options: of the narrowing; an open rounding of multipliers is chosen for the training (NarrowOptions.before_training).
-        plan: what is trained on, and how.
+        training: epochs, batch, learning rate and so on.
+        plan: what is trained on.
         progress: shows rate and remaining time.
 
     Returns:
@@ -93,7 +94,7 @@ def train(model: Program, options: NarrowOptions, plan: TrainingPlan, progress: 
     """
     from tosa_rescale.twin.finetune import TrainingRun, finetune
 
-    narrowed = narrow(model, options.before_training(plan.options, plan.teacher))
+    narrowed = narrow(model, options.before_training(training, plan.teacher))
     checkpoint = None
     if plan.folder is not None:
         plan.folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ def train(model: Program, options: NarrowOptions, plan: TrainingPlan, progress: 
                 narrowed,
                 plan.data,
                 teacher=model if plan.teacher == "original" else plan.teacher,
-                options=plan.options,
+                options=training,
                 run=TrainingRun(callbacks=[scores], checkpoint=checkpoint, resume=resume, force=True),
                 progress=progress,
             )
