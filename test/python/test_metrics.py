@@ -16,13 +16,13 @@ from PIL import Image
 from tosa_rescale.core.errors import DataError, MetricError, OptionError
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.core.quantization import GraphQuantization, TensorQuantization
+from tosa_rescale.core.statistics import paired_loss_bounds, proportion_upper
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import as_dataset
 from tosa_rescale.measure.choice import MetricPlan, plan_metrics
 from tosa_rescale.measure.evaluate import Score
 from tosa_rescale.measure.evaluation import Evaluation
 from tosa_rescale.measure.metrics import METRICS, EvaluationOptions, find_metrics
-from tosa_rescale.measure.paired import paired_loss_bounds, share_bounds
 from tosa_rescale.measure.rows import spearman
 from tosa_rescale_runtime import TensorSpec
 
@@ -87,8 +87,10 @@ def test_classes_are_counted_and_paired() -> None:
     assert found.metrics["top1"].reference_value == pytest.approx(100 * base_hits.mean())
     assert found.metrics["top1"].loss == pytest.approx(100 * (base_hits.mean() - hits.mean()))
     assert found.paired == ((base_hits & ~hits).sum(), (hits & ~base_hits).sum())
-    bounds = paired_loss_bounds(*found.paired, 9)
-    assert (found.metrics["top1"].loss_low, found.metrics["top1"].loss_high) == bounds
+    low, high = paired_loss_bounds(*found.paired, 9, 0.025)
+    assert (found.metrics["top1"].loss_low, found.metrics["top1"].loss_high) == (100 * low, 100 * high)
+    differing = int((own.argmax(1) != base.argmax(1)).sum())
+    assert found.metrics["agreement"].loss_high == 100 * proportion_upper(differing, 9, 0.025)
     assert found.agreement == pytest.approx(100 * (own.argmax(1) == base.argmax(1)).mean())
     assert found.says == "the output [7] holds classes, the data a class for each sample: top1, top5, agreement"
     assert (found.samples, found.seconds, found.metrics["top1"].samples) == (9, 5 * 0.25, 9)
@@ -345,26 +347,6 @@ def test_a_function_that_fails_in_a_sweep_leaves_what_is_measured(
     assert [point["bits"] for point in kept] == [32, 31]
 
 
-# -- bounds ------------------------------------------------------------------------------------------------------------
-
-
-def test_bounds_of_a_share_have_the_probabilities_that_they_say() -> None:
-    # None of 10: (1 - p)^10 = 0.025. All are mirrored.
-    low, high = share_bounds(0, 10, 0.025)
-    assert low == 0 and high == pytest.approx(1 - 0.025**0.1)
-    assert share_bounds(10, 10, 0.025) == (pytest.approx(1 - high), 1.0)
-    low, high = share_bounds(3, 20, 0.025)  # the published Clopper-Pearson interval of 3 in 20
-    assert (low, high) == (pytest.approx(0.0321, abs=5e-5), pytest.approx(0.3789, abs=5e-5))
-
-
-def test_bounds_of_a_loss_hold_the_loss() -> None:
-    low, high = paired_loss_bounds(12, 4, 500)
-    assert low < 100 * 8 / 500 < high
-    assert paired_loss_bounds(4, 12, 500) == (pytest.approx(-high), pytest.approx(-low))
-    widths = [np.ptp(paired_loss_bounds(0, 0, count)) for count in (100, 1000)]
-    assert widths[1] < widths[0] / 9
-
-
 # -- labels that do not fit --------------------------------------------------------------------------------------------
 
 
@@ -390,12 +372,14 @@ def test_what_a_table_leaves_out_is_said(demo: tr.Model, tmp_path: pathlib.Path)
     for name in "ab":
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"{name}.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,0\n")
-    assert "labels.csv lists 1 of 2 images; 1 are left out: b.png" in demo.evaluate(tmp_path).warnings
+    assert "labels.csv lists 1 of 2 images; 1 are left out: b.png" in demo.evaluate(tmp_path).notes
 
 
 def test_an_evaluation_survives_json() -> None:
     own, base = np.arange(10, dtype=np.int8).reshape(5, 2), np.zeros((5, 2), np.int8)
     found = judged(own, base, unlabelled(5, y=np.array([1, 0, 0, 0, 0])))
     assert Evaluation.from_dict(json.loads(json.dumps(found.as_dict()))) == found
-    older = {name: value for name, value in found.as_dict().items() if name not in ("metrics", "paired", "says", "warnings")}
+    older = {
+        name: value for name, value in found.as_dict().items() if name not in ("metrics", "paired", "says", "warnings", "notes")
+    }
     assert Evaluation.from_dict(json.loads(json.dumps(older))).top1 == found.top1

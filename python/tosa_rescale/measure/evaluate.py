@@ -249,7 +249,8 @@ class Score:
             metrics={metric.name: figures[metric.name] for metric in self._plan.chosen},
             paired=None if decided[1] is None else paired(*decided),
             says=self._plan.says,
-            warnings=(*data.notes, *self._doubts(data)),
+            warnings=tuple(self._doubts(data)),
+            notes=data.notes,
         )
 
     def _doubts(self, data: Dataset) -> list[str]:
