@@ -33,6 +33,9 @@ class Signature:
 
     outputs: tuple[TensorSpec, ...]
 
+    def sample_shape(self, spec: TensorSpec) -> tuple[int | None, ...]:
+        return spec.shape[1:]
+
 
 class Model:
     """A model that is known by the shapes of its inputs and outputs alone."""

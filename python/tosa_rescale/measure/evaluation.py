@@ -61,7 +61,7 @@ class Evaluation:
             of classes or without a reference.
         says: why these metrics; empty where they were asked for.
         warnings: what is doubtful about the labels, one sentence each; then the figures prove nothing.
-        notes: what was left out of the data, one sentence each.
+        notes: what was left out of the data, and another engine than the one asked for, one sentence each.
     """
 
     samples: int
