@@ -212,12 +212,12 @@ class Model(Program):
 
     def check(
         self,
-        inputs: Dataset | int = 8,
+        inputs: Any = 8,
         *,
         engines: Sequence[str] | None = None,
         seed: int = 0,
         workers: int | None = None,
-        layers: bool = False,
+        layers: bool | str = False,
         progress: Progress | None = None,
     ) -> CheckResult:
         """Whether all engines agree bit for bit; see tosa_rescale.check."""
