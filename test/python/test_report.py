@@ -18,7 +18,6 @@ import tosa_rescale as tr
 from conftest import Cli
 from tosa_rescale.core.errors import OutputError
 from tosa_rescale.core.version import versions
-from tosa_rescale.reporting import sections
 from tosa_rescale.reporting.page import PAGE, read_stored, render
 from tosa_rescale.reporting.paper import MODELS, figures_for
 from tosa_rescale.sweeping.details import MANTISSA_BINS, census

@@ -158,9 +158,9 @@ class Options:
                 continue
             spelled, about = name.replace("_", "-"), about_of(field)
             if issubclass(kind, enum.StrEnum):
-                value = parse_enum(kind, value, spelled)
+                value = parse_enum(kind, str(value), spelled)
             elif kind is bool:
-                value = _boolean(value, spelled)
+                value = parse_boolean(value, spelled)
             elif kind in (int, float):
                 value = parse_number(value, kind, about, spelled)
             object.__setattr__(self, name, value)  # frozen: what the caller gave is normalised once, here
@@ -220,7 +220,8 @@ def describe(options: type[Options]) -> Mapping[str, tuple[dataclasses.Field[Any
     return types.MappingProxyType(found)
 
 
-def _boolean(value: Any, option: str) -> bool:
+def parse_boolean(value: Any, option: str) -> bool:
+    """A truth value from one or from a text; an empty text, as of a flag without a value, is true. Raises OptionError."""
     known = {"true": True, "1": True, "": True, "false": False, "0": False}
     if isinstance(value, bool):
         return value

@@ -67,9 +67,9 @@ class LitertEngine:
     def __init__(self, model: Program, workers: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        from tosa_rescale.formats.litert.export import to_litert
+        from tosa_rescale.formats.litert.export import litert_part
 
-        self._interpreter = Interpreter(model_content=to_litert(model), num_threads=workers or os.cpu_count())
+        self._interpreter = Interpreter(model_content=litert_part(model), num_threads=workers or os.cpu_count())
         details = self._interpreter.get_input_details()
         for each in details:
             shape = [1, *each["shape"][1:]]

@@ -264,7 +264,7 @@ def _ops(module: Module) -> list[Op]:
 
 def _file_scales(model: Program) -> dict[str, float]:
     """Tensor scales of the .tflite that a model was loaded from; alignment since then is in the module, not in there."""
-    from tosa_rescale.formats.litert.write import tensor_scales
+    from tosa_rescale.formats.litert.scales import tensor_scales
 
     return {} if model.flatbuffer is None else tensor_scales(model.flatbuffer, model.source)
 

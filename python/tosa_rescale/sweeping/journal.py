@@ -34,7 +34,8 @@ class Journal:
             raise OutputError(f"{path}: is not a sweep's state; pass --force to start anew") from error
         if state.get("identity") == identity:
             self.done = {(point.method, point.bits): point for point in points}
-            self._about = {**about, "provenance": state.get("provenance", about["provenance"])}
+            said = {**(state.get("methods") or {}), **about.get("methods", {})}
+            self._about = {**about, "provenance": state.get("provenance", about["provenance"]), "methods": said}
         elif not force:
             raise OutputError(
                 f"{folder}: holds a sweep of another model, data or options;"

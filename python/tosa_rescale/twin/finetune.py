@@ -187,7 +187,7 @@ def _agreed_start(replicas: Replicas, source: str, identity: dict[str, Any], run
 
 def _teacher(model: Program, teacher: Program | str) -> Program | None:
     """The model to imitate; None for labels."""
-    from tosa_rescale.formats.read import import_flatbuffer
+    from tosa_rescale.formats.litert.read import original_of
 
     if isinstance(teacher, Program):
         return teacher
@@ -197,5 +197,5 @@ def _teacher(model: Program, teacher: Program | str) -> Program | None:
         raise OptionError(f"teacher: {teacher!r} is not one of original, labels or a model")
     if model.flatbuffer is None:
         raise ModelError(f"{model.source}: came from no .tflite, so its original is not known; give it as the teacher")
-    imported = import_flatbuffer(model.flatbuffer, model.source)
-    return dataclasses.replace(model, bytecode=imported.bytecode, recipe=())
+    _, conversion = original_of(model)
+    return dataclasses.replace(model, bytecode=conversion.bytecode, recipe=())
