@@ -78,6 +78,47 @@ def significant_bits(multipliers: np.ndarray) -> np.ndarray:
     return np.array([(m // (m & -m)).bit_length() if m else 0 for m in map(int, multipliers)], np.int64)
 
 
+def compact(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers and shifts as hardware stores them: trailing zeros of the multiplier moved to the shift.
+
+    Args:
+        multiplier, shift: integers [C], as they stand in the op; multiplier >= 0.
+
+    Returns:
+        int64 [C] each; the value m * 2^-s is the same. A multiplier of 0 keeps its shift.
+    """
+    multiplier, shift = multiplier.astype(np.int64), shift.astype(np.int64)
+    zeros = trailing_zeros(multiplier)
+    return multiplier >> zeros, shift - zeros
+
+
+def trailing_zeros(multipliers: np.ndarray) -> np.ndarray:
+    """Zeros below the last one of each multiplier, int64 [C]; 0 for a multiplier of 0."""
+    lowest = np.where(multipliers > 0, multipliers & -multipliers, 1)
+    return np.log2(lowest).astype(np.int64)  # exact: powers of two up to 2^30
+
+
+def apply_rescale(
+    values: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, double_round: bool, output_zp: int, low: int, high: int
+) -> np.ndarray:
+    """What a rescale gives, as the specification says it (TOSA, RESCALE): in int64, so for values below 2^32.
+
+    Args:
+        values: int64 [..., C], less the input zero point.
+        multiplier, shift: int64 [C] or [1], as they stand in the op.
+        double_round: DOUBLE_ROUND, else SINGLE_ROUND.
+        output_zp: added last.
+        low, high: limits of the output type.
+
+    Returns:
+        int64 [..., C]: shifted, rounded, with the output zero point, saturated.
+    """
+    rounding = np.int64(1) << (shift - 1)
+    if double_round:
+        rounding = rounding + np.where(shift > 31, np.where(values >= 0, 1 << 30, -(1 << 30)), 0)
+    return np.clip(((values * multiplier + rounding) >> shift) + output_zp, low, high)
+
+
 def wider_than(rescales: Sequence[RescaleInfo], bits: int) -> list[RescaleInfo]:
     """The rescales with a multiplier of more significant bits than this, or with one that is not constant."""
     return [each for each in rescales if each.above(bits)]
