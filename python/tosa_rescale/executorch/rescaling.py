@@ -89,7 +89,7 @@ def rescaling(
     weight_rounding: WeightRounding | str = "auto",
     shrinkage: float = 0.3,
 ) -> Iterator[Rescaled]:
-    """While entered, every graph that ExecuTorch's Arm backends delegate is compensated before it is compiled.
+    """While entered, every graph that ExecuTorch's Arm backends delegate is compensated before it is compiled::
 
         with tosa_rescale.executorch.rescaling(bits=1, scope="all", calibration=samples) as rescaled:
             program = to_edge_transform_and_lower(exported, partitioner=[EthosUPartitioner(spec)])
@@ -102,8 +102,8 @@ def rescaling(
         seed: of synthetic samples.
         bits_of: widths of single rescales, by key, that override `bits`; for programs in one part.
         progress: shows rate and remaining time.
-        scope, elementwise_bits, encoding, hidden_bit, rounding_mode, align, clipping, strict, promote, clip, weight_rounding,
-            shrinkage: those of CompensateOptions; see Model.compensate.
+
+    The other arguments are the fields of CompensateOptions, as in Model.compensate.
 
     Yields:
         What was handed on; filled while the context is entered.
@@ -130,7 +130,7 @@ def rescaling(
 
 @contextlib.contextmanager
 def applying(step: Callable[[Model], Model]) -> Iterator[Rescaled]:
-    """While entered, `step` is applied to every graph that ExecuTorch's Arm backends delegate, before it is compiled.
+    """While entered, `step` is applied to every graph that ExecuTorch's Arm backends delegate, before it is compiled::
 
         with tosa_rescale.executorch.applying(lambda model: model.narrow(8)) as rescaled: ...
 
