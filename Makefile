@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance hardware docs site format lint bench clean
+.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance zoo hardware docs site format lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,10 @@ conformance: $(TEST_STAMP) .venv-conformance/suite ## compare with the TOSA refe
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/edges.py
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/official.py .venv-conformance/suite
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/models.py $(MODELS)
+
+# `networks` are those that the tests build with Keras.
+zoo: $(TEST_STAMP) .venv-conformance/.installed ## every model through everything, one row each (MODELS=folder ...)
+	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/zoo/zoo.py networks $(MODELS)
 
 MODEL ?= $(DEMO_MODEL)
 bench: $(TEST_STAMP) ## speed, as ratios measured in one run; MODEL=path/to/model.tflite

@@ -9,8 +9,7 @@
 #define TOSA_RESCALE_PASSES_H
 
 #include "Compensation.h"
-#include "RescaleMath.h"
-#include "RescaleOps.h"
+#include "RescalePlan.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tosa/IR/TosaOps.h"
@@ -18,12 +17,6 @@
 #include "mlir/Pass/Pass.h"
 
 namespace tosa_rescale {
-
-/// The form of a narrowed multiplier; see `tosa-rescale-narrow`.
-enum class Encoding { Aligned, Scale16 };
-
-/// The rounding mode of a narrowed rescale.
-enum class ResultRounding { Single, Double, Keep };
 
 /// Options that go together.
 enum class Preset { None, Paper };

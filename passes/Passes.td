@@ -10,11 +10,53 @@
 
 include "mlir/Pass/PassBase.td"
 
-class ScopeOption<string help> : Option<"scope", "scope", "::tosa_rescale::Scope",
-    "::tosa_rescale::Scope::Accumulator", help, [{::llvm::cl::values(
-      clEnumValN(::tosa_rescale::Scope::Accumulator, "accumulator",
-                 "rescales of convolutions and matrix products"),
-      clEnumValN(::tosa_rescale::Scope::All, "all", "every rescale"))}]>;
+//===----------------------------------------------------------------------===//
+// Options. What several passes have is declared once. `llvm-tblgen -dump-json` shows of each its name (`argument`), its default (`defaultValue`)
+// and, where it is one of several words, these words (`values`), of which the first is the default.
+//===----------------------------------------------------------------------===//
+
+/// A member of an enum in C++, its name on the command line, and what it means.
+class Choice<string member, string name, string meaning> {
+  string symbol = member;
+  string word = name;
+  string help = meaning;
+}
+
+class EnumOption<string varName, string arg, string enum, list<Choice> choices, string desc>
+    : Option<varName, arg, "::tosa_rescale::" # enum, "::tosa_rescale::" # enum # "::" # !head(choices).symbol, desc,
+             "::llvm::cl::values(" # !interleave(!foreach(each, choices,
+               "clEnumValN(::tosa_rescale::" # enum # "::" # each.symbol # ", \"" # each.word # "\", \"" # each.help # "\")"), ", ") # ")"> {
+  list<string> values = !foreach(each, choices, each.word);
+}
+
+class BitsOption<string desc> : Option<"bits", "bits", "int64_t", /*default=*/"0", desc>;
+
+def NarrowedBitsOption : BitsOption<"Significant bits of a narrowed multiplier, 1 to 31 (required)">;
+
+def ElementwiseBitsOption : Option<"elementwiseBits", "elementwise-bits", "int64_t", /*default=*/"0",
+    "With scope=all: bits of the rescales that are not in scope accumulator; 0 means the same as bits">;
+
+def HiddenBitOption : Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
+    "Do not count the leading one: bits + 1 significant bits">;
+
+class EncodingOption<string desc> : EnumOption<"encoding", "encoding", "Encoding", [
+    Choice<"Aligned", "aligned", "at the top of its type">,
+    Choice<"Scale16", "scale16", "compact, in i16">], desc>;
+
+class ScopeOption<string desc> : EnumOption<"scope", "scope", "Scope", [
+    Choice<"Accumulator", "accumulator", "rescales of convolutions and matrix products">,
+    Choice<"All", "all", "every rescale">], desc>;
+
+class RoundingModeOption<list<Choice> choices>
+    : EnumOption<"roundingMode", "rounding-mode", "ResultRounding", choices, "rounding_mode of a narrowed rescale">;
+
+def SingleRound : Choice<"Single", "single", "SINGLE_ROUND">;
+def DoubleRound : Choice<"Double", "double", "DOUBLE_ROUND">;
+def KeepRound : Choice<"Keep", "keep", "as it is">;
+
+//===----------------------------------------------------------------------===//
+// Passes
+//===----------------------------------------------------------------------===//
 
 def TosaRescaleNarrowPass : Pass<"tosa-rescale-narrow", "::mlir::func::FuncOp"> {
   let summary = "Narrow the multipliers of tosa.rescale to a few bits";
@@ -66,36 +108,20 @@ def TosaRescaleNarrowPass : Pass<"tosa-rescale-narrow", "::mlir::func::FuncOp"> 
   }];
   let dependentDialects = ["::mlir::tosa::TosaDialect"];
   let options = [
-    Option<"bits", "bits", "int64_t", /*default=*/"0",
-           "Significant bits of a narrowed multiplier, 1 to 31 (required)">,
-    Option<"elementwiseBits", "elementwise-bits", "int64_t", /*default=*/"0",
-           "With scope=all: bits of the rescales that are not in scope accumulator; 0 means the same as bits">,
-    Option<"multiplierRounding", "multiplier-rounding", "::tosa_rescale::MultiplierRounding",
-           "::tosa_rescale::MultiplierRounding::Nearest", "How a multiplier loses bits",
-           [{::llvm::cl::values(
-             clEnumValN(::tosa_rescale::MultiplierRounding::Nearest, "nearest", "to the nearest, ties up"),
-             clEnumValN(::tosa_rescale::MultiplierRounding::Up, "up", "never below the original, but for an excess under 2^-22 of it"),
-             clEnumValN(::tosa_rescale::MultiplierRounding::Truncate, "truncate", "cut off"))}]>,
-    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
-           "Do not count the leading one: bits + 1 significant bits">,
-    Option<"encoding", "encoding", "::tosa_rescale::Encoding", "::tosa_rescale::Encoding::Aligned",
-           "Form of a narrowed multiplier",
-           [{::llvm::cl::values(
-             clEnumValN(::tosa_rescale::Encoding::Aligned, "aligned", "at the top of its type"),
-             clEnumValN(::tosa_rescale::Encoding::Scale16, "scale16", "compact, in i16"))}]>,
+    NarrowedBitsOption,
+    ElementwiseBitsOption,
+    EnumOption<"multiplierRounding", "multiplier-rounding", "MultiplierRounding", [
+      Choice<"Nearest", "nearest", "to the nearest, ties up">,
+      Choice<"Up", "up", "never below the original, but for an excess under 2^-22 of it">,
+      Choice<"Truncate", "truncate", "cut off">], "How a multiplier loses bits">,
+    HiddenBitOption,
+    EncodingOption<"Form of a narrowed multiplier">,
     ScopeOption<"Which rescales are narrowed">,
-    Option<"roundingMode", "rounding-mode", "::tosa_rescale::ResultRounding",
-           "::tosa_rescale::ResultRounding::Single", "rounding_mode of a narrowed rescale",
-           [{::llvm::cl::values(
-             clEnumValN(::tosa_rescale::ResultRounding::Single, "single", "SINGLE_ROUND"),
-             clEnumValN(::tosa_rescale::ResultRounding::Double, "double", "DOUBLE_ROUND"),
-             clEnumValN(::tosa_rescale::ResultRounding::Keep, "keep", "as it is"))}]>,
-    Option<"preset", "preset", "::tosa_rescale::Preset", "::tosa_rescale::Preset::None",
-           "A set of options that overrides the single ones",
-           [{::llvm::cl::values(
-             clEnumValN(::tosa_rescale::Preset::None, "none", "no preset"),
-             clEnumValN(::tosa_rescale::Preset::Paper, "paper",
-                        "multiplier-rounding=truncate hidden-bit rounding-mode=single"))}]>,
+    RoundingModeOption<[SingleRound, DoubleRound, KeepRound]>,
+    EnumOption<"preset", "preset", "Preset", [
+      Choice<"None", "none", "no preset">,
+      Choice<"Paper", "paper", "multiplier-rounding=truncate hidden-bit rounding-mode=single">],
+      "A set of options that overrides the single ones">,
   ];
   let statistics = [
     Statistic<"numNarrowed", "num-narrowed", "Number of rescales changed">,
@@ -144,10 +170,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
   }];
   let dependentDialects = ["::mlir::tosa::TosaDialect"];
   let options = [
-    Option<"bits", "bits", "int64_t", /*default=*/"0",
-           "Significant bits of a multiplier between tensors, 1 to 31 (required)">,
-    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
-           "Do not count the leading one: bits + 1 significant bits">,
+    BitsOption<"Significant bits of a multiplier between tensors, 1 to 31 (required)">,
+    HiddenBitOption,
     Option<"clipping", "clipping", "double", /*default=*/"0.1",
            "Part by which a scale may shrink of whose tensor nothing was measured, 0 to 0.5">,
     Option<"litert", "litert", "bool", /*default=*/"false",
@@ -181,12 +205,12 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
     **Statistics** of the input x less its zero point, where border padding counts as 0, are read from attributes of the convolution, which the pass removes.
     All are f32 tensors; K counts the weights of one output channel in their order, and in `depthwise_conv2d` each of C channels has T = KH*KW of its own:
 
-    | attribute | holds | shape | `depthwise_conv2d` |
-    |---|---|---|---|
-    | `tosa_rescale.input_mean` | E[x] | [KH,KW,IC] | [KH,KW,C] |
-    | `tosa_rescale.input_square` | E[x^2] | [KH,KW,IC] | [KH,KW,C] |
-    | `tosa_rescale.input_factors` | F, with E[xx'] = F'F but on the diagonal | [R,K] | [C,R,T] |
-    | `tosa_rescale.input_moment` | E[xx'], instead of the two above | [K,K] | [C,T,T] |
+    | attribute | holds | `conv2d`, `transpose_conv2d` | `conv3d` | `depthwise_conv2d` |
+    |---|---|---|---|---|
+    | `tosa_rescale.input_mean` | E[x] | [KH,KW,IC] | [KD,KH,KW,IC] | [KH,KW,C] |
+    | `tosa_rescale.input_square` | E[x^2] | [KH,KW,IC] | [KD,KH,KW,IC] | [KH,KW,C] |
+    | `tosa_rescale.input_factors` | F, with E[xx'] = F'F but on the diagonal | [R,K] | [R,K] | [C,R,T] |
+    | `tosa_rescale.input_moment` | E[xx'], instead of the two above | [K,K] | [K,K] | [C,T,T] |
 
     With means alone, deviations are taken to be as large as the means.
 
@@ -222,31 +246,19 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
   }];
   let dependentDialects = ["::mlir::tosa::TosaDialect"];
   let options = [
-    Option<"bits", "bits", "int64_t", /*default=*/"0",
-           "Significant bits of a narrowed multiplier, 1 to 31 (required)">,
-    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
-           "Do not count the leading one: bits + 1 significant bits">,
-    Option<"encoding", "encoding", "::tosa_rescale::Encoding", "::tosa_rescale::Encoding::Aligned",
-           "Form of a narrowed multiplier; see tosa-rescale-narrow",
-           [{::llvm::cl::values(
-             clEnumValN(::tosa_rescale::Encoding::Aligned, "aligned", "at the top of its type"),
-             clEnumValN(::tosa_rescale::Encoding::Scale16, "scale16", "compact, in i16"))}]>,
+    NarrowedBitsOption,
+    HiddenBitOption,
+    EncodingOption<"Form of a narrowed multiplier; see tosa-rescale-narrow">,
     Option<"promote", "promote", "bool", /*default=*/"true",
            "Make per-tensor rescales per-channel">,
     Option<"clip", "clip", "bool", /*default=*/"true",
            "Cut off single weights where the others gain more by it">,
-    Option<"weightRounding", "weight-rounding", "::tosa_rescale::WeightRounding",
-           "::tosa_rescale::WeightRounding::Auto", "How scaled weights become integers",
-           [{::llvm::cl::values(
-             clEnumValN(::tosa_rescale::WeightRounding::Auto, "auto", "least expected error of the accumulator"),
-             clEnumValN(::tosa_rescale::WeightRounding::Nearest, "nearest", "each to the nearest, ties up"))}]>,
+    EnumOption<"weightRounding", "weight-rounding", "WeightRounding", [
+      Choice<"Auto", "auto", "least expected error of the accumulator">,
+      Choice<"Nearest", "nearest", "each to the nearest, ties up">], "How scaled weights become integers">,
     Option<"shrinkage", "shrinkage", "double", /*default=*/"0.3",
            "Weight of the prior against measured moments, 0 to 1">,
-    Option<"roundingMode", "rounding-mode", "::tosa_rescale::ResultRounding",
-           "::tosa_rescale::ResultRounding::Single", "rounding_mode of a narrowed rescale",
-           [{::llvm::cl::values(
-             clEnumValN(::tosa_rescale::ResultRounding::Single, "single", "SINGLE_ROUND"),
-             clEnumValN(::tosa_rescale::ResultRounding::Keep, "keep", "as it is"))}]>,
+    RoundingModeOption<[SingleRound, KeepRound]>,
   ];
   let statistics = [
     Statistic<"numCompensated", "num-compensated", "Number of rescales whose weights were scaled">,
@@ -277,12 +289,9 @@ def TosaRescaleVerifyPass : Pass<"tosa-rescale-verify", "::mlir::func::FuncOp"> 
     ```
   }];
   let options = [
-    Option<"bits", "bits", "int64_t", /*default=*/"0",
-           "Most significant bits that a multiplier in scope may have, 1 to 31; 0 does not check">,
-    Option<"elementwiseBits", "elementwise-bits", "int64_t", /*default=*/"0",
-           "With scope=all: bits of the rescales that are not in scope accumulator; 0 means the same as bits">,
-    Option<"hiddenBit", "hidden-bit", "bool", /*default=*/"false",
-           "Do not count the leading one: bits + 1 significant bits">,
+    BitsOption<"Most significant bits that a multiplier in scope may have, 1 to 31; 0 does not check">,
+    ElementwiseBitsOption,
+    HiddenBitOption,
     ScopeOption<"Which rescales are held to the bit width">,
   ];
 }

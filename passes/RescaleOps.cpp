@@ -7,6 +7,9 @@
 
 #include "RescaleOps.h"
 
+#include "Attributes.h"
+#include "Convolution.h"
+
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
@@ -181,15 +184,17 @@ bool setScales(OpBuilder &builder, tosa::RescaleOp op, ArrayRef<Scale> scales,
 }
 
 bool isAccumulatorOp(Operation *op) {
-  return isa_and_nonnull<tosa::Conv2DOp, tosa::Conv3DOp,
-                         tosa::DepthwiseConv2DOp, tosa::TransposeConv2DOp,
-                         tosa::MatMulOp>(op);
+  return isConvolution(op) || isa_and_nonnull<tosa::MatMulOp>(op);
+}
+
+bool isDataMovement(Operation *op) {
+  return isa_and_nonnull<tosa::ReshapeOp, tosa::TransposeOp, tosa::SliceOp,
+                         tosa::IdentityOp>(op);
 }
 
 Value getDataSource(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (isa<tosa::ReshapeOp, tosa::TransposeOp, tosa::SliceOp,
-            tosa::IdentityOp>(op)) {
+    if (isDataMovement(op)) {
       value = op->getOperand(0);
       continue;
     }

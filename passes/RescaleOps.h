@@ -14,11 +14,6 @@
 
 namespace tosa_rescale {
 
-/// Overrides the width of one rescale. Written by the user.
-constexpr llvm::StringLiteral kBitsAttrName = "tosa_rescale.bits";
-/// What `tosa-rescale-annotate` found out about one rescale.
-constexpr llvm::StringLiteral kInfoAttrName = "tosa_rescale.info";
-
 constexpr int64_t kMinBits = 1;
 constexpr int64_t kMaxBits = kMultiplierBits32;
 
@@ -66,9 +61,13 @@ bool setScales(mlir::OpBuilder &builder, mlir::tosa::RescaleOp op,
                llvm::ArrayRef<Scale> scales, bool scale32,
                mlir::tosa::RoundingMode roundingMode);
 
-/// The value that `value` holds in another shape or order: looks through
-/// reshape, transpose, slice and identity, and through concat when all of its
-/// operands come from accumulators.
+/// Whether the result of `op` holds elements of its first operand and nothing
+/// else, in another shape or order: reshape, transpose, slice and identity.
+bool isDataMovement(mlir::Operation *op);
+
+/// The value that `value` holds in another shape or order: looks through data
+/// movement, and through concat when all of its operands come from
+/// accumulators.
 mlir::Value getDataSource(mlir::Value value);
 
 /// A convolution or matrix product, whose output is an accumulator.

@@ -47,6 +47,32 @@ private:
   size_t count = 0;
 };
 
+/// The rules for what each channel multiplies by and what comes out of it.
+class ScaleRules {
+public:
+  ScaleRules(tosa::RescaleOp op, Interval outputZp,
+             std::optional<int64_t> maxBits)
+      : scale32(op.getScale32()),
+        doubleRound(op.getRoundingMode() == tosa::RoundingMode::DOUBLE_ROUND),
+        outputZp(outputZp), maxBits(maxBits) {}
+
+  void check(size_t channel, Scale scale, Interval value);
+
+  void report(size_t channels, SmallVectorImpl<std::string> &violations) const {
+    for (const ChannelRule *rule :
+         {&bits, &sign, &shift, &range, &result, &sum})
+      rule->report(channels, violations);
+  }
+
+private:
+  void checkResult(size_t channel, Scale scale, Interval value);
+
+  const bool scale32, doubleRound;
+  const Interval outputZp;
+  const std::optional<int64_t> maxBits;
+  ChannelRule bits, sign, shift, range, result, sum;
+};
+
 } // namespace
 
 /// ERROR_IF: combinations that are wrong whatever the input. Those of zero
@@ -76,6 +102,54 @@ static void checkForm(tosa::RescaleOp op,
         "requires output_unsigned = false for i32 and i48, got true");
 }
 
+void ScaleRules::check(size_t channel, Scale scale, Interval value) {
+  if (scale.multiplier < 0) {
+    sign.violate(channel, "requires a multiplier of at least 0, got ",
+                 scale.multiplier);
+  } else if (maxBits && significantBits(scale.multiplier) > *maxBits) {
+    bits.violate(channel, "requires a multiplier of at most ", *maxBits,
+                 " significant bits, got ", significantBits(scale.multiplier),
+                 " (", scale.multiplier, ")");
+  }
+  if (!isLegalShift(scale.shift)) {
+    shift.violate(channel, "requires a shift from ", kMinShift, " to ",
+                  kMaxShift, ", got ", scale.shift);
+    return;
+  }
+  if (scale.multiplier < 0)
+    return;
+  if (!scale32) {
+    checkResult(channel, scale, value);
+    return;
+  }
+  const int64_t limit = int64_t(1) << (scale.shift - 1);
+  if (!isLegalValue32(value.low, scale.shift) ||
+      !isLegalValue32(value.high, scale.shift))
+    range.violate(channel, "requires a value from ", -limit, " to ", limit - 1,
+                  " for scale32 with shift ", scale.shift, ", got ", value.low,
+                  " to ", value.high);
+}
+
+/// Only scale16 can leave i32: scale32 stays below 2^30 within its value range.
+void ScaleRules::checkResult(size_t channel, Scale scale, Interval value) {
+  const Int128 low = applyScale(value.low, scale, doubleRound),
+               high = applyScale(value.high, scale, doubleRound);
+  auto clip = [](Int128 wide) {
+    return static_cast<int64_t>(
+        std::clamp<Int128>(wide, std::numeric_limits<int64_t>::min(),
+                           std::numeric_limits<int64_t>::max()));
+  };
+  if (!isLegalResult(low) || !isLegalResult(high))
+    result.violate(channel, "requires a scaled value that fits i32, got ",
+                   clip(low), " to ", clip(high));
+  else if (!isLegalResult(low + outputZp.low) ||
+           !isLegalResult(high + outputZp.high))
+    sum.violate(
+        channel,
+        "requires a scaled value that fits i32 with output_zp added, got ",
+        clip(low + outputZp.low), " to ", clip(high + outputZp.high));
+}
+
 SmallVector<std::string> findViolations(tosa::RescaleOp op, ValueRanges &ranges,
                                         std::optional<int64_t> maxBits) {
   SmallVector<std::string> violations;
@@ -100,61 +174,14 @@ SmallVector<std::string> findViolations(tosa::RescaleOp op, ValueRanges &ranges,
   const Interval outputZp = succeeded(constantZp)
                                 ? Interval{*constantZp, *constantZp}
                                 : ranges.getWhole(op.getOutputZp());
-  const bool doubleRound =
-      op.getRoundingMode() == tosa::RoundingMode::DOUBLE_ROUND;
   const ChannelRanges values = ranges.getScaledValue(op);
   const size_t channels = std::max(values.size(), scales->size());
-  ChannelRule bits, sign, shift, range, result, sum;
-  for (size_t channel = 0; channel < channels; ++channel) {
-    const Scale scale =
-        scales->size() == 1 ? scales->front() : (*scales)[channel];
-    const Interval value =
-        values.size() == 1 ? values.front() : values[channel];
-    if (scale.multiplier < 0) {
-      sign.violate(channel, "requires a multiplier of at least 0, got ",
-                   scale.multiplier);
-    } else if (maxBits && significantBits(scale.multiplier) > *maxBits) {
-      bits.violate(channel, "requires a multiplier of at most ", *maxBits,
-                   " significant bits, got ", significantBits(scale.multiplier),
-                   " (", scale.multiplier, ")");
-    }
-    if (!isLegalShift(scale.shift)) {
-      shift.violate(channel, "requires a shift from ", kMinShift, " to ",
-                    kMaxShift, ", got ", scale.shift);
-      continue;
-    }
-    if (scale.multiplier < 0)
-      continue;
-    if (op.getScale32()) {
-      const int64_t limit = int64_t(1) << (scale.shift - 1);
-      if (!isLegalValue32(value.low, scale.shift) ||
-          !isLegalValue32(value.high, scale.shift))
-        range.violate(channel, "requires a value from ", -limit, " to ",
-                      limit - 1, " for scale32 with shift ", scale.shift,
-                      ", got ", value.low, " to ", value.high);
-      continue;
-    }
-    // Only scale16 can leave i32: scale32 stays below 2^30 within its value
-    // range.
-    const Int128 low = applyScale(value.low, scale, doubleRound),
-                 high = applyScale(value.high, scale, doubleRound);
-    auto clip = [](Int128 wide) {
-      return static_cast<int64_t>(
-          std::clamp<Int128>(wide, std::numeric_limits<int64_t>::min(),
-                             std::numeric_limits<int64_t>::max()));
-    };
-    if (!isLegalResult(low) || !isLegalResult(high))
-      result.violate(channel, "requires a scaled value that fits i32, got ",
-                     clip(low), " to ", clip(high));
-    else if (!isLegalResult(low + outputZp.low) ||
-             !isLegalResult(high + outputZp.high))
-      sum.violate(
-          channel,
-          "requires a scaled value that fits i32 with output_zp added, got ",
-          clip(low + outputZp.low), " to ", clip(high + outputZp.high));
-  }
-  for (const ChannelRule *rule : {&bits, &sign, &shift, &range, &result, &sum})
-    rule->report(channels, violations);
+  ScaleRules rules(op, outputZp, maxBits);
+  for (size_t channel = 0; channel < channels; ++channel)
+    rules.check(channel,
+                scales->size() == 1 ? scales->front() : (*scales)[channel],
+                at(values, channel));
+  rules.report(channels, violations);
   return violations;
 }
 

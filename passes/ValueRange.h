@@ -9,27 +9,15 @@
 #ifndef TOSA_RESCALE_VALUERANGE_H
 #define TOSA_RESCALE_VALUERANGE_H
 
+#include "Interval.h"
+
 #include "mlir/Dialect/Tosa/IR/TosaOps.h"
 #include "llvm/ADT/DenseMap.h"
 
 namespace tosa_rescale {
 
-/// All integers from `low` to `high`, both included.
-struct Interval {
-  int64_t low = 0;
-  int64_t high = 0;
-
-  static Interval unite(Interval a, Interval b) {
-    return {std::min(a.low, b.low), std::max(a.high, b.high)};
-  }
-};
-
-/// One interval for the whole tensor, or one for each index of its last
-/// dimension, which is the channel.
-using ChannelRanges = llvm::SmallVector<Interval, 1>;
-
 /// Sound bounds: whatever the input, no element is ever outside its interval.
-/// An operation that the analysis does not know has the full range of its type.
+/// An operation without a rule (RangeRules.h) has the full range of its type.
 class ValueRanges {
 public:
   /// Analyses everything in `root`.
@@ -49,16 +37,18 @@ public:
   /// holds.
   std::optional<Interval> getOverflow(mlir::Value value) const;
 
-private:
-  ChannelRanges infer(mlir::Operation *op);
-  ChannelRanges inferConvolution(mlir::Operation *op, bool partial);
-  ChannelRanges inferMatMul(mlir::tosa::MatMulOp op);
-  ChannelRanges inferRescale(mlir::tosa::RescaleOp op);
-  ChannelRanges inferTable(mlir::tosa::TableOp op);
+  /// The range of the accumulator `value`, a sum of products for each channel.
+  /// Notes what its type does not hold.
+  ChannelRanges addAccumulator(mlir::Value value,
+                               llvm::ArrayRef<WideInterval> sums);
 
+private:
   llvm::DenseMap<mlir::Value, ChannelRanges> ranges;
   llvm::DenseMap<mlir::Value, Interval> overflows;
 };
+
+/// Size of the last dimension; -1 if it is not known or there is none.
+int64_t getChannelCount(mlir::Type type);
 
 } // namespace tosa_rescale
 

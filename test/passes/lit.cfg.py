@@ -67,7 +67,13 @@ if not tool:
 filecheck = find("FILECHECK", "FileCheck", "FileCheck-22")
 if not filecheck:
     lit_config.fatal("FileCheck not found: `pip install .[test]` brings it, or set FILECHECK")
-config.substitutions += [("tosa-rescale-opt", tool), ("FileCheck", filecheck), ("%repository", str(REPOSITORY))]
+# What is read must come back from text and from bytecode as it was; where a test reads what a pass wrote, so must that.
+config.substitutions += [
+    ("tosa-rescale-opt", f"{tool} --verify-roundtrip"),
+    ("%tool", tool),
+    ("FileCheck", filecheck),
+    ("%repository", str(REPOSITORY)),
+]
 
 plugin, mlir_opt = find_plugin(), find("MLIR_OPT", "mlir-opt", "mlir-opt-22")
 if plugin and mlir_opt:

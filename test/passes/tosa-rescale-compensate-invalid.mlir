@@ -303,3 +303,15 @@ func.func @scale_too_large_for_16_bits(%arg0: tensor<1x1x1x2xi8>) -> tensor<1x1x
   %y = tosa.rescale %acc, %m, %s, %azp, %ozp {input_unsigned = false, output_unsigned = false, per_channel = true, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x1x1x1xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x1x1x1xi8>
   return %y : tensor<1x1x1x1xi8>
 }
+
+// -----
+
+// A conv3d counts the planes of its kernel too.
+func.func @conv3d_mean_without_depth(%arg0: tensor<1x2x1x1x1xi8>) -> tensor<1x1x1x1x1xi32> {
+  %w = "tosa.const"() <{values = dense<1> : tensor<1x2x1x1x1xi8>}> : () -> tensor<1x2x1x1x1xi8>
+  %b = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %zp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  // expected-error@+1 {{'tosa.conv3d' op requires 'tosa_rescale.input_mean' to be a 'tensor<2x1x1x1xf32>', got 'tensor<1x1x1xf32>'}}
+  %acc = tosa.conv3d %arg0, %w, %b, %zp, %zp {tosa_rescale.input_mean = dense<1.0> : tensor<1x1x1xf32>, acc_type = i32, pad = array<i64: 0, 0, 0, 0, 0, 0>, stride = array<i64: 1, 1, 1>, dilation = array<i64: 1, 1, 1>} : (tensor<1x2x1x1x1xi8>, tensor<1x2x1x1x1xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x1x1x1x1xi32>
+  return %acc : tensor<1x1x1x1x1xi32>
+}

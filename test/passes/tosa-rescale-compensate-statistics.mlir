@@ -155,6 +155,29 @@ func.func @factors(%arg0: tensor<1x1x1x2xi8>) -> tensor<1x1x1x1xi8> {
 
 // -----
 
+// The same through the depth of a conv3d: [KD,KH,KW,IC], and K counts taps of all planes.
+// CHECK-LABEL: func.func @conv3d_factors
+// MEASURED-DAG: dense<{{\[\[\[\[\[}}74]]], {{\[\[\[}}-36]]]]]> : tensor<1x2x1x1x1xi8>
+// MEASURED-DAG: dense<750> : tensor<1xi32>
+// CHECK:       tosa.conv3d
+// CHECK-NOT:   tosa_rescale.input
+// MEASURED:    tosa_rescale.compensated = {error = 1.850128173828125E-4 : f64, error_nearest = 2.307891845703125E-4 : f64,
+func.func @conv3d_factors(%arg0: tensor<1x2x1x1x1xi8>) -> tensor<1x1x1x1x1xi8> {
+  %w = "tosa.const"() <{values = dense<[[[[[99]]], [[[-49]]]]]> : tensor<1x2x1x1x1xi8>}> : () -> tensor<1x2x1x1x1xi8>
+  %b = "tosa.const"() <{values = dense<1000> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %m = "tosa.const"() <{values = dense<[1610612736]> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s = "tosa.const"() <{values = dense<39> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %izp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %wzp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %azp = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %ozp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %acc = tosa.conv3d %arg0, %w, %b, %izp, %wzp {tosa_rescale.input_mean = dense<1.0> : tensor<2x1x1x1xf32>, tosa_rescale.input_square = dense<[[[[80.0]]], [[[50.0]]]]> : tensor<2x1x1x1xf32>, tosa_rescale.input_factors = dense<[[8.0, 7.0]]> : tensor<1x2xf32>, acc_type = i32, pad = array<i64: 0, 0, 0, 0, 0, 0>, stride = array<i64: 1, 1, 1>, dilation = array<i64: 1, 1, 1>} : (tensor<1x2x1x1x1xi8>, tensor<1x2x1x1x1xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x1x1x1x1xi32>
+  %y = tosa.rescale %acc, %m, %s, %azp, %ozp {input_unsigned = false, output_unsigned = false, per_channel = true, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x1x1x1x1xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x1x1x1x1xi8>
+  return %y : tensor<1x1x1x1x1xi8>
+}
+
+// -----
+
 // The same moments as in @depthwise, as squares and a factor for each channel.
 // CHECK-LABEL: func.func @depthwise_factors
 // MEASURED-DAG: dense<{{\[\[\[\[}}74], [1]], {{\[\[}}-38], [94]]]]> : tensor<1x2x2x1xi8>

@@ -169,3 +169,20 @@ func.func @unsigned_i32(%arg0: tensor<2xi8>, %arg1: tensor<2xi32>) -> (tensor<2x
   %1 = tosa.rescale %arg1, %m, %s, %zp32, %zp {input_unsigned = false, output_unsigned = true, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<2xi8>
   return %0, %1 : tensor<2xi32>, tensor<2xi8>
 }
+
+// -----
+
+// The union over the channels: the second, whose values are scaled by 15/16, needs less than the first.
+func.func @matrix_product_overflows(%a: tensor<1x1x150000xi8>, %b: tensor<1x150000x2xi8>) -> tensor<1x1x2xi8> {
+  %m = "tosa.const"() <{values = dense<[1073741824, 1006632960]> : tensor<2xi32>}> : () -> tensor<2xi32>
+  %s = "tosa.const"() <{values = dense<30> : tensor<2xi8>}> : () -> tensor<2xi8>
+  %m1 = "tosa.const"() <{values = dense<1073741824> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s1 = "tosa.const"() <{values = dense<54> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %zp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %azp = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %c = tosa.rescale %b, %m, %s, %zp, %zp {input_unsigned = false, output_unsigned = false, per_channel = true, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x150000x2xi8>, tensor<2xi32>, tensor<2xi8>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x150000x2xi8>
+  %acc = tosa.matmul %a, %c, %zp, %zp : (tensor<1x1x150000xi8>, tensor<1x150000x2xi8>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x1x2xi32>
+  // expected-error@+1 {{'tosa.rescale' op requires an accumulator that fits i32, got -2438400000 to 2457600000}}
+  %y = tosa.rescale %acc, %m1, %s1, %azp, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x1x2xi8>
+  return %y : tensor<1x1x2xi8>
+}

@@ -159,7 +159,7 @@ def test_strict_makes_a_contradiction_an_error() -> None:
 
 
 def test_bad_options_are_named() -> None:
-    with pytest.raises(OptionError, match=r"clipping: 0.7 is out of range; give 0 to 0.5"):
+    with pytest.raises(OptionError, match=r"clipping: 0.7 is out of range; give a number from 0 to 0.5"):
         CompensateOptions(1, clipping=0.7)
     with pytest.raises(OptionError, match="strict: contradicting scales come from alignment; use scope all, with align"):
         CompensateOptions(1, strict=True)

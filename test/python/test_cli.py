@@ -83,7 +83,7 @@ def test_sweep_prints_a_table_and_writes_a_folder(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "results.csv",
         "results.json",
-        "accuracy.png",
+        "accuracy.svg",
         "sweep.json",
         "report.html",
         "points",
@@ -93,11 +93,23 @@ def test_sweep_prints_a_table_and_writes_a_folder(
     assert {"top1", "top5", "agreement", "seconds"} <= rows[0].keys()
 
 
+def test_compensate_takes_what_its_pass_can_do(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    given = ("--shrinkage", 0.7, "--weight-rounding", "nearest", "--no-clip", "--hidden-bit", "--rounding-mode", "keep")
+    done = cli("compensate", demo_model, "-o", "x.mlirbc", "--bits", 1, *given, "--calibration", "none", "--json", "c.json")
+    assert done.returncode == 0, done.stderr
+    recorded = json.loads((tmp_path / "c.json").read_text())
+    expected = {"shrinkage": 0.7, "weight_rounding": "nearest", "clip": False, "hidden_bit": True, "rounding_mode": "keep"}
+    assert {name: recorded[name] for name in expected} == expected
+    rescales = [each for each in tr.load(tmp_path / "x.mlirbc").info() if each.scope == "accumulator"]
+    assert {each.rounding_mode for each in rescales} == {"DOUBLE_ROUND"}
+    assert max(each.bits or 0 for each in rescales) == 2  # the leading one and one more
+
+
 def test_demo_tells_the_whole_story(cli: Cli, tmp_path: pathlib.Path) -> None:
     done = cli("demo", "-o", "report")
     assert done.returncode == 0, done.stderr
     assert "bit-exact" in done.stdout
-    assert {"results.csv", "results.json", "accuracy.png", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
+    assert {"results.csv", "results.json", "accuracy.svg", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
 
 
 def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -127,6 +139,20 @@ def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path
         (["evaluate", "{model}", "--data", "{data}", "--take", "501"], "501 samples asked for, has 500"),
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--bits", "8,seven"], "bits: 'seven' is not a whole number"),
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--methods", "magic"], "methods: 'magic' is not one of"),
+        (
+            ["sweep", "{model}", "--data", "{data}", "-o", "out", "--epochs", "3"],
+            "epochs: has no effect without --methods finetune",
+        ),
+        (["sweep", "{model}", "--data", "{data}", "-o", "out", "--samples", "0"], "samples: 0 is out of range; give a whole"),
+        (
+            ["compensate", "{model}", "-o", "x.mlirbc", "--bits", "4", "--shrinkage", "1.5"],
+            "shrinkage: 1.5 is out of range; give a number from 0 to 1",
+        ),
+        (
+            ["compensate", "{model}", "-o", "x.mlirbc", "--bits", "4", "--rounding-mode", "double"],
+            "rounding-mode: compensation makes single rounding or keeps what is there",
+        ),
+        (["check", "{model}", "-q", "-v"], "--quiet and --verbose contradict each other"),
         (["check", "{model}", "--engines", "iree"], "give at least two"),
         (["info", "{model}", "--fail-above", "0"], "fail-above: 0 is out of range; give a whole number from 1 to 31"),
         (["export", "{model}", "-o", "out", "--format", "json,vhdl"], "format: 'vhdl' is not one of json, c, hex, rtl"),

@@ -412,7 +412,7 @@ def test_the_command_trains_and_writes(cli, demo_model: pathlib.Path, training: 
 def test_an_epoch_that_gains_nothing_is_taken_back(
     original: tr.Model, training: Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tosa_rescale.twin.finetune.DIVERGED", 1e9)  # which would stop it first
+    monkeypatch.setattr("tosa_rescale.twin.trainer.DIVERGED", 1e9)  # which would stop it first
     path = tmp_path / "state.npz"
     found = short(original.narrow(2), training.take(128), learning_rate=12.0, teacher=original, checkpoint=path)
     assert found.history[1]["validation_loss"] > found.history[0]["validation_loss"]  # such steps are too large

@@ -29,3 +29,35 @@ def test_running_a_model_loads_no_training_code() -> None:
     )
     assert "iree" in loaded
     assert not {"tensorflow", "keras"} & set(loaded)
+
+
+def test_the_package_exports_all_that_a_public_signature_names() -> None:
+    """A user can name, import and construct whatever a method takes or gives."""
+    import ast
+    import pathlib
+
+    import tosa_rescale as tr
+
+    elsewhere = {
+        "pathlib",
+        "np",
+        "Any",
+        "Mapping",
+        "Sequence",
+        "PathLike",
+        "Executable",
+        "str",
+        "int",
+        "bool",
+        "float",
+        "bytes",
+        "list",
+        "dict",
+    }
+    tree = ast.parse(pathlib.Path(tr.__file__).with_name("api.py").read_text())
+    named = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            annotations = [each.annotation for each in (*node.args.args, *node.args.kwonlyargs)] + [node.returns]
+            named |= {part.id for each in annotations if each for part in ast.walk(each) if isinstance(part, ast.Name)}
+    assert named - elsewhere <= set(dir(tr))

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import gc
+import operator
+import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from runtime_modules import ConvNet, RescaleCase, apply_rescale, rescale_module
+from runtime_modules import ConvNet, RescaleCase, apply_rescale, function, rescale, rescale_module
 from tosa_rescale_runtime import (
     Cache,
     Comparison,
@@ -45,6 +48,47 @@ def test_run_many_keeps_the_order(executable, samples, workers):
     assert sum(done) == len(samples)
     for index in range(len(samples)):
         np.testing.assert_array_equal(results[0][index], NET.apply(samples[index : index + 1])[0])
+
+
+def linear(shape: tuple[int, ...]) -> str:
+    """y = rescale(x) of any shape: every number is tripled."""
+    return rescale_module([RescaleCase("i8", "i16", (3 << 28,), (28,))], shape)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 16), (16,), (), (3, 1, 4)])
+def test_a_first_dimension_that_is_fixed_belongs_to_the_sample(cache, shape, workers):
+    executable = Executable.build(linear(shape), flags=FAST, cache=cache)
+    x = np.random.default_rng(2).integers(-128, 128, (5, *shape), dtype=np.int8)
+    assert not executable.signature.batched
+    np.testing.assert_array_equal(executable.run_many(x, workers=workers)[0], x.astype(np.int16) * 3)
+    np.testing.assert_array_equal(executable.run(x[0, ...])[0], x[0].astype(np.int16) * 3)
+    with pytest.raises(ExecutionError, match="requires shape"):
+        executable.run_many(x[..., None])
+
+
+@pytest.mark.parametrize("shape", [(1, 16), (1,), (1, 1, 3)])
+def test_a_first_dimension_of_one_counts_samples(cache, shape):
+    executable = Executable.build(linear(shape), flags=FAST, cache=cache)
+    x = np.random.default_rng(2).integers(-128, 128, (5, *shape[1:]), dtype=np.int8)
+    assert executable.signature.batched
+    np.testing.assert_array_equal(executable.run_many(x)[0], x.astype(np.int16) * 3)
+
+
+def test_one_input_that_is_not_batched_decides_for_the_graph(cache):
+    """A mask [3] beside an image [1, 4, 3]: samples are whole tensors, outputs too."""
+    case = RescaleCase("i8", "i16", (3 << 28,), (28,))
+    body = rescale("y0", "x0", (1, 4, 3), case) + rescale("y1", "x1", (3,), case)
+    text = function(
+        [("x0", "tensor<1x4x3xi8>"), ("x1", "tensor<3xi8>")], body, [("y0", "tensor<1x4x3xi16>"), ("y1", "tensor<3xi16>")]
+    )
+    executable = Executable.build(text, taps=["rescale0"], flags=FAST, cache=cache)
+    rng = np.random.default_rng(3)
+    x = rng.integers(-128, 128, (5, 1, 4, 3), dtype=np.int8), rng.integers(-128, 128, (5, 3), dtype=np.int8)
+    assert not executable.signature.batched
+    assert [executable.signature.sample_shape(spec) for spec in executable.outputs] == [(1, 4, 3), (3,), (1, 4, 3)]
+    for result, expected in zip(executable.run_many(*x), (x[0], x[1], x[0]), strict=True):
+        np.testing.assert_array_equal(result, expected.astype(np.int16) * 3)
 
 
 def test_no_samples_give_empty_results(executable, samples):
@@ -97,7 +141,7 @@ def test_what_does_not_fit_is_refused(executable, samples, call, message):
 
 
 def test_vmfb_that_is_none_is_refused(executable, samples):
-    broken = Executable(b"not a vmfb" * 100, "main", executable.inputs, executable.outputs)
+    broken = Executable(b"not a vmfb" * 100, executable.signature)
     with pytest.raises(ExecutionError, match="cannot load the executable"):
         broken.run(samples[:1])
 
@@ -111,7 +155,7 @@ def test_failing_sample_ends_run_many(executable, samples):
 
 
 def test_failure_in_a_worker_process_is_reported(executable, samples):
-    broken = Executable(b"not a vmfb" * 100, "main", executable.inputs, executable.outputs)
+    broken = Executable(b"not a vmfb" * 100, executable.signature)
     with pytest.raises(ExecutionError, match="cannot load the executable"):
         broken.run_many(samples, workers=2)
 
@@ -126,13 +170,51 @@ def test_worker_process_that_died_is_replaced(executable, samples):
     np.testing.assert_array_equal(executable.run_many(samples, workers=2)[0], expected[0])
 
 
-def test_worker_process_that_dies_at_work_is_reported(executable, samples):
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        # Only the kernel, or someone in its place, sends SIGKILL: memory is not named otherwise.
+        (signal.SIGKILL, "a worker process was killed (SIGKILL), as the kernel does when memory is short; use fewer workers"),
+        (signal.SIGTERM, "a worker process failed (signal SIGTERM) and said nothing"),
+    ],
+)
+def test_worker_process_that_dies_at_work_is_reported(executable, samples, wish, message):
     worker = workers.Worker()
-    worker._process.kill()
+    worker.run(executable, [samples[:1]])
+    worker._process.send_signal(wish)
     worker._process.wait()
-    with pytest.raises(ExecutionError, match="a worker process ended with exit status -9"):
+    with pytest.raises(ExecutionError) as caught:
         worker.run(executable, [samples])
+    assert str(caught.value) == message
     worker.close()
+
+
+def test_worker_process_that_fails_says_why(executable, samples):
+    """An executable that cannot be read on the other side ends the process with a traceback there."""
+    worker = workers.Worker()
+    broken = replace(executable, taps=(_BreaksOnArrival(),))
+    with pytest.raises(ExecutionError) as caught:
+        worker.run(broken, [samples])
+    assert str(caught.value) == "a worker process failed (exit status 1): ZeroDivisionError: integer modulo by zero"
+    worker.close()
+
+
+class _BreaksOnArrival:
+    def __reduce__(self):
+        return operator.mod, (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("note\nx.c:3: error: binding count 35 > 32\nerror: more\n", "x.c:3: error: binding count 35 > 32"),
+        ('hello\nTraceback (most recent call last):\n  File "x"\n    error()\nKeyError: 3\n', "KeyError: 3"),
+        ("only this\nand that\n", "only this"),
+    ],
+)
+def test_first_error_of_what_a_process_wrote(text, line):
+    assert workers.first_error(text) == line
 
 
 def test_comparison_figures():

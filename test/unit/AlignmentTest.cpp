@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 // RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s \
-// RUN:   %passes_src/Alignment.cpp -o %t
+// RUN:   %passes_src/Alignment.cpp %passes_src/Aligner.cpp -o %t
 // RUN: %t
 
 #include "Alignment.h"

@@ -7,7 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 // RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s \
-// RUN:   %passes_src/Compensation.cpp %passes_src/RescaleMath.cpp -o %t
+// RUN:   %passes_src/Compensation.cpp %passes_src/RoundedWeights.cpp \
+// RUN:   %passes_src/ScaleChoice.cpp %passes_src/RescaleMath.cpp -o %t
 // RUN: %t
 
 #include "Compensation.h"

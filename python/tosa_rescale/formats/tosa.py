@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 
 import numpy as np
+from tosa_rescale_runtime import Module
 
 from tosa_rescale.core.errors import MissingToolError, ModelError
 from tosa_rescale.core.passes import run_passes_on
@@ -83,8 +84,13 @@ def serialize(bytecode: bytes, source: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
         folder = pathlib.Path(name)
         (folder / "in.mlirbc").write_bytes(bytecode)
+        (folder / "in.mlir").write_text(Module.parse(bytecode, source).to_generic_text())
         passes = ["--tosa-convert-integer-type-to-signless", "--tosa-serialize", "--tosa-flatbuffer-filename=out.tosa"]
-        _tosa_opt(["in.mlirbc", *passes, "-o", "/dev/null"], folder, source)
+        try:
+            _tosa_opt(["in.mlirbc", *passes, "-o", "/dev/null"], folder, source)
+        except ModelError:
+            # Bytecode has no form of its own for the properties of some ops, such as cast; the generic text has.
+            _tosa_opt(["in.mlir", *passes, "-o", "/dev/null"], folder, source)
         return (folder / "out.tosa").read_bytes()
 
 
@@ -139,10 +145,23 @@ def _schema(tool: pathlib.Path) -> pathlib.Path:
     return found[0]
 
 
-def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
+def require_tosa_opt(source: str) -> str:
+    """The path of tosa-opt.
+
+    Args:
+        source: the file that needs it, for the error.
+
+    Raises:
+        MissingToolError: it is not installed.
+    """
     tool = find_tool("tosa-opt")
     if tool is None:
         raise MissingToolError(f"{source}: .tosa files need tosa-opt; {HINT}")
+    return tool
+
+
+def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
+    tool = require_tosa_opt(source)
     done = subprocess.run([tool, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [line.split("error: ", 1)[1] for line in done.stderr.splitlines() if "error: " in line]

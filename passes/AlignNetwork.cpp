@@ -1,0 +1,318 @@
+//===- AlignNetwork.cpp - a function as a problem of alignment ------------===//
+//
+// Implements AlignNetwork.h.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "AlignNetwork.h"
+
+#include "AlignRules.h"
+#include "Attributes.h"
+#include "Convolution.h"
+
+#include "llvm/ADT/SetVector.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace tosa_rescale {
+
+bool isInteger(Value value) {
+  return isa<ShapedType>(value.getType()) &&
+         getElementTypeOrSelf(value).isInteger() &&
+         !getElementTypeOrSelf(value).isInteger(1);
+}
+
+bool isWide(Value value) {
+  return getElementTypeOrSelf(value).getIntOrFloatBitWidth() >= 32;
+}
+
+bool absorbsFactor(tosa::RescaleOp op) {
+  Value value = op.getInput();
+  while (value.hasOneUse()) {
+    Operation *producer = value.getDefiningOp();
+    if (const Convolution convolution = Convolution::match(producer)) {
+      const Value weights = convolution.getWeights();
+      return getElementTypeOrSelf(weights).isInteger(8) &&
+             readWeights(weights) && getScales(op);
+    }
+    if (!isDataMovement(producer))
+      break;
+    value = producer->getOperand(0);
+  }
+  return false;
+}
+
+bool isByteTable(Operation *op) {
+  auto table = dyn_cast<tosa::TableOp>(op);
+  return table && getElementTypeOrSelf(table.getOutput()).isInteger(8) &&
+         getConstantIntegers(table.getTable());
+}
+
+static std::optional<int64_t> getConstantInteger(Value value) {
+  std::optional<SmallVector<int64_t>> elements = getConstantIntegers(value);
+  if (!elements || elements->size() != 1)
+    return std::nullopt;
+  return elements->front();
+}
+
+AlignNetwork::AlignNetwork(func::FuncOp function, const BitsRequest &request,
+                           double clipping, bool litert)
+    : function(function), request(request), litert(litert) {
+  problem.clipping = clipping;
+}
+
+int AlignNetwork::getClass(Value value) {
+  auto [entry, isNew] = ids.insert({value, static_cast<int>(parent.size())});
+  if (isNew)
+    parent.push_back(parent.size());
+  return find(entry->second);
+}
+
+int AlignNetwork::find(int id) {
+  while (parent[id] != id)
+    id = parent[id] = parent[parent[id]];
+  return id;
+}
+
+//===----------------------------------------------------------------------===//
+// Reading the function
+//===----------------------------------------------------------------------===//
+
+void AlignNetwork::pin(Value value, const Twine &reason) {
+  pins.emplace_back(value, reason.str());
+}
+
+void AlignNetwork::pinAll(Operation *op, const Twine &reason) {
+  for (Value operand : op->getOperands())
+    if (isInteger(operand))
+      pin(operand, reason);
+  for (Value result : op->getResults())
+    if (isInteger(result))
+      pin(result, reason);
+}
+
+void AlignNetwork::noteZeroPoint(Value value, Value zeroPoint) {
+  if (!isWide(value))
+    notedZeroPoints.emplace_back(value, getConstantInteger(zeroPoint));
+}
+
+void AlignNetwork::addProduct(Value first, Value second, Value out) {
+  products.emplace_back(first, second, out);
+}
+
+void AlignNetwork::addAddition(Operation *op) {
+  if (!litert || !llvm::all_of(op->getOperands(), [](Value operand) {
+        return operand.getDefiningOp<tosa::RescaleOp>() && operand.hasOneUse();
+      }))
+    return;
+  for (Value operand : op->getOperands())
+    additionOf[operand.getDefiningOp()] = additions;
+  ++additions;
+}
+
+void AlignNetwork::addClippingErrors(Value value, SmallVector<double> errors) {
+  clippingErrors.emplace_back(value, std::move(errors));
+}
+
+LogicalResult AlignNetwork::readFixedFactor(Operation *op) {
+  Attribute attribute = op->getAttr(kFixedFactorAttrName);
+  if (!attribute)
+    return success();
+  auto factor = dyn_cast<FloatAttr>(attribute);
+  if (!factor || !factor.getType().isF64() ||
+      !(factor.getValueAsDouble() > 0) ||
+      !std::isfinite(factor.getValueAsDouble()))
+    return op->emitOpError("requires attribute '")
+           << kFixedFactorAttrName << "' to be an f64 above 0";
+  for (Value result : op->getResults())
+    if (isInteger(result)) {
+      pin(result, "given by '" + kFixedFactorAttrName + "'");
+      fixedFactors.emplace_back(result, std::log2(factor.getValueAsDouble()));
+    }
+  return success();
+}
+
+LogicalResult AlignNetwork::visit(Operation *op) {
+  if (op == function)
+    return success();
+  if (failed(readFixedFactor(op)))
+    return failure();
+  if (isa<tosa::ConstOp, tosa::ConstShapeOp>(op) ||
+      (llvm::none_of(op->getOperands(), isInteger) &&
+       llvm::none_of(op->getResults(), isInteger)))
+    return success();
+  return getAlignRule(op->getName().getStringRef())(*this, op);
+}
+
+LogicalResult AlignNetwork::build() {
+  for (Value argument : function.getArguments())
+    if (isInteger(argument))
+      pin(argument, "an input of the graph");
+  WalkResult walked = function.walk([&](Operation *op) {
+    return failed(visit(op)) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  if (walked.wasInterrupted())
+    return failure();
+
+  // Everything is united now, so that classes are final but for products.
+  for (auto [first, second, out] : products)
+    for (Value value : {first, second, out})
+      add(value);
+  pinConstantsAndZeroPoints();
+  pinMixedProducts();
+  return success();
+}
+
+void AlignNetwork::pinConstantsAndZeroPoints() {
+  SmallVector<Value> known;
+  for (auto [value, id] : ids)
+    known.push_back(value);
+  for (Value value : known)
+    if (value.getDefiningOp<tosa::ConstOp>())
+      pin(value, "a constant");
+  for (auto [value, zeroPoint] : notedZeroPoints) {
+    auto [entry, isNew] = zeroPoints.try_emplace(getClass(value), zeroPoint);
+    if (!isNew && entry->second != zeroPoint)
+      entry->second = std::nullopt;
+  }
+  for (Value value : known) {
+    if (isWide(value))
+      continue;
+    auto found = zeroPoints.find(getClass(value));
+    if (found == zeroPoints.end() || !found->second)
+      pin(value, found == zeroPoints.end() ? "its zero point is not known"
+                                           : "its zero points differ");
+  }
+}
+
+void AlignNetwork::pinMixedProducts() {
+  DenseMap<int, unsigned> sizes;
+  for (auto [value, id] : ids)
+    ++sizes[find(id)];
+  for (auto [first, second, out] : products) {
+    // Such a factor is a sum of two others, which no other op may restrict.
+    const bool plain = sizes[getClass(out)] == 1 &&
+                       llvm::all_of(out.getUsers(), [](Operation *user) {
+                         return isa<tosa::RescaleOp>(user);
+                       });
+    if (plain)
+      continue;
+    for (Value value : {first, second, out})
+      pin(value, "a product that is not rescaled");
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Solving
+//===----------------------------------------------------------------------===//
+
+void AlignNetwork::makeTensors() {
+  reasons.clear();
+  tensors.clear();
+  problem.tensors.clear();
+  for (auto &[value, reason] : pins)
+    reasons.try_emplace(getClass(value), reason);
+  for (auto [value, id] : ids) {
+    const int root = find(id);
+    auto [entry, isNew] = tensors.try_emplace(root, problem.tensors.size());
+    if (isNew)
+      problem.tensors.push_back(
+          {reasons.count(root) != 0, /*roomy=*/true, {}, 0});
+    if (!isWide(value))
+      problem.tensors[entry->second].roomy = false;
+  }
+  for (auto [value, factor] : fixedFactors)
+    problem.tensors[tensorOf(getClass(value))].log2Factor = factor;
+  for (auto &[value, errors] : clippingErrors) {
+    // Of tensors with one scale the worst counts: all are cut off alike.
+    std::vector<double> &known =
+        problem.tensors[tensorOf(getClass(value))].clippingErrors;
+    if (known.empty())
+      known.assign(errors.begin(), errors.end());
+    known.resize(std::min(known.size(), errors.size()));
+    for (auto [mine, other] : llvm::zip_first(known, errors))
+      mine = std::max(mine, other);
+  }
+}
+
+void AlignNetwork::makeEdges() {
+  origins.clear();
+  problem.edges.clear();
+  problem.products.clear();
+  for (tosa::RescaleOp op : rescales) {
+    if (absorbsFactor(op))
+      continue;
+    const int64_t bits = **getSignificantBits(op, request);
+    const SmallVector<Scale> scales = *getScales(op);
+    const auto addition = additionOf.find(op);
+    for (const Scale &scale : scales) {
+      if (scale.multiplier == 0)
+        continue;
+      problem.edges.push_back(
+          {tensorOf(getClass(op.getInput())),
+           tensorOf(getClass(op.getOutput())),
+           std::log2(static_cast<double>(scale.multiplier)) - scale.shift,
+           static_cast<int>(bits),
+           addition == additionOf.end() ? -1 : addition->second});
+      origins.push_back(op);
+    }
+  }
+  for (auto [first, second, out] : products)
+    problem.products.push_back({tensorOf(getClass(first)),
+                                tensorOf(getClass(second)),
+                                tensorOf(getClass(out))});
+}
+
+void AlignNetwork::solve() {
+  makeTensors();
+  makeEdges();
+  result = alignTensors(problem);
+}
+
+//===----------------------------------------------------------------------===//
+// What was found
+//===----------------------------------------------------------------------===//
+
+double AlignNetwork::getLog2Factor(Value value) {
+  auto found = ids.find(value);
+  return found == ids.end() ? 0 : result.log2Factors[tensorOf(found->second)];
+}
+
+std::optional<int64_t> AlignNetwork::getZeroPoint(Value value) {
+  auto found = zeroPoints.find(getClass(value));
+  return found == zeroPoints.end() ? std::nullopt : found->second;
+}
+
+DenseSet<Operation *> AlignNetwork::getWide() const {
+  DenseSet<Operation *> wide;
+  for (auto [op, narrow] : llvm::zip_equal(origins, result.narrow))
+    if (!narrow)
+      wide.insert(op);
+  return wide;
+}
+
+llvm::MapVector<StringRef, unsigned> AlignNetwork::getPins(tosa::RescaleOp op) {
+  SmallVector<StringRef> reasonOf(problem.tensors.size());
+  for (auto &[root, tensor] : tensors)
+    if (auto found = reasons.find(root); found != reasons.end())
+      reasonOf[tensor] = found->second;
+  llvm::SetVector<int> tied;
+  tied.insert(tensorOf(getClass(op.getInput())));
+  tied.insert(tensorOf(getClass(op.getOutput())));
+  llvm::MapVector<StringRef, unsigned> pinned;
+  for (size_t i = 0; i < tied.size(); ++i) {
+    if (problem.tensors[tied[i]].pinned) {
+      ++pinned[reasonOf[tied[i]]];
+      continue;
+    }
+    for (const AlignedEdge &edge : problem.edges)
+      if (edge.from == tied[i] || edge.to == tied[i])
+        tied.insert(edge.from == tied[i] ? edge.to : edge.from);
+  }
+  return pinned;
+}
+
+} // namespace tosa_rescale

@@ -1,0 +1,133 @@
+//===- AlignNetwork.h - a function as a problem of alignment --------------===//
+//
+// The integer tensors of a function, which of them share a factor, and the
+// multipliers between them: what Alignment.h solves, read from the IR.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TOSA_RESCALE_ALIGNNETWORK_H
+#define TOSA_RESCALE_ALIGNNETWORK_H
+
+#include "Alignment.h"
+#include "RescaleOps.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace tosa_rescale {
+
+/// The tensors of a function, which of them share a factor, and the
+/// multipliers between them.
+class AlignNetwork {
+public:
+  AlignNetwork(mlir::func::FuncOp function, const BitsRequest &request,
+               double clipping, bool litert);
+
+  /// Reads the function. Emits an error if an attribute makes no sense.
+  llvm::LogicalResult build();
+  /// Chooses the factors.
+  void solve();
+
+  //===--------------------------------------------------------------------===//
+  // What the rules for single operations say; see AlignRules.h
+  //===--------------------------------------------------------------------===//
+
+  /// The tensor takes part, even if no rule says more of it.
+  void add(mlir::Value value) { getClass(value); }
+  /// Both have one scale.
+  void unite(mlir::Value a, mlir::Value b) {
+    parent[getClass(a)] = getClass(b);
+  }
+  /// Pins the tensor, and says why, unless it is pinned.
+  void pin(mlir::Value value, const llvm::Twine &reason);
+  /// Pins all integers that `op` reads and makes.
+  void pinAll(mlir::Operation *op, const llvm::Twine &reason);
+  /// `zeroPoint` is that of `value`, as a constant.
+  void noteZeroPoint(mlir::Value value, mlir::Value zeroPoint);
+  /// The factor of `out` is the product of the other two.
+  void addProduct(mlir::Value first, mlir::Value second, mlir::Value out);
+  /// The multipliers of `op` are edges, between tensors that are not the same.
+  void addRescale(mlir::tosa::RescaleOp op) { rescales.push_back(op); }
+  /// If LiteRT computes the network: the operands of `op`, an addition, are
+  /// scaled as LiteRT does.
+  void addAddition(mlir::Operation *op);
+  /// Element i: the error of cutting `value` off at 2^(-i / kClippingSteps) of
+  /// its range.
+  void addClippingErrors(mlir::Value value, llvm::SmallVector<double> errors);
+  const BitsRequest &getRequest() const { return request; }
+  /// Part by which a scale may shrink of whose tensor nothing was measured.
+  double getClipping() const { return problem.clipping; }
+
+  //===--------------------------------------------------------------------===//
+  // What solve() found
+  //===--------------------------------------------------------------------===//
+
+  double getLog2Factor(mlir::Value value);
+  bool isPinned(mlir::Value value) { return reasons.count(getClass(value)); }
+  /// The zero point of a tensor of 8 or 16 bits, from what scales and reads it.
+  std::optional<int64_t> getZeroPoint(mlir::Value value);
+  /// Rescales with a multiplier that must stay wide.
+  llvm::DenseSet<mlir::Operation *> getWide() const;
+  /// Why tensors keep their scale that multipliers tie to those of `op`, and
+  /// how many they are for each reason.
+  llvm::MapVector<llvm::StringRef, unsigned> getPins(mlir::tosa::RescaleOp op);
+
+private:
+  int getClass(mlir::Value value);
+  int find(int id);
+  int tensorOf(int id) { return tensors.lookup(find(id)); }
+  /// The attribute that gives the results of `op` their factor.
+  llvm::LogicalResult readFixedFactor(mlir::Operation *op);
+  llvm::LogicalResult visit(mlir::Operation *op);
+  void pinConstantsAndZeroPoints();
+  void pinMixedProducts();
+  void makeTensors();
+  void makeEdges();
+
+  mlir::func::FuncOp function;
+  BitsRequest request;
+  bool litert;
+
+  /// Values as a disjoint set: those of one class share a factor.
+  llvm::MapVector<mlir::Value, int> ids;
+  llvm::SmallVector<int> parent;
+  llvm::SmallVector<std::pair<mlir::Value, std::string>> pins;
+  llvm::SmallVector<std::pair<mlir::Value, std::optional<int64_t>>>
+      notedZeroPoints;
+  llvm::SmallVector<std::tuple<mlir::Value, mlir::Value, mlir::Value>> products;
+  llvm::SmallVector<mlir::tosa::RescaleOp> rescales;
+  /// Additions whose operands are both made by rescales, by these.
+  llvm::DenseMap<mlir::Operation *, int> additionOf;
+  int additions = 0;
+  llvm::SmallVector<std::pair<mlir::Value, llvm::SmallVector<double>>>
+      clippingErrors;
+  llvm::SmallVector<std::pair<mlir::Value, double>> fixedFactors;
+
+  /// By class.
+  llvm::DenseMap<int, std::optional<int64_t>> zeroPoints;
+  llvm::DenseMap<int, std::string> reasons;
+  llvm::DenseMap<int, int> tensors;
+
+  AlignmentProblem problem;
+  /// The rescale of each edge of the problem.
+  llvm::SmallVector<mlir::tosa::RescaleOp> origins;
+  Alignment result;
+};
+
+/// A tensor of integers that are not truth values.
+bool isInteger(mlir::Value value);
+
+/// int32 and wider, which have no zero point.
+bool isWide(mlir::Value value);
+
+/// Whether the rescale takes up any factor in the weights of a convolution,
+/// which answer to it alone.
+bool absorbsFactor(mlir::tosa::RescaleOp op);
+
+/// A table of 256 entries, whose results another scale may have.
+bool isByteTable(mlir::Operation *op);
+
+} // namespace tosa_rescale
+
+#endif // TOSA_RESCALE_ALIGNNETWORK_H

@@ -1,0 +1,228 @@
+//===- AlignRules.cpp - which tensors of an operation share a scale -------===//
+//
+// Implements AlignRules.h. A new operation: one function, and its row in the
+// table at the end.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "AlignRules.h"
+
+#include "Attributes.h"
+#include "Convolution.h"
+
+#include "llvm/ADT/StringMap.h"
+
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+
+namespace tosa_rescale {
+
+//===----------------------------------------------------------------------===//
+// Rescales and convolutions
+//===----------------------------------------------------------------------===//
+
+static LogicalResult readClippingErrors(AlignNetwork &network,
+                                        tosa::RescaleOp op) {
+  Attribute attribute = op->getAttr(kClippingAttrName);
+  if (!attribute)
+    return success();
+  auto errors = dyn_cast<DenseElementsAttr>(attribute);
+  if (!errors || !errors.getElementType().isF32() ||
+      errors.getType().getRank() != 1 || errors.getNumElements() < 2)
+    return op.emitOpError("requires attribute '")
+           << kClippingAttrName << "' to be a tensor of f32 with one dimension "
+           << "and at least 2 elements";
+  SmallVector<double> values;
+  for (float value : errors.getValues<float>()) {
+    if (!(value >= 0) || !std::isfinite(value))
+      return op.emitOpError("requires attribute '")
+             << kClippingAttrName << "' to hold finite numbers of at least 0";
+    values.push_back(value);
+  }
+  network.addClippingErrors(op.getOutput(), std::move(values));
+  return success();
+}
+
+static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
+  auto op = cast<tosa::RescaleOp>(operation);
+  if (failed(readClippingErrors(network, op)) ||
+      failed(getSignificantBits(op, network.getRequest())))
+    return failure();
+  network.add(op.getInput());
+  network.add(op.getOutput());
+  network.noteZeroPoint(op.getInput(), op.getInputZp());
+  // resize leaves a zero point in its result that a rescale of i32 cannot name:
+  // that of its input arrives behind it.
+  if (op.getInput().getDefiningOp<tosa::ResizeOp>() && isWide(op.getInput()) &&
+      op.getInput().hasOneUse())
+    network.unite(op.getInput(), op.getOutput());
+  else
+    network.noteZeroPoint(op.getOutput(), op.getOutputZp());
+  std::optional<SmallVector<Scale>> scales = getScales(op);
+  if (!scales || llvm::any_of(*scales, [](Scale scale) {
+        return scale.multiplier < 0 || !isLegalShift(scale.shift);
+      }))
+    network.pinAll(op, "its rescale requires a constant multiplier and shift");
+  else
+    network.addRescale(op);
+  return success();
+}
+
+static LogicalResult alignConvolution(AlignNetwork &network, Operation *op) {
+  const Convolution convolution = Convolution::match(op);
+  const Value input = convolution.getInput();
+  network.noteZeroPoint(input, convolution.getInputZp());
+  std::optional<SmallVector<int64_t>> bias =
+      getConstantIntegers(convolution.getBias());
+  if (!getConstantElements(convolution.getWeights()) || !bias) {
+    for (Value value : {input, convolution.getAccumulator()})
+      network.pin(value, "its convolution requires constant weights and bias");
+    return success();
+  }
+  network.unite(input, convolution.getAccumulator());
+  const int64_t limit = std::numeric_limits<int32_t>::max() *
+                        (1 - std::min(network.getClipping(), 0.5));
+  if (llvm::any_of(*bias, [&](int64_t b) { return std::abs(b) > limit; }))
+    network.pin(input, "its convolution's bias fills int32");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Operations whose operands and result share a factor
+//===----------------------------------------------------------------------===//
+
+/// The first operand and the result; others are shapes, indices and the like.
+static LogicalResult alignFirst(AlignNetwork &network, Operation *op) {
+  network.unite(op->getOperand(0), op->getResult(0));
+  return success();
+}
+
+static LogicalResult alignAll(AlignNetwork &network, Operation *op) {
+  for (Value operand : op->getOperands())
+    network.unite(operand, op->getResult(0));
+  return success();
+}
+
+static LogicalResult alignPad(AlignNetwork &network, Operation *op) {
+  auto pad = cast<tosa::PadOp>(op);
+  network.noteZeroPoint(pad.getInput1(), pad.getPadConst());
+  return alignFirst(network, op);
+}
+
+static LogicalResult alignReduceSum(AlignNetwork &network, Operation *op) {
+  // A sum of values with a zero point has another one.
+  if (!isWide(op->getOperand(0)))
+    network.pinAll(op, "reduce_sum of 8 or 16 bits");
+  return alignFirst(network, op);
+}
+
+static LogicalResult alignResize(AlignNetwork &network, Operation *op) {
+  const Value result = op->getResult(0);
+  if (isWide(result) &&
+      !(result.hasOneUse() && isa<tosa::RescaleOp>(*result.user_begin())))
+    network.pinAll(op, "resize without a rescale");
+  return alignFirst(network, op);
+}
+
+/// add and sub.
+static LogicalResult alignSum(AlignNetwork &network, Operation *op) {
+  if (!isWide(op->getResult(0)))
+    network.pinAll(op, "an addition of 8 or 16 bits");
+  network.addAddition(op);
+  return alignAll(network, op);
+}
+
+static LogicalResult alignSelect(AlignNetwork &network, Operation *op) {
+  auto select = cast<tosa::SelectOp>(op);
+  network.unite(select.getOnTrue(), select.getOutput());
+  network.unite(select.getOnFalse(), select.getOutput());
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Operations whose result has a scale of its own
+//===----------------------------------------------------------------------===//
+
+static LogicalResult pinUnknown(AlignNetwork &network, Operation *op) {
+  network.pinAll(op, "read or made by " + op->getName().stripDialect());
+  return success();
+}
+
+/// An index: the same for every scale.
+static LogicalResult alignArgMax(AlignNetwork &network, Operation *op) {
+  network.add(op->getOperand(0));
+  return success();
+}
+
+static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
+  auto mul = cast<tosa::MulOp>(op);
+  if (!isWide(mul.getInput1()) || !isWide(mul.getInput2()))
+    return pinUnknown(network, op);
+  network.addProduct(mul.getInput1(), mul.getInput2(), mul.getOutput());
+  return success();
+}
+
+static LogicalResult alignMatMul(AlignNetwork &network, Operation *op) {
+  auto matmul = cast<tosa::MatMulOp>(op);
+  network.addProduct(matmul.getA(), matmul.getB(), matmul.getOutput());
+  network.noteZeroPoint(matmul.getA(), matmul.getAZp());
+  network.noteZeroPoint(matmul.getB(), matmul.getBZp());
+  return success();
+}
+
+static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
+  if (!isByteTable(op))
+    return pinUnknown(network, op);
+  // What lies between two entries is not known, so the input stays.
+  network.pin(op->getOperand(0), "read by table");
+  network.add(op->getResult(0));
+  return success();
+}
+
+static LogicalResult alignReturn(AlignNetwork &network, Operation *op) {
+  network.pinAll(op, "an output of the graph");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// The table
+//===----------------------------------------------------------------------===//
+
+template <typename... Ops>
+static void add(llvm::StringMap<AlignRule> &rules, AlignRule rule) {
+  (rules.try_emplace(Ops::getOperationName(), rule), ...);
+}
+
+static llvm::StringMap<AlignRule> makeRules() {
+  llvm::StringMap<AlignRule> rules;
+  add<tosa::RescaleOp>(rules, alignRescale);
+  add<tosa::Conv2DOp, tosa::Conv3DOp, tosa::DepthwiseConv2DOp,
+      tosa::TransposeConv2DOp>(rules, alignConvolution);
+  add<tosa::ReshapeOp, tosa::TransposeOp, tosa::SliceOp, tosa::IdentityOp,
+      tosa::ReverseOp, tosa::TileOp, tosa::MaxPool2dOp, tosa::AvgPool2dOp,
+      tosa::GatherOp, tosa::ReduceMaxOp, tosa::ReduceMinOp, tosa::ClampOp>(
+      rules, alignFirst);
+  add<tosa::ReduceSumOp>(rules, alignReduceSum);
+  add<tosa::ResizeOp>(rules, alignResize);
+  add<tosa::PadOp>(rules, alignPad);
+  add<tosa::ConcatOp, tosa::MaximumOp, tosa::MinimumOp>(rules, alignAll);
+  add<tosa::AddOp, tosa::SubOp>(rules, alignSum);
+  add<tosa::SelectOp>(rules, alignSelect);
+  add<tosa::ArgMaxOp>(rules, alignArgMax);
+  add<tosa::MulOp>(rules, alignMul);
+  add<tosa::MatMulOp>(rules, alignMatMul);
+  add<tosa::TableOp>(rules, alignTable);
+  add<func::ReturnOp>(rules, alignReturn);
+  return rules;
+}
+
+AlignRule getAlignRule(StringRef name) {
+  static const llvm::StringMap<AlignRule> rules = makeRules();
+  const AlignRule rule = rules.lookup(name);
+  return rule ? rule : pinUnknown;
+}
+
+} // namespace tosa_rescale

@@ -1,0 +1,382 @@
+//===- Aligner.cpp - the search for scales --------------------------------===//
+//
+// Implements Aligner.h.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Aligner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace tosa_rescale {
+
+/// Steps over the octave in which the free constant of a group is searched.
+static constexpr int kOctaveSteps = 256;
+/// Octaves about a factor of 1 in which the factor of a tensor is searched.
+static constexpr int kLowestOctave = -4, kHighestOctave = 2;
+/// Mean square of the error of rounding to a step of 1.
+static constexpr double kRoundingError = 1.0 / 12;
+/// The square of a roomy tensor's step, where that of others is 1.
+static constexpr double kRoomyStep = 0x1p-40;
+/// Exchanges of edges that the search for a smaller wide set tries.
+static constexpr int kMaxExchanges = 4096;
+
+static bool isNarrow(double log2Scale, int bits) {
+  return std::abs(log2Scale - narrowLog2(log2Scale, bits)) <
+         kAlignmentTolerance;
+}
+
+Aligner::Aligner(const AlignmentProblem &problem)
+    : problem(problem), factors(problem.tensors.size(), 0),
+      decided(problem.tensors.size(), false),
+      reached(problem.tensors.size(), false),
+      productOf(problem.tensors.size(), -1), edgesOf(problem.tensors.size()),
+      inTree(problem.edges.size(), false), group(problem.tensors.size(), -1) {
+  for (int i = 0, e = problem.edges.size(); i < e; ++i) {
+    const int addition = problem.edges[i].addition;
+    if (addition < 0)
+      continue;
+    if (addition >= static_cast<int>(addends.size()))
+      addends.resize(addition + 1);
+    addends[addition].push_back(i);
+  }
+}
+
+void Aligner::findGroups() {
+  for (int first = 0; first < static_cast<int>(group.size()); ++first) {
+    // A pinned tensor joins nothing: its factor is known.
+    if (!isFree(first) || group[first] >= 0)
+      continue;
+    const int index = groups.size();
+    groups.push_back({first});
+    group[first] = index;
+    for (size_t i = 0; i < groups[index].size(); ++i)
+      for (int edge : edgesOf[groups[index][i]]) {
+        const int next = other(edge, groups[index][i]);
+        if (isFree(next) && group[next] < 0) {
+          group[next] = index;
+          groups[index].push_back(next);
+        }
+      }
+    std::vector<int> &edges = groupEdges.emplace_back();
+    for (int tensor : groups[index])
+      edges.insert(edges.end(), edgesOf[tensor].begin(), edgesOf[tensor].end());
+    std::sort(edges.begin(), edges.end());
+    edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
+  }
+}
+
+double Aligner::lowest(int tensor) const {
+  return problem.tensors[tensor].roomy ? 0 : std::log2(1 - problem.clipping);
+}
+
+double Aligner::getError(int tensor, double factor) const {
+  const AlignedTensor &t = problem.tensors[tensor];
+  const double rounding =
+      kRoundingError * std::exp2(2 * factor) * (t.roomy ? kRoomyStep : 1);
+  if (t.roomy || t.clippingErrors.empty())
+    return factor > lowest(tensor) - 1e-9
+               ? rounding
+               : std::numeric_limits<double>::infinity();
+  const double position = std::max(0.0, -factor * kClippingSteps);
+  const size_t step = static_cast<size_t>(position);
+  if (step + 1 >= t.clippingErrors.size())
+    return std::numeric_limits<double>::infinity();
+  const double share = position - static_cast<double>(step);
+  return rounding + (1 - share) * t.clippingErrors[step] +
+         share * t.clippingErrors[step + 1];
+}
+
+double Aligner::chooseOctave(int tensor, double factor) const {
+  const double fraction = factor - std::floor(factor + 1e-9);
+  double best = fraction + kHighestOctave;
+  for (int octave = kHighestOctave - 1; octave >= kLowestOctave; --octave)
+    // Ties go to the least change.
+    if (getError(tensor, fraction + octave) < getError(tensor, best))
+      best = fraction + octave;
+  return std::abs(best) < 1e-12 ? 0 : best;
+}
+
+bool Aligner::hasLargerAddend(int edge, double log2Scale,
+                              bool onlyReached) const {
+  for (int other : addends[problem.edges[edge].addition]) {
+    if (other == edge || (onlyReached && !reached[problem.edges[other].from]))
+      continue;
+    const double multiplier = getMultiplier(other);
+    if (multiplier > log2Scale && isNarrow(multiplier, 1))
+      return true;
+  }
+  return false;
+}
+
+bool Aligner::isNarrowNow(int edge) const {
+  const AlignedEdge &e = problem.edges[edge];
+  const double multiplier = getMultiplier(edge);
+  return isNarrow(multiplier, e.bits) &&
+         (e.addition < 0 || isNarrow(multiplier, 1) ||
+          hasLargerAddend(edge, multiplier, /*onlyReached=*/false));
+}
+
+double Aligner::chooseOnGrid(
+    int tensor, int bits, double rest, bool end,
+    const std::function<bool(double factor, bool isPower)> &isAllowed) const {
+  const int64_t first = int64_t(1) << (std::min(bits, kMaxGridBits) - 1);
+  double best = 0, leastError = std::numeric_limits<double>::infinity();
+  for (int64_t m = first; m < 2 * first; ++m) {
+    const double grid = std::log2(static_cast<double>(m));
+    const double factor = chooseOctave(tensor, end ? rest - grid : grid - rest);
+    const double error = getError(tensor, factor);
+    if (error < leastError && isAllowed(factor, m == first)) {
+      leastError = error;
+      best = factor;
+    }
+  }
+  return best;
+}
+
+double Aligner::propose(int edge, int tensor) const {
+  const AlignedEdge &e = problem.edges[edge];
+  // The new multiplier with a factor of 1 at `tensor`; a factor above 1 there
+  // divides it if the edge ends there, else multiplies it.
+  const bool end = e.to == tensor;
+  const double rest =
+      end ? e.log2Scale + factors[e.from] : e.log2Scale - factors[e.to];
+  return chooseOnGrid(tensor, e.bits, rest, end,
+                      [&](double factor, bool isPower) {
+                        // The sum itself follows the operand that it is reached
+                        // from.
+                        return e.addition < 0 || isPower ||
+                               (!end && hasLargerAddend(edge, rest + factor,
+                                                        /*onlyReached=*/true));
+                      });
+}
+
+void Aligner::walk(int index, const std::vector<int> &roots,
+                   const std::function<bool(int edge, int next)> &enter) {
+  std::vector<int> queue = roots;
+  reached = decided;
+  for (int root : roots)
+    reached[root] = true;
+  for (size_t i = 0; i < queue.size(); ++i)
+    for (int edge : edgesOf[queue[i]]) {
+      const int next = other(edge, queue[i]);
+      if (reached[next] || group[next] != index || !enter(edge, next))
+        continue;
+      reached[next] = true;
+      queue.push_back(next);
+    }
+}
+
+bool Aligner::spread(const std::vector<int> &members,
+                     const std::vector<int> &roots) {
+  walk(group[members[0]], roots, [&](int edge, int next) {
+    if (inTree[edge])
+      factors[next] = propose(edge, next);
+    return inTree[edge];
+  });
+  return std::all_of(members.begin(), members.end(),
+                     [&](int member) { return reached[member]; });
+}
+
+double Aligner::getCost(const std::vector<int> &members) const {
+  double cost = 0;
+  for (int tensor : members)
+    cost += getError(tensor, factors[tensor]);
+  return cost;
+}
+
+std::pair<int, int> Aligner::countWide(const std::vector<int> &edges) const {
+  int wide = 0, widened = 0;
+  for (int edge : edges)
+    if (!isNarrowNow(edge)) {
+      ++wide;
+      widened +=
+          isNarrow(problem.edges[edge].log2Scale, problem.edges[edge].bits);
+    }
+  return {wide, widened};
+}
+
+bool Aligner::isReady(int index) const {
+  for (int edge : groupEdges[index])
+    for (int tensor : {problem.edges[edge].from, problem.edges[edge].to})
+      if (productOf[tensor] >= 0 && !decided[tensor])
+        return false;
+  return true;
+}
+
+std::vector<int> Aligner::findRoots(const std::vector<int> &edges) const {
+  std::vector<int> roots;
+  for (int edge : edges)
+    for (int tensor : {problem.edges[edge].from, problem.edges[edge].to})
+      if (decided[tensor] &&
+          std::find(roots.begin(), roots.end(), tensor) == roots.end())
+        roots.push_back(tensor);
+  return roots;
+}
+
+void Aligner::exchangeEdges(const std::vector<int> &members,
+                            const std::vector<int> &edges,
+                            const std::vector<int> &roots,
+                            std::pair<int, int> &wide) {
+  int exchanges = 0;
+  for (bool improved = true; improved && wide.first > 0;) {
+    improved = false;
+    for (int added : edges) {
+      if (inTree[added] || isNarrowNow(added))
+        continue;
+      for (int removed : edges) {
+        if (!inTree[removed] || ++exchanges > kMaxExchanges)
+          continue;
+        inTree[added] = true;
+        inTree[removed] = false;
+        if (spread(members, roots)) {
+          const std::pair<int, int> now = countWide(edges);
+          if (now < wide) {
+            wide = now;
+            improved = true;
+            break;
+          }
+        }
+        inTree[added] = false;
+        inTree[removed] = true;
+      }
+      spread(members, roots);
+    }
+  }
+}
+
+void Aligner::chooseConstant(const std::vector<int> &members,
+                             const std::vector<int> &edges, int root,
+                             std::pair<int, int> wide) {
+  // With powers of two the whole group moves together, and without
+  // measurements is best where a tensor is at its lowest. Else an even grid has
+  // to do as well.
+  std::vector<double> candidates;
+  for (int member : members)
+    candidates.push_back(factors[root] - factors[member] + lowest(member));
+  for (int step = 0; step < kOctaveSteps; ++step)
+    candidates.push_back(static_cast<double>(step) / kOctaveSteps);
+  double best = std::numeric_limits<double>::infinity(), chosen = 0;
+  for (double candidate : candidates) {
+    factors[root] = chooseOctave(root, candidate);
+    spread(members, {root});
+    const double cost = getCost(members);
+    if (cost < best - 1e-9 && countWide(edges) <= wide) {
+      best = cost;
+      chosen = factors[root];
+    }
+  }
+  // Unless nothing is gained over the root's scale as it is.
+  factors[root] = 0;
+  spread(members, {root});
+  if (countWide(edges) > wide || getCost(members) > best * (1 + 1e-9)) {
+    factors[root] = chosen;
+    spread(members, {root});
+  }
+}
+
+void Aligner::solve(int index) {
+  const std::vector<int> &members = groups[index], &edges = groupEdges[index];
+  if (edges.empty()) {
+    decided[members[0]] = true;
+    return;
+  }
+  std::vector<int> roots = findRoots(edges);
+  const bool free = roots.empty();
+  if (free) {
+    auto narrow = std::find_if(members.begin(), members.end(), [&](int member) {
+      return !problem.tensors[member].roomy;
+    });
+    roots = {narrow == members.end() ? members[0] : *narrow};
+  }
+
+  // A spanning tree.
+  walk(index, roots, [&](int edge, int) { return inTree[edge] = true; });
+  spread(members, roots);
+  std::pair<int, int> wide = countWide(edges);
+  exchangeEdges(members, edges, roots, wide);
+  if (free)
+    chooseConstant(members, edges, roots[0], wide);
+  for (int member : members)
+    decided[member] = true;
+}
+
+void Aligner::repair(const AlignedProduct &product) {
+  for (int edge : edgesOf[product.out]) {
+    if (problem.edges[edge].from != product.out || isNarrowNow(edge))
+      continue;
+    for (int operand : {product.first, product.second}) {
+      // Nothing else may depend on it.
+      const auto isRead = [&](const AlignedProduct &each) {
+        return each.first == operand || each.second == operand;
+      };
+      if (!isFree(operand) || !edgesOf[operand].empty() ||
+          product.first == product.second ||
+          std::count_if(problem.products.begin(), problem.products.end(),
+                        isRead) > 1)
+        continue;
+      const double rest = getMultiplier(edge) - factors[operand];
+      factors[operand] =
+          chooseOnGrid(operand, problem.edges[edge].bits, rest, /*end=*/false,
+                       [](double, bool) { return true; });
+      factors[product.out] = factors[product.first] + factors[product.second];
+      break;
+    }
+  }
+}
+
+Alignment Aligner::run() {
+  for (int i = 0, e = problem.products.size(); i < e; ++i)
+    if (!problem.tensors[problem.products[i].out].pinned)
+      productOf[problem.products[i].out] = i;
+  for (int i = 0, e = problem.edges.size(); i < e; ++i) {
+    // An edge from a tensor to itself cannot be helped, and a fine grid needs
+    // no help.
+    if (problem.edges[i].from == problem.edges[i].to ||
+        problem.edges[i].bits > kMaxGridBits)
+      continue;
+    edgesOf[problem.edges[i].from].push_back(i);
+    edgesOf[problem.edges[i].to].push_back(i);
+  }
+  for (size_t i = 0; i < decided.size(); ++i) {
+    decided[i] = problem.tensors[i].pinned;
+    if (decided[i])
+      factors[i] = problem.tensors[i].log2Factor;
+  }
+  findGroups();
+
+  // A group that a product leads to comes after the factors of the product. A
+  // circle of products is cut where it is entered.
+  std::vector<bool> solved(groups.size(), false);
+  for (size_t rest = groups.size(); rest > 0; --rest) {
+    for (const AlignedProduct &product : problem.products)
+      if (productOf[product.out] >= 0 && decided[product.first] &&
+          decided[product.second]) {
+        factors[product.out] = factors[product.first] + factors[product.second];
+        decided[product.out] = true;
+      }
+    int next = -1;
+    for (int i = 0, e = groups.size(); i < e; ++i)
+      if (!solved[i] && (next < 0 || (isReady(i) && !isReady(next))))
+        next = i;
+    solve(next);
+    solved[next] = true;
+  }
+  for (const AlignedProduct &product : problem.products)
+    if (productOf[product.out] >= 0)
+      factors[product.out] = factors[product.first] + factors[product.second];
+  for (const AlignedProduct &product : problem.products)
+    if (productOf[product.out] >= 0)
+      repair(product);
+
+  Alignment result;
+  result.log2Factors = factors;
+  for (int i = 0, e = problem.edges.size(); i < e; ++i)
+    result.narrow.push_back(isNarrowNow(i));
+  return result;
+}
+
+} // namespace tosa_rescale

@@ -1,0 +1,108 @@
+//===- Aligner.h - the search for scales ----------------------------------===//
+//
+// Walks, exchanges and choices by which alignTensors() finds factors; free of
+// MLIR types.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TOSA_RESCALE_ALIGNER_H
+#define TOSA_RESCALE_ALIGNER_H
+
+#include "Alignment.h"
+
+#include <functional>
+#include <utility>
+
+namespace tosa_rescale {
+
+/// Wider multipliers than this have a grid so fine that every scale is on it.
+inline constexpr int kMaxGridBits = 8;
+
+/// Solves one problem. Tensors that edges connect form a group; in each, a
+/// spanning tree of edges is made narrow, and the rest is narrow or wide as it
+/// turns out.
+class Aligner {
+public:
+  explicit Aligner(const AlignmentProblem &problem);
+
+  Alignment run();
+
+private:
+  int other(int edge, int tensor) const {
+    const AlignedEdge &e = problem.edges[edge];
+    return e.from == tensor ? e.to : e.from;
+  }
+  /// The least factor that a tensor of which nothing was measured may have.
+  double lowest(int tensor) const;
+  /// Mean squared error of a tensor with this factor, in steps of the tensor
+  /// as it is: rounding, and values that are cut off.
+  double getError(int tensor, double factor) const;
+  /// The factor with the least error among those that are whole octaves away.
+  double chooseOctave(int tensor, double factor) const;
+  bool isFree(int tensor) const {
+    return !problem.tensors[tensor].pinned && productOf[tensor] < 0;
+  }
+  double getMultiplier(int edge) const {
+    const AlignedEdge &e = problem.edges[edge];
+    return e.log2Scale + factors[e.from] - factors[e.to];
+  }
+  bool isNarrowNow(int edge) const;
+  /// Another operand of the same addition has a power of two above
+  /// `log2Scale`. With `onlyReached`, of those whose factor was chosen.
+  bool hasLargerAddend(int edge, double log2Scale, bool onlyReached) const;
+
+  void findGroups();
+  /// The factor of `tensor` with the least error for which a multiplier of
+  /// `bits` bits remains, where that multiplier is 2^rest * factor, or
+  /// 2^rest / factor if the edge ends there; 0 if none is allowed.
+  double chooseOnGrid(
+      int tensor, int bits, double rest, bool end,
+      const std::function<bool(double factor, bool isPower)> &isAllowed) const;
+  /// The factor with the least error that makes `edge` narrow, given the factor
+  /// at its other end.
+  double propose(int edge, int tensor) const;
+  /// Reaches the tensors of a group from `roots`, breadth first, over the edges
+  /// that `enter(edge, next)` takes.
+  void walk(int index, const std::vector<int> &roots,
+            const std::function<bool(int edge, int next)> &enter);
+  /// Follows the tree from the tensors in `roots`; false if it does not reach
+  /// the whole group.
+  bool spread(const std::vector<int> &members, const std::vector<int> &roots);
+  double getCost(const std::vector<int> &members) const;
+  /// Wide edges of the group, and those among them that were narrow before.
+  std::pair<int, int> countWide(const std::vector<int> &edges) const;
+  bool isReady(int index) const;
+  /// Decided tensors at the edges of a group, to which the others adjust.
+  std::vector<int> findRoots(const std::vector<int> &edges) const;
+  /// Exchanges an edge of the tree for a wide one while that leaves fewer wide
+  /// than `wide`.
+  void exchangeEdges(const std::vector<int> &members,
+                     const std::vector<int> &edges,
+                     const std::vector<int> &roots, std::pair<int, int> &wide);
+  /// Chooses the factor of `root`, and so of a whole group that nothing else
+  /// determines, by the least cost at which no more than `wide` stay wide.
+  void chooseConstant(const std::vector<int> &members,
+                      const std::vector<int> &edges, int root,
+                      std::pair<int, int> wide);
+  void solve(int index);
+  /// The factor of an operand that makes what follows the product narrow.
+  void repair(const AlignedProduct &product);
+
+  const AlignmentProblem &problem;
+  std::vector<double> factors;
+  /// The factor is final.
+  std::vector<bool> decided;
+  /// The walk along the tree has chosen the factor.
+  std::vector<bool> reached;
+  std::vector<int> productOf;
+  std::vector<std::vector<int>> edgesOf;
+  std::vector<bool> inTree;
+  std::vector<int> group;
+  std::vector<std::vector<int>> addends;
+  std::vector<std::vector<int>> groups, groupEdges;
+};
+
+} // namespace tosa_rescale
+
+#endif // TOSA_RESCALE_ALIGNER_H
