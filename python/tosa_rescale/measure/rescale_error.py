@@ -28,7 +28,7 @@ from tosa_rescale.core.errors import DataError, ModelError
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes_on
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.core.rescales import describe_rescales, significant_bits
+from tosa_rescale.core.rescales import apply_rescale, describe_rescales, significant_bits
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import random_inputs
 from tosa_rescale.rewrite.calibration import Geometry
@@ -473,25 +473,6 @@ class _Measure:
             end_to_end=self._end_to_end.difference(),
             scale=self.scale,
         )
-
-
-def apply_rescale(rescale: Rescale, values: np.ndarray) -> np.ndarray:
-    """What a rescale gives for zero-point-free accumulators, as the specification says it.
-
-    Args:
-        rescale: with constant multipliers and shifts.
-        values: int64 [..., C], less the input zero point.
-
-    Returns:
-        int64 [..., C]: shifted, rounded, with the output zero point, saturated.
-    """
-    assert rescale.multiplier is not None and rescale.shift is not None
-    shift = rescale.shift
-    rounding = np.int64(1) << (shift - 1)
-    if rescale.rounding_mode == "DOUBLE_ROUND":
-        rounding = rounding + np.where(shift > 31, np.where(values >= 0, 1 << 30, -(1 << 30)), 0)
-    scaled = ((values * rescale.multiplier + rounding) >> shift) + (rescale.output_zp or 0)
-    return np.clip(scaled, *type_limits(rescale.output_bits, rescale.output_unsigned))
 
 
 class _Sum:
