@@ -23,6 +23,7 @@ import numpy as np
 from tosa_rescale_runtime import type_limits
 
 from tosa_rescale.core.attributes import FIXED_FACTOR, SCALE_FACTOR
+from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.errors import DataError, ModelError
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes_on
@@ -30,7 +31,7 @@ from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.rescales import describe_rescales, significant_bits
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import random_inputs
-from tosa_rescale.rewrite.calibration import MAC_KINDS, Geometry
+from tosa_rescale.rewrite.calibration import Geometry
 from tosa_rescale.rewrite.compensate import align_pass
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ def _measures(
     for rescale, was, info in zip(narrow.rescales(), wide.rescales(), infos, strict=True):
         measure = _Measure(rescale, was, factors[rescale.key], info.op, info.scope, isolate)
         op, old = layers.get(rescale.key), before.get(rescale.key)
-        if op is not None and old is not None and op.kind in MAC_KINDS:
+        if op is not None and old is not None and op.kind in CONVOLUTIONS:
             ours, theirs = _Accumulate.of(narrow, op), _Accumulate.of(wide, old)
             if ours is not None and theirs is not None:
                 measure.absorbed = not ours.equals(theirs)
@@ -351,9 +352,9 @@ class _Accumulate:
             return None
         input_zp, weight_zp = (0 if z is None else int(z.reshape(-1)[0]) for z in (module.constant(op, i) for i in (3, 4)))
         values = weights.astype(np.int64) - weight_zp
-        # [KH, KW, C, M], or [OC, KH, KW, C] to [KH, KW, C, OC].
-        values = values if op.kind == "depthwise_conv2d" else values.transpose(1, 2, 3, 0)
-        values = values.reshape(-1, *values.shape[2:])
+        # [KH, KW, C, M], or [OC, KH, KW, C] to [KH, KW, C, OC]; conv3d has KD before KH.
+        values = values if op.kind == "depthwise_conv2d" else np.moveaxis(values, 0, -1)
+        values = values.reshape(-1, *values.shape[-2:])
         return _Accumulate(Geometry.of(module, op), values, bias.astype(np.int64), input_zp)
 
     def equals(self, other: _Accumulate) -> bool:
@@ -378,8 +379,7 @@ class _Accumulate:
                 total = total + plane * weights[:, 0]
             else:
                 total = total + plane[..., None] * weights
-        height, width = self.geometry.output
-        return total.astype(np.int64).reshape(height, width, -1) + self.bias
+        return total.astype(np.int64).reshape(*self.geometry.output, -1) + self.bias
 
 
 class _Measure:
