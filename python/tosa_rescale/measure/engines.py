@@ -26,11 +26,11 @@ class Engine(Protocol):
         """Runs N samples.
 
         Args:
-            inputs: one array [N, *shape of the input without batch] for each input.
+            inputs: one array [N, *shape of a sample] for each input.
             advance: called with the number of samples done since the last call.
 
         Returns:
-            One array [N, *shape of the output without batch] for each output.
+            One array [N, *shape of a sample] for each output.
         """
         ...
 
@@ -71,9 +71,10 @@ class LitertEngine:
 
         self._interpreter = Interpreter(model_content=litert_part(model), num_threads=workers or os.cpu_count())
         details = self._interpreter.get_input_details()
-        for each in details:
-            shape = [1, *each["shape"][1:]]
-            self._interpreter.resize_tensor_input(each["index"], shape)
+        self._batched = model.signature.batched
+        if self._batched:
+            for each in details:
+                self._interpreter.resize_tensor_input(each["index"], [1, *each["shape"][1:]])
         self._interpreter.allocate_tensors()
         self._inputs = [each["index"] for each in details]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
@@ -82,9 +83,10 @@ class LitertEngine:
         rows: list[list[np.ndarray]] = []
         for sample in zip(*inputs, strict=True):
             for index, array in zip(self._inputs, sample, strict=True):
-                self._interpreter.set_tensor(index, array[None])
+                self._interpreter.set_tensor(index, array[None] if self._batched else array)
             self._interpreter.invoke()
-            rows.append([self._interpreter.get_tensor(index)[0] for index in self._outputs])
+            found = [self._interpreter.get_tensor(index) for index in self._outputs]
+            rows.append([each[0] if self._batched and each.shape[:1] == (1,) else each for each in found])
             if advance:
                 advance(1)
         return [np.stack(column) for column in zip(*rows, strict=True)]
@@ -99,16 +101,19 @@ class ReferenceEngine:
         del workers
         self._source = model.source
         self._tosa = serialize(model.bytecode, model.source)
-        self._outputs = model.signature.outputs
+        self._signature = model.signature
 
     def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
         from tosa_rescale.formats.tosa import run_reference_model
 
         rows: list[list[np.ndarray]] = []
+        batched, outputs = self._signature.batched, self._signature.outputs
         for sample in zip(*inputs, strict=True):
-            results = run_reference_model(self._tosa, [_signless(a[None]) for a in sample], len(self._outputs), self._source)
+            arrays = [_signless(array[None] if batched else array) for array in sample]
+            results = run_reference_model(self._tosa, arrays, len(outputs), self._source)
             # The format knows no unsigned types: the bits are the same.
-            rows.append([each[0].view(spec.dtype) for each, spec in zip(results, self._outputs, strict=True)])
+            views = [each.view(spec.dtype) for each, spec in zip(results, outputs, strict=True)]
+            rows.append([each[0] if batched and each.shape[:1] == (1,) else each for each in views])
             if advance:
                 advance(1)
         return [np.stack(column) for column in zip(*rows, strict=True)]
