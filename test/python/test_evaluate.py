@@ -14,10 +14,11 @@ import pytest
 import tosa_rescale as tr
 from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError
 from tosa_rescale.measure import evaluate as evaluation
-from tosa_rescale.measure.engines import make_engine
+from tosa_rescale.measure.engines import ENGINES, make_engine
 from tosa_rescale.measure.evaluate import OutputStore
 from tosa_rescale.reporting import write_report
 from tosa_rescale.sweeping.results import STATE_FILE, SweepPoint
+from tosa_rescale_runtime import CompileError, Module
 
 
 class FixedEngine:
@@ -45,7 +46,7 @@ def test_metrics_match_hand_counted_figures(demo: tr.Model, tmp_path: pathlib.Pa
     data = tr.load_data(tmp_path / "x.npz")
     store = OutputStore(tmp_path / "reference", 4)
     store.append([reference])
-    monkeypatch.setattr(evaluation, "make_engine", lambda *_: FixedEngine(scores))
+    monkeypatch.setattr(evaluation, "engine_or_twin", lambda *_: (FixedEngine(scores), ""))
 
     found = tr.evaluate(demo, data, reference=store)
     assert (found.samples, found.top1, found.top5) == (4, 25.0, 50.0)
@@ -102,6 +103,72 @@ def test_a_difference_is_seen(demo: tr.Model, digits: tr.Dataset) -> None:
 def test_check_needs_two_engines(demo: tr.Model) -> None:
     with pytest.raises(OptionError, match="iree cannot be compared; give at least two"):
         demo.check(1, engines=["iree"])
+
+
+def test_every_op_of_the_twin_is_compared_on_request(demo: tr.Model, digits: tr.Dataset) -> None:
+    at_rescales, after_ops = (demo.narrow(3).check(digits.take(5), engines=["iree", "tf"], layers=x) for x in (True, "ops"))
+    keys = [op.key for op in demo.module().ops() if op.kind == "rescale"]
+    assert list(at_rescales.layers) == keys
+    assert set(keys) < set(after_ops.layers) and {"conv2d0", "add0", "reduce_sum0", "clamp0"} < set(after_ops.layers)
+    assert at_rescales.bit_exact and after_ops.bit_exact
+    assert after_ops.layers["conv2d0"].values == 5 * 8 * 8 * 16
+    with pytest.raises(OptionError, match="layers: 'some' is not one of none, rescales, ops"):
+        demo.check(1, engines=["iree", "tf"], layers="some")
+
+
+def test_check_takes_arrays(demo: tr.Model) -> None:
+    result = demo.check(np.zeros((3, 8, 8, 1), np.int8), engines=["iree", "iree-constant"])
+    assert result.samples == 3 and result.bit_exact
+
+
+class _Failing:
+    """An engine whose compiler gives up."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise CompileError("iree-compile: linalg.generic is not distributed")
+
+
+def test_where_iree_cannot_compile_the_twin_runs(demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = digits.take(20)
+    usual = demo.evaluate(data)
+    monkeypatch.setitem(ENGINES, "iree", _Failing)
+    found = demo.evaluate(data)
+    assert found.metrics == usual.metrics and usual.notes == ()
+    (note,) = found.notes
+    assert "IREE cannot compile it; the twin runs it, with the same integers (iree-compile: linalg.generic" in note
+    monkeypatch.setattr("tosa_rescale.measure.check.exact_engines", lambda: ["iree", "iree-constant", "tf"])
+    result = demo.check(2)
+    assert list(result.pairs) == [("iree-constant", "tf")] and result.bit_exact
+    assert result.left_out == {"iree": "iree-compile: linalg.generic is not distributed"}
+    with pytest.raises(CompileError, match="is not distributed"):
+        demo.check(2, engines=["iree", "tf"])
+    monkeypatch.setitem(ENGINES, "tf", _Failing)
+    with pytest.raises(CompileError, match="is not distributed"):
+        demo.check(2)
+
+
+def test_data_at_hand_is_evaluated(demo: tr.Model, digits: tr.Dataset) -> None:
+    data = digits.take(30)
+    x, y = np.asarray(data.samples), np.asarray(data.labels)
+    usual = demo.evaluate(data)
+    assert usual.metrics == demo.evaluate((x, y)).metrics
+    assert usual.metrics == demo.evaluate((x[i : i + 7], y[i : i + 7]) for i in range(0, 30, 7)).metrics
+    assert list(usual.metrics) == ["top1", "top5"] and usual.warnings == ()
+
+
+def test_a_first_dimension_that_is_no_batch_belongs_to_the_sample() -> None:
+    from runtime_modules import RescaleCase, apply_rescale, function, rescale
+
+    case = RescaleCase("i8", "i8", (1 << 30,), (31,), input_zp=3)
+    text = function([("x", "tensor<2x16xi8>")], rescale("y", "x", (2, 16), case), [("y", "tensor<2x16xi8>")])
+    model = tr.Model(Module.parse(text).to_bytecode(), "linear")
+    assert model.input_spec.shape == (2, 16)
+    x = np.random.default_rng(0).integers(-128, 128, (5, 2, 16), np.int8)
+    result = model.check(x)
+    assert result.bit_exact and all(each.values == 5 * 32 for each in result.pairs.values())
+    for engine in {name for pair in result.pairs for name in pair}:
+        (found,) = make_engine(engine, model).run_many([x])
+        np.testing.assert_array_equal(found, apply_rescale(x.astype(int), case))
 
 
 # -- sweep -------------------------------------------------------------------------------------------------------------

@@ -415,7 +415,8 @@ def test_python_the_command_line_and_a_sweep_train_the_same_start(
 
 
 def linear(rows: int, inputs: int) -> tr.Model:
-    """One or two inputs [rows, 1, 1, 8], combined by xor, a linear layer of 4 outputs and a rescale; no first dimension of 1."""
+    """One or two inputs [rows, 1, 1, 8], combined by xor, a linear layer of 4 outputs and a rescale."""
+    # Its first dimension is not 1: it counts no samples.
     rng = np.random.default_rng(5)
     shape, out = (rows, 1, 1, 8), (rows, 1, 1, 4)
     kinds = {"x": tensor(shape, "i8"), "w": "tensor<4x1x1x8xi8>", "b": "tensor<4xi32>", "z": "tensor<1xi8>"}

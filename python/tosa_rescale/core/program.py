@@ -31,7 +31,7 @@ class InputSpec:
     """What a graph's input takes.
 
     Attributes:
-        shape: of one sample; see `Signature.sample_shape`.
+        shape: of one sample: without the first dimension where that counts samples (see Signature.batched).
         dtype: of its integers.
         quantization: scale and zero point; None where unknown.
         name: of the input in the file that the model came from. Inputs of one name take the same real values.
@@ -92,9 +92,8 @@ class Program:
             quantization = known[i] if i < len(known) else None
             # One float32 input that the file quantizes in several ways is several inputs of the module, of one name.
             name = quantization.name if quantization is not None and quantization.real else each.name
-            specs.append(
-                InputSpec(tuple(int(n or 1) for n in self.signature.sample_shape(each)), each.dtype, quantization, name)
-            )
+            shape = tuple(int(n or 1) for n in self.signature.sample_shape(each))
+            specs.append(InputSpec(shape, each.dtype, quantization, name))
         return tuple(specs)
 
     @property

@@ -159,7 +159,7 @@ class Dataset:
         """The samples as a model's integers, in chunks: for each input an array `[<= chunk, *spec.shape]` of its dtype.
 
         Args:
-            specs: what the inputs take. Of several, each is found by its name.
+            specs: what the inputs take. Of several, each is found by its name; inputs of one name take the same samples.
             chunk: samples at a time.
 
         Raises:
@@ -172,25 +172,28 @@ class Dataset:
                 pairs = zip(rows, specs, strict=True)
                 yield [array_to_input(each, spec, self.preprocessing, self.source) for each, spec in pairs]
             return
-        (spec,) = specs
         images: Any = self.samples
+
+        def read(image: Image) -> list[np.ndarray]:
+            return [image_to_input(image, spec, self.preprocessing) for spec in specs]
+
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             for start in range(0, len(self), chunk):
-                part = images[start : start + chunk]
-                yield [np.stack(list(pool.map(lambda path: image_to_input(path, spec, self.preprocessing), part)))]
+                read_chunk = pool.map(read, images[start : start + chunk])
+                yield [np.stack(column) for column in zip(*read_chunk, strict=True)]
 
     def _arrays(self, specs: Sequence[InputSpec]) -> list[np.ndarray] | None:
         """The array of each input, in order; None where samples are images."""
-        samples = self.samples
+        samples, names = self.samples, {spec.name for spec in specs}
         if not isinstance(samples, Mapping):
-            if len(specs) != 1:
+            if len(names) != 1:
                 raise DataError(
                     f"{self.source}: holds samples of one input, the model has {len(specs)}; give an .npz or a dictionary with"
                     f" an array for each: {', '.join(spec.name for spec in specs)}"
                 )
-            return [samples] if isinstance(samples, np.ndarray) else None
+            return [samples] * len(specs) if isinstance(samples, np.ndarray) else None
         known = {**samples, **self.extras}
-        found = [_named_for(spec, i, len(specs) == 1, known) for i, spec in enumerate(specs)]
+        found = [_named_for(spec, i, len(names) == 1, known) for i, spec in enumerate(specs)]
         missing = [spec.name for spec, name in zip(specs, found, strict=True) if name is None]
         inputs = ", ".join(spec.name for spec in specs)
         if missing:

@@ -69,7 +69,8 @@ def plan_metrics(
         DataError: a metric needs labels, scores of pairs or a reference, and there are none.
     """
     signature = model.signature
-    shape, dtype = _sample(signature.outputs[0].shape), signature.outputs[0].dtype
+    shape = tuple(int(extent or 1) for extent in signature.sample_shape(signature.outputs[0]))
+    dtype = signature.outputs[0].dtype
     quantization = output_quantization(model)
     inputs = [spec.shape for spec in model.input_specs]
     kind = output_kind(shape, dtype, quantization[0], inputs, data)
@@ -91,10 +92,6 @@ def output_quantization(model: Program) -> tuple[TensorQuantization | None, ...]
     """Of each output; None where it is not known."""
     known = model.quantization.outputs if model.quantization else ()
     return tuple(known[i] if i < len(known) else None for i in range(len(model.signature.outputs)))
-
-
-def _sample(shape: Sequence[int | None]) -> Shape:
-    return tuple(int(extent or 1) for extent in shape[1:])
 
 
 # -- what outputs and labels are -----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from tosa_rescale.core.progress import Advance, Progress, Silent
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import as_dataset
 from tosa_rescale.measure.choice import MetricPlan, plan_metrics
-from tosa_rescale.measure.engines import Engine, make_engine
+from tosa_rescale.measure.engines import Engine, engine_or_twin
 from tosa_rescale.measure.evaluation import Evaluation
 from tosa_rescale.measure.given import Given, Kind, Outputs
 from tosa_rescale.measure.metrics import METRICS, Metric
@@ -106,9 +106,9 @@ def evaluate(
             evaluate(reference, data, workers=workers, progress=progress, keep=store, label=f"{label}: reference")
             reference = store
         theirs = reference if isinstance(reference, OutputStore) else Itself() if itself else None
-        runner = make_engine(engine, model, workers)
+        runner, said = engine_or_twin(engine, model, workers)
         advance = stack.enter_context(progress.task(label, len(data)))
-        return score(runner, model.input_specs, data, plan, theirs, keep, advance).result(data)
+        return score(runner, model.input_specs, data, plan, theirs, keep, advance).result(data, [said] if said else ())
 
 
 def require_measurable(plan: MetricPlan, data: Dataset, reference: object, keep: object = None) -> None:
@@ -227,11 +227,12 @@ class Score:
         self.samples += other.samples
         self.seconds += other.seconds
 
-    def result(self, data: Dataset) -> Evaluation:
+    def result(self, data: Dataset, notes: Sequence[str] = ()) -> Evaluation:
         """The figures.
 
         Args:
             data: the whole dataset, for what is to be said of it.
+            notes: what is to be said of how it was run.
         """
         figures = {name: tally.figure() for name, tally in self._tallies.items() if tally.parts}
         values = {name: figures[name].value if name in figures else None for name in ("top1", "top5", "agreement")}
@@ -249,7 +250,8 @@ class Score:
             metrics={metric.name: figures[metric.name] for metric in self._plan.chosen},
             paired=None if decided[1] is None else paired(*decided),
             says=self._plan.says,
-            warnings=(*data.notes, *self._doubts(data)),
+            warnings=tuple(self._doubts(data)),
+            notes=(*data.notes, *notes),
         )
 
     def _doubts(self, data: Dataset) -> list[str]:

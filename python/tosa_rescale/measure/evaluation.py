@@ -18,8 +18,8 @@ class MetricFigure:
             the reference itself it is what two equal models have: 100 % agreement, a mean square error of 0.
         loss: how much worse than the reference the model is, in the metric's unit; negative where it is better. None without
             a reference.
-        loss_low, loss_high: bounds of the loss at 95 % confidence, from the differences of single samples; None where they
-            are not known.
+        loss_low, loss_high: bounds of the loss at 95 % confidence, from the differences of single samples: exact where a
+            sample is right or wrong (tosa_rescale.core.statistics), else of drawings of the samples. None where not known.
         unit: "%" (a loss is then in points), "dB", or empty.
         more_is_better: a larger value is the better one.
         samples: number of samples, or of pairs of them, that it is an average of.
@@ -60,7 +60,8 @@ class Evaluation:
         paired: (samples whose label the reference ranks first and the model does not, the other way round); None without labels
             of classes or without a reference.
         says: why these metrics; empty where they were asked for.
-        warnings: what is doubtful about the data, one sentence each.
+        warnings: what is doubtful about the labels, one sentence each; then the figures prove nothing.
+        notes: what was left out of the data, and another engine than the one asked for, one sentence each.
     """
 
     samples: int
@@ -75,6 +76,7 @@ class Evaluation:
     paired: tuple[int, int] | None = None
     says: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def primary(self) -> MetricFigure | None:
@@ -103,5 +105,6 @@ class Evaluation:
         if known.get("paired") is not None:
             worse, better = known["paired"]
             known["paired"] = (int(worse), int(better))
-        known["warnings"] = tuple(known.get("warnings") or ())
+        for name in ("warnings", "notes"):
+            known[name] = tuple(known.get(name) or ())
         return Evaluation(**known)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from tosa_rescale.core.errors import MetricError
+from tosa_rescale.core.statistics import paired_loss_bounds, proportion_lower, proportion_upper
 from tosa_rescale.measure.evaluation import MetricFigure
 from tosa_rescale.measure.given import Given
-from tosa_rescale.measure.metrics import Metric
+from tosa_rescale.measure.metrics import Metric, Needs
 from tosa_rescale.measure.own_metric import OwnRows, Whole
-from tosa_rescale.measure.paired import paired_loss_bounds
 
 DRAWS = 1000  # of the samples, for bounds of a loss
 DRAWN_AT_ONCE = 1 << 22  # numbers; bounds the memory
-CONFIDENCE = 0.95
+ERROR = 0.025  # of each bound of a loss, so that both hold at 95 %
 
 
 @dataclasses.dataclass
@@ -84,9 +84,14 @@ class Tally:
             return None, None  # a function of all samples: calling it on many drawings could take hours
         own, theirs = _same_width(own, theirs)
         if self.metric.unit == "%" and _is_decided(own) and _is_decided(theirs):
-            return paired_loss_bounds(*paired(own, theirs), len(own), CONFIDENCE)
+            losses, gains = paired(own, theirs)
+            if self.metric.needs is Needs.REFERENCE:  # the reference is never wrong about itself
+                low, high = (bound(losses, len(own), ERROR) for bound in (proportion_lower, proportion_upper))
+            else:
+                low, high = paired_loss_bounds(losses, gains, len(own), ERROR)
+            return 100 * low, 100 * high
         losses = np.sort(np.concatenate([self._drawn(own, theirs, drawn) for drawn in _drawings(len(own))]))
-        low, high = np.quantile(losses, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        low, high = np.quantile(losses, [ERROR, 1 - ERROR])
         return float(low), float(high)
 
     def _drawn(self, own: np.ndarray, theirs: np.ndarray, times: np.ndarray) -> np.ndarray:
