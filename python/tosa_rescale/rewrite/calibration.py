@@ -99,9 +99,8 @@ def observe(
         raise DataError("calibration: there are no samples; give at least one")
     executable = Executable.build(program.bytecode, taps=taps, source=program.source)
     with (progress or Silent()).task(label, len(inputs[0])) as advance:
-        for sample in zip(*inputs, strict=True):
-            results = executable.run(*(array[None] for array in sample))
-            yield list(results[len(results) - len(taps) :])
+        for run in executable.run_taps(*inputs):
+            yield [run.taps[tap] for tap in taps]
             advance(1)
 
 
