@@ -49,8 +49,8 @@ class Accumulators:
         return bool((self.bias == other.bias).all()) and np.array_equal(self.weights, other.weights)
 
     def __call__(self, layer_input: np.ndarray) -> np.ndarray:
-        """Accumulators int64 [B, OH, OW, OC] of one sample's input [B, H, W, C]; B is the graph's, 16 tokens for instance."""
-        return np.stack([self._one(each) for each in layer_input])
+        """Accumulators int64 [B, OH, OW, OC] of an input [..., H, W, C]; B may be of the layer itself, such as 16 tokens."""
+        return np.stack([self._one(each) for each in layer_input.reshape(-1, *layer_input.shape[-3:])])
 
     def _one(self, layer_input: np.ndarray) -> np.ndarray:
         integers = layer_input.astype(np.int64) - self.zero_point
