@@ -21,6 +21,7 @@ from tosa_rescale.core.options import Encoding as Encoding
 from tosa_rescale.core.options import FinetuneOptions as FinetuneOptions
 from tosa_rescale.core.options import MultiplierRounding as MultiplierRounding
 from tosa_rescale.core.options import NarrowOptions as NarrowOptions
+from tosa_rescale.core.options import Options as Options
 from tosa_rescale.core.options import Preset as Preset
 from tosa_rescale.core.options import RoundingMode as RoundingMode
 from tosa_rescale.core.options import Scope as Scope

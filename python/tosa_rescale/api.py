@@ -279,19 +279,26 @@ class Model(Program):
         return with_state(self)
 
 
-def load(path: PathLike, batch: int = 1) -> Model:
+def load(
+    path: PathLike, batch: int = 1, *, until: str | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Model:
     """Reads a model; the kind goes by suffix (.tflite, .mlirbc, .mlir, .tosa).
+
+    Of a .tflite, the part that TOSA can express in integers is read; `remarks` says what of the file stays as it is. Its
+    float32 inputs and outputs are read as the integers that the file quantizes them to, and written back as they came.
 
     Args:
         path: the file.
-        batch: extent given to a dynamic batch dimension.
+        batch: extent given to a first dimension that the file leaves open.
+        until: .tflite: the tensor that the part ends with; None: as far as TOSA goes.
+        shapes: .tflite: whole shapes of inputs, by name; needed where other dimensions than the first are open.
 
     Raises:
-        FileKindError: the suffix is unknown, or names no model.
-        ModelError: the file is missing, corrupt, or cannot be converted.
+        FileKindError: the suffix is unknown, names no model, or is not that of the content.
+        ModelError: the file is missing, corrupt, or cannot be converted; `until` or `shapes` do not fit it.
         MissingToolError: a .tosa file, and tosa-opt is not installed.
     """
-    program = read(path, batch)
+    program = read(path, batch, until=until, shapes=shapes)
     return Model(**{field.name: getattr(program, field.name) for field in dataclasses.fields(Program)})
 
 

@@ -10,18 +10,17 @@ ordinary tests can compare the others with them without tosa-tools.
 from __future__ import annotations
 
 import argparse
-import collections
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "python"))
 
-from op_cases import OpCase, op_cases
+from op_cases import OpCase, module_of, op_cases
 from tosa_rescale_runtime import Executable, TosaRescaleError
 
 STORED = pathlib.Path(__file__).with_name("ops.npz")
@@ -35,33 +34,43 @@ def run_reference(case: OpCase) -> np.ndarray:
     return found
 
 
-def run_iree(case: OpCase) -> np.ndarray:
-    """IREE's answer, all that can be a parameter being one."""
-    return Executable.build(case.module().to_bytecode(), source=case.name).run(*case.arrays)[0]
+def run_iree(cases: Sequence[OpCase]) -> list[np.ndarray]:
+    """IREE's answers, all that can be a parameter being one."""
+    return _run_together(cases, Executable.build)
 
 
-def run_iree_constant(case: OpCase) -> np.ndarray:
-    """IREE's answer, constants being constants."""
-    return Executable.from_constants(case.module().to_bytecode(), source=case.name).run(*case.arrays)[0]
+def run_iree_constant(cases: Sequence[OpCase]) -> list[np.ndarray]:
+    """IREE's answers, constants being constants."""
+    return _run_together(cases, Executable.from_constants)
 
 
-def run_twin(case: OpCase, reference: bool = False) -> np.ndarray:
-    """The twin's answer, op by op without a graph."""
+def _run_together(cases: Sequence[OpCase], build: Callable[..., Executable]) -> list[np.ndarray]:
+    # One module: a compilation for each would take an hour.
+    executable = build(module_of(cases).to_bytecode(), source=f"{cases[0].name} and {len(cases) - 1} more")
+    return list(executable.run(*(array for case in cases for array in case.arrays)))
+
+
+def run_twin(cases: Sequence[OpCase], reference: bool = False) -> list[np.ndarray]:
+    """The twin's answers, without a TensorFlow graph."""
     from tosa_rescale.twin import Twin
 
-    module = case.module()
-    (found,) = Twin(module, reference=reference).integers([array[None] for array in case.arrays])
-    return found.numpy().astype(np.int64).reshape(case.shape).astype(module.signature.outputs[0].dtype)
+    found = []
+    for case in cases:
+        module = case.module()
+        (integers,) = Twin(module, reference=reference).integers([array[None] for array in case.arrays])
+        dtype = module.signature.outputs[0].dtype
+        found.append(integers.numpy().astype(np.int64).reshape(case.shape).astype(dtype))
+    return found
 
 
-def run_twin_reference(case: OpCase) -> np.ndarray:
-    """The answer of the twin in float64."""
-    return run_twin(case, reference=True)
+def run_twin_float64(cases: Sequence[OpCase]) -> list[np.ndarray]:
+    """The answers of the twin in float64."""
+    return run_twin(cases, reference=True)
 
 
-ENGINES: dict[str, Callable[[OpCase], np.ndarray]] = {
+ENGINES: dict[str, Callable[[Sequence[OpCase]], list[np.ndarray]]] = {
     "twin": run_twin,
-    "twin64": run_twin_reference,
+    "twin64": run_twin_float64,
     "iree": run_iree,
     "iree-constant": run_iree_constant,
 }
@@ -72,23 +81,23 @@ def differs(found: np.ndarray, expected: np.ndarray) -> bool:
     return found.dtype != expected.dtype or not np.array_equal(found, expected)
 
 
-def judge(case: OpCase, engines: list[str]) -> tuple[np.ndarray | None, dict[str, str]]:
-    """The reference model's answer, and what is wrong with whom."""
+def compared(cases: Sequence[OpCase], expected: Mapping[str, np.ndarray], engine: str) -> Iterator[str]:
+    """What is wrong with an engine's answers."""
     try:
-        expected = run_reference(case)
+        answers = ENGINES[engine](cases)
     except TosaRescaleError as error:
-        return None, {"reference": str(error)}
-    wrong = {}
-    for name in engines:
-        try:
-            found = ENGINES[name](case)
-        except TosaRescaleError as error:
-            wrong[name] = str(error)[:300]
-            continue
-        if differs(found, expected):
-            at = tuple(np.argwhere(found != expected)[0]) if found.shape == expected.shape else ()
-            wrong[name] = f"{np.sum(found != expected)} of {expected.size} differ, at {at} {found[at]} for {expected[at]}"
-    return expected, wrong
+        if len(cases) == 1:
+            yield f"{cases[0].name}: {engine}: {str(error)[:200]}"
+            return
+        for half in (cases[: len(cases) // 2], cases[len(cases) // 2 :]):  # which of them
+            yield from compared(half, expected, engine)
+        return
+    for case, found in zip(cases, answers, strict=True):
+        wanted = expected[case.name]
+        if differs(found, wanted):
+            at = tuple(np.argwhere(found != wanted)[0].tolist())
+            wrong = int(np.sum(found != wanted))
+            yield f"{case.name}: {engine}: {wrong} of {wanted.size} differ, at {at} {found[at]} for {wanted[at]}"
 
 
 def main() -> int:
@@ -97,21 +106,24 @@ def main() -> int:
     parser.add_argument("--only", help="ops of this kind")
     parser.add_argument("--engines", default=",".join(ENGINES), help="by comma; all by default")
     asked = parser.parse_args()
-    cases = [case for case in op_cases() if asked.only in (None, case.kind)]
-    began, stored, wrong = time.monotonic(), {}, collections.Counter()
+    began = time.monotonic()
+    groups: dict[tuple[str, str], list[OpCase]] = {}
+    for case in op_cases():
+        if asked.only in (None, case.kind):
+            groups.setdefault((case.kind, case.inputs[0][0]), []).append(case)
+    cases = [case for group in groups.values() for case in group]
     with ThreadPoolExecutor(2) as pool:
-        for case, (expected, failed) in zip(
-            cases, pool.map(lambda case: judge(case, asked.engines.split(",")), cases), strict=True
-        ):
-            wrong.update(list(failed))
-            for name, why in failed.items():
-                print(f"{case.name}: {name}: {why}", flush=True)
-            if expected is not None:
-                stored[case.name] = expected
-    values = sum(each.size for each in stored.values())
-    print(f"{len(cases)} cases, {values} values, wrong: {dict(wrong) or 'none'}, {time.monotonic() - began:.0f} s")
-    if asked.write and len(stored) == len(cases):
-        np.savez_compressed(STORED, **stored)
+        answers = {case.name: each for case, each in zip(cases, pool.map(run_reference, cases), strict=True)}
+    if asked.write and asked.only is None:
+        np.savez_compressed(STORED, **answers)
+    wrong: dict[str, int] = {}
+    for group in groups.values():
+        for engine in filter(None, asked.engines.split(",")):
+            for line in compared(group, answers, engine):
+                wrong[engine] = wrong.get(engine, 0) + 1
+                print(line, flush=True)
+    values = sum(each.size for each in answers.values())
+    print(f"{len(cases)} cases VALID, {values} values, wrong: {wrong or 'none'}, {time.monotonic() - began:.0f} s")
     return 1 if wrong else 0
 
 

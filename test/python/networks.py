@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,9 @@ def convert(
     wide = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     converter.target_spec.supported_ops = [wide if activations == "int16" else ops.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = getattr(tf, border)
-    return bytes(converter.convert())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # statistics come from the samples
+        return bytes(converter.convert())
 
 
 def _weights(seed: int, *shape: int) -> tf.Tensor:
@@ -258,6 +261,67 @@ def detection(border: str = "float32") -> bytes:
     return convert(call, {"image": (1, 16, 16, 3)}, border)
 
 
+@functools.cache
+def floating() -> bytes:
+    """A float32 network: image [1, 8, 8, 3], features [1, 8, 8, 4]."""
+    function = tf.function(lambda x: {"y": _conv(x, 0, 4)}, input_signature=[Spec((1, 8, 8, 3), tf.float32, "image")])
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()]).convert())
+
+
+@functools.cache
+def computed_shape() -> bytes:
+    """A reshape to a shape that is computed from the input's: image [batch, 4, 4, 3], rows [batch, 16, 3]."""
+
+    def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        x = _conv(image, 0, 4)
+        return {"rows": _dense(tf.reshape(x, (tf.shape(x)[0], -1, 4)), 1, 3)}
+
+    return convert(call, {"image": (None, 4, 4, 3)})
+
+
+@functools.cache
+def odd(name: str) -> tuple[bytes, str, list[str]]:
+    """A network with something that is no TOSA, what of it stays behind, and the names of the outputs that are left.
+
+    name: `unique` (the converter leaves the operator), `nothing known` (an int8 operator that it leaves), `float behind` (an
+    operator that has no int8 form), `float in front` (a float32 RESHAPE before the QUANTIZE).
+    """
+
+    def unique(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.unique(tf.reshape(tf.argmax(_conv(image, 0, 4), -1, tf.int32), (-1,)))[0]}
+
+    def nothing_known(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.nn.log_softmax(_conv(image, 0, 4))}
+
+    def float_behind(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.cumsum(_conv(image, 0, 4), 1)}
+
+    shape = {"image": (1, 8, 8, 3)}
+    if name == "unique":
+        return convert(unique, shape), "operator 4 (UNIQUE 'Identity') behind", ["Reshape"]
+    if name == "nothing known":
+        return convert(nothing_known, shape), "(LOG_SOFTMAX 'Identity1')", ["Relu6;add;Conv2D;Const1"]
+    if name == "float behind":
+        return convert(float_behind, shape), "operator 3 (CUMSUM 'Identity') behind", ["Relu6;add;Conv2D;Const1"]
+    model = unpack(classifier())
+    graph = model.subgraphs[0]
+    flat, constant = schema.TensorT(), schema.TensorT()
+    flat.name, flat.type, flat.shape = b"flat", schema.TensorType.FLOAT32, np.array([1, 192], np.int32)
+    constant.name, constant.type, constant.shape = b"extents", schema.TensorType.INT32, np.array([4], np.int32)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(np.array([1, 8, 8, 3], "<i4").tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    constant.buffer = len(model.buffers) - 1
+    graph.tensors += [flat, constant]
+    model.operatorCodes.append(operator_code(schema.BuiltinOperator.RESHAPE))
+    operator = schema.OperatorT()
+    operator.opcodeIndex = len(model.operatorCodes) - 1
+    operator.inputs, operator.outputs = [len(graph.tensors) - 2, len(graph.tensors) - 1], list(graph.inputs)
+    graph.operators = [operator, *graph.operators]
+    graph.inputs = [len(graph.tensors) - 2]
+    return pack(model), "operator 0 (RESHAPE 'image') in front", ["Identity"]
+
+
 def with_custom_op(data: bytes, code: str = "TFLite_Detection_PostProcess", outputs: int = 4) -> bytes:
     """The network with a custom op behind it that takes all its outputs and makes float32 results `result0` ..."""
     model = unpack(data)
@@ -275,6 +339,23 @@ def with_custom_op(data: bytes, code: str = "TFLite_Detection_PostProcess", outp
     graph.operators.append(operator)
     graph.outputs = list(operator.outputs)
     model.signatureDefs = None
+    return pack(model)
+
+
+def quantize_alone(length: int, scale: float, zero_point: int) -> bytes:
+    """A QUANTIZE of float32 [length] to int8, and nothing else."""
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [graph]
+    model.operatorCodes = [operator_code(schema.BuiltinOperator.QUANTIZE)]
+    graph.tensors, operator = [], schema.OperatorT()
+    for name, kind in ((b"real", schema.TensorType.FLOAT32), (b"integer", schema.TensorType.INT8)):
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.shape = name, kind, np.array([length], np.int32)
+        graph.tensors.append(tensor)
+    quantization = graph.tensors[1].quantization = schema.QuantizationParametersT()
+    quantization.scale, quantization.zeroPoint = np.float32([scale]), np.int64([zero_point])
+    operator.inputs, operator.outputs = [0], [1]
+    graph.operators, graph.inputs, graph.outputs = [operator], [0], [1]
     return pack(model)
 
 

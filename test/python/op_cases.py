@@ -23,21 +23,22 @@ KINDS = ("ties", "ends", "any")
 Operand = tuple[str, np.ndarray] | list[int]
 
 
-def op_module(
-    kind: str, inputs: Sequence[tuple[str, tuple[int, ...]]], extra: list[Operand], given: str, result: str
-) -> Module:
-    """A module of one op.
+Inputs = Sequence[tuple[str, tuple[int, ...]]]
+"""Element and shape of each argument."""
+
+
+def op_text(kind: str, inputs: Inputs, extra: list[Operand], given: str, result: str, tag: str) -> tuple[list, str, tuple]:
+    """The parts of a function for one op; see `op_module`.
 
     Args:
-        kind: of the op.
-        inputs: element and shape of each argument.
-        extra: operands behind them: constants (element, array), or shapes.
-        given: the op's properties, as text.
-        result: type of the result.
+        tag: makes the names of its values unique.
+
+    Returns:
+        Arguments, body and result, for `function`.
     """
     body, names, kinds = "", [], []
     for index, operand in enumerate(extra):
-        name = f"c{index}"
+        name = f"c{tag}_{index}"
         if isinstance(operand, list):
             rank = len(operand)
             body += (
@@ -49,12 +50,26 @@ def op_module(
             body += constant(name, operand[1], operand[0])
             kinds.append(tensor(operand[1].shape, operand[0]))
         names.append(name)
-    arguments = [(f"x{i}", tensor(shape, element)) for i, (element, shape) in enumerate(inputs)]
+    arguments = [(f"x{tag}_{i}", tensor(shape, element)) for i, (element, shape) in enumerate(inputs)]
     operands = ", ".join(f"%{name}" for name in [*(name for name, _ in arguments), *names])
     types = ", ".join([*(kind for _, kind in arguments), *kinds])
     properties = f" <{{{given}}}>" if given else ""
-    body += f'    %y = "tosa.{kind}"({operands}){properties} : ({types}) -> {result}\n'
-    return Module.parse(function(arguments, body, [("y", result)]))
+    body += f'    %y{tag} = "tosa.{kind}"({operands}){properties} : ({types}) -> {result}\n'
+    return arguments, body, (f"y{tag}", result)
+
+
+def op_module(kind: str, inputs: Inputs, extra: list[Operand], given: str, result: str) -> Module:
+    """A module of one op.
+
+    Args:
+        kind: of the op.
+        inputs: element and shape of each argument.
+        extra: operands behind them: constants (element, array), or shapes.
+        given: the op's properties, as text.
+        result: type of the result.
+    """
+    arguments, body, returned = op_text(kind, inputs, extra, given, result, "")
+    return Module.parse(function(arguments, body, [returned]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,13 +95,23 @@ class OpCase:
 
     def module(self) -> Module:
         """The module; its arguments have exactly the inputs' shapes."""
-        shapes = [(element, array.shape) for element, array in self.inputs]
-        return op_module(self.kind, shapes, self.extra, self.given, tensor(self.shape, self.element))
+        return module_of([self])
 
     @property
     def arrays(self) -> list[np.ndarray]:
         """The inputs."""
         return [array for _, array in self.inputs]
+
+
+def module_of(cases: Sequence[OpCase]) -> Module:
+    """A module of several cases: their inputs one after the other, and an output for each."""
+    arguments, body, results = [], "", []
+    for tag, case in enumerate(cases):
+        shapes = [(element, array.shape) for element, array in case.inputs]
+        kind = tensor(case.shape, case.element)
+        own, text, result = op_text(case.kind, shapes, case.extra, case.given, kind, str(tag))
+        arguments, body, results = arguments + own, body + text, [*results, result]
+    return Module.parse(function(arguments, body, results))
 
 
 def rng_of(name: str) -> np.random.Generator:

@@ -22,7 +22,7 @@ import tosa_rescale as tr
 from conftest import ROOT
 from tosa_rescale import api
 from tosa_rescale.cli import COMMANDS, group
-from tosa_rescale.cli.options import Number, offered
+from tosa_rescale.cli.options import PREPROCESSING, Number, offered
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import (
     ALIGN,
@@ -39,6 +39,7 @@ from tosa_rescale.core.options import (
     describe,
     parse_bits,
 )
+from tosa_rescale.data.preprocessing import Preprocessing
 from tosa_rescale.driver.command import OWN_FLAGS, PREFIX
 from tosa_rescale.driver.settings import KEYS, CompileSettings
 from tosa_rescale.sweeping.methods import METHODS
@@ -239,10 +240,10 @@ def options_of(command: str) -> dict[str, click.Option]:
     return {each.name or "": each for each in found.params if isinstance(each, click.Option)}
 
 
-def assert_follows(option: click.Option, kind: type[Options], name: str, prefix: str = "") -> None:
+def assert_follows(option: click.Option, kind: type[Options], name: str, prefix: str = "", flag: str | None = None) -> None:
     """The click option has the field's spelling, type, default and help."""
     field, value, _ = describe(kind)[name]
-    spelled = f"--{name.replace('_', '-')}"
+    spelled = f"--{flag or name.replace('_', '-')}"
     assert option.opts == [spelled]
     assert option.secondary_opts == ([spelled.replace("--", "--no-")] if value is bool else [])
     assert option.help == prefix + kind.about(name).help
@@ -267,6 +268,16 @@ def test_commands_offer_every_option_of_the_dataclasses(command: str) -> None:
         for name in offered(kind):
             if name not in own:
                 assert_follows(found[name], kind, name)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sweep", "compensate", "finetune", "check", "errors", "export"])
+def test_commands_with_data_offer_its_preprocessing(command: str) -> None:
+    found = options_of(command)
+    for name in offered(Preprocessing):
+        if name == "preprocess":  # a function, or its name
+            assert found[name].opts == ["--preprocess"] and found[name].help == Preprocessing.about(name).help
+        else:
+            assert_follows(found[name], Preprocessing, name, flag=PREPROCESSING.get(name))
 
 
 @pytest.mark.parametrize("method", [each for each in METHODS.values() if each.options is not None], ids=lambda each: each.name)

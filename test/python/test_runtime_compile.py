@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runtime_modules import RescaleCase, constant, function, rescale_module, tensor
-from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, CompileError, Executable, compile_module, default_cache
+from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, CompileError, Executable, compile_module, default_cache, watch_compiler
 from tosa_rescale_runtime import compile as compile_file
 from tosa_rescale_runtime.compile import cache_key, compile_command
 
@@ -53,6 +54,24 @@ def test_second_compilation_comes_from_the_cache(tmp_path, compilations):
     assert len(compilations) == 3
     compile_module(TEXT, ("--a",), cache=False)
     assert len(compilations) == 4
+
+
+def test_runs_of_the_compiler_are_watched_and_the_cache_is_not(tmp_path, compilations):
+    seen: list[int] = []
+
+    @contextlib.contextmanager
+    def watch():
+        seen.append(len(compilations))
+        yield
+        seen.append(len(compilations))
+
+    watch_compiler(watch)
+    try:
+        for _ in range(2):
+            compile_module(TEXT, ("--a",), Cache(tmp_path))
+    finally:
+        watch_compiler(contextlib.nullcontext)
+    assert seen == [0, 1]  # entered before the one run, left after it
 
 
 def test_address_depends_on_the_machine_only_for_its_own_code(monkeypatch):

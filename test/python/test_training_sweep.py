@@ -112,9 +112,8 @@ def test_an_interrupted_training_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run() -> SweepResult:
-        return sweep(
-            demo, digits, tmp_path, bits=[2], methods=["finetune"], training=TrainingPlan(training), method_options=OWN
-        )
+        asked = {"options": NEAREST, "training": TrainingPlan(training), "method_options": OWN}
+        return sweep(demo, digits, tmp_path, bits=[2], methods=["finetune"], **asked)
 
     scored: list[int] = []
     original = EpochScores.on_epoch_end

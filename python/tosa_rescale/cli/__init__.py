@@ -31,6 +31,7 @@ COMMANDS = {
     "convert": "convert.convert",
     "export": "export.export",
     "hardware-cost": "hardware.hardware_cost",
+    "plugin-path": "plugin_path.plugin_path",
 }
 """Every command, in the order of help: file and name of its function. A file is imported when its command is asked for."""
 

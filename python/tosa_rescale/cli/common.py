@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tosa_rescale.cli.options import TALK
+from tosa_rescale.cli.options import TALK, taken
+from tosa_rescale.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from tosa_rescale.api import Model
     from tosa_rescale.core.progress import Progress
     from tosa_rescale.data.dataset import Dataset
+
+
+_PROGRESS = "tosa_rescale.progress"
 
 
 def is_quiet() -> bool:
@@ -22,10 +26,18 @@ def is_quiet() -> bool:
 
 
 def progress() -> Progress:
-    """What shows the work of the command under way."""
+    """What shows the work of the command under way, the compiler's too; one for the whole command."""
+    from tosa_rescale_runtime import watch_compiler
+
     from tosa_rescale.core.progress import Bars, Silent
 
-    return Silent() if is_quiet() else Bars()
+    if is_quiet():
+        return Silent()
+    meta = click.get_current_context().meta
+    if _PROGRESS not in meta:
+        shown = meta[_PROGRESS] = Bars()
+        watch_compiler(lambda: shown.task("compiling", None))
+    return meta[_PROGRESS]
 
 
 def load(path: str, batch: int = 1) -> Model:
@@ -43,11 +55,9 @@ def load_data(path: str, given: Mapping[str, Any]) -> Dataset:
         given: the command's keyword arguments, with those of options.preprocessing and, where it takes them, of
             options.samples_of_data.
     """
-    from tosa_rescale.data.dataset import Preprocessing
     from tosa_rescale.data.dataset import load_data as load
 
-    named = ("crop_fraction", "label_offset", "allow_unreadable")
-    data = load(path, Preprocessing(given["input_mean"], given["input_std"], **{name: given[name] for name in named}))
+    data = load(path, taken(Preprocessing, given))
     if given.get("leave_out") is not None:
         data = data.drop(given["leave_out"])
     return data if given.get("take") is None else data.take(given["take"])
@@ -61,6 +71,13 @@ def calibration_source(calibration: str, given: Mapping[str, Any]) -> Dataset | 
 def load_whole(path: str, given: Mapping[str, Any]) -> Dataset:
     """A data set to calibrate or train on: --take and --leave-out choose what is scored."""
     return load_data(path, {**given, "take": None, "leave_out": None})
+
+
+def require_output(model: Model, output: str, original: str | None = None) -> None:
+    """Checks, before anything is computed, that what is made of a model can be written as the kind that OUTPUT names."""
+    from tosa_rescale.formats.write import require_writable_as
+
+    require_writable_as(model, output, original=original)
 
 
 def save(model: Model, output: str, force: bool, **litert_options: Any) -> None:

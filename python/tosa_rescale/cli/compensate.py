@@ -31,7 +31,8 @@ AUTO = "auto"
 @options.options_of(CalibrationOptions)
 @options.options_of(CompensateOptions, leave_out=("bits",))
 @click.option("--data", type=click.Path(), help="With --bits auto: what accuracy is measured on.")
-@click.option("--max-drop", type=float, default=0.5, show_default=True, help="With --bits auto: points that may be lost.")
+@click.option("--max-drop", type=float, help="With --bits auto: what may be lost. Default: the metric's tolerance.")
+@options.metrics
 @click.option("--per-layer", is_flag=True, help="With --bits auto: let single layers go one bit lower.")
 @options.allow_partial
 @options.preprocessing
@@ -44,7 +45,8 @@ def compensate(
     bits: str,
     calibration: str,
     data: str | None,
-    max_drop: float,
+    max_drop: float | None,
+    metrics: str | None,
     per_layer: bool,
     allow_partial: bool,
     json_file: str | None,
@@ -58,16 +60,16 @@ def compensate(
     from tosa_rescale.rewrite.compensate import Compensator
 
     asked = options.taken(CompensateOptions, given, bits=1 if bits == AUTO else bits)
-    if bits == AUTO and data is None:
-        raise OptionError("bits: auto measures accuracy and needs data; pass --data")
+    _require_effect(bits, data)
     require_writable(output, force)
     loaded = common.load(model)
     loaded.require_rescales()
+    common.require_output(loaded, output)
     plan = options.taken(CalibrationPlan, given, source=common.calibration_source(calibration, given))
     compensator = Compensator(loaded, plan.inputs(loaded.input_specs), common.progress())
     if data is not None and bits == AUTO:
         scored = plan.leave_out(common.load_data(data, given))
-        result = _search(loaded, scored, compensator, asked, max_drop, per_layer)
+        result = _search(loaded, scored, compensator, asked, max_drop, metrics, per_layer)
     else:
         result = compensator.compensate(asked)
     show.remarks(result)
@@ -77,12 +79,25 @@ def compensate(
     return 0
 
 
+def _require_effect(bits: str, data: str | None) -> None:
+    """Raises OptionError where a search lacks its data, or where an option of a search has none."""
+    if bits == AUTO:
+        if data is None:
+            raise OptionError("bits: auto measures accuracy and needs data; pass --data")
+        return
+    context = click.get_current_context()
+    for name in ("data", "max_drop", "metrics", "per_layer"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise OptionError(f"{name.replace('_', '-')}: has no effect without --bits {AUTO}; pass that, or leave it out")
+
+
 def _search(
     loaded: Model,
     scored: Dataset,
     compensator: Compensator[Model],
     asked: CompensateOptions,
-    max_drop: float,
+    max_drop: float | None,
+    metrics: str | None,
     per_layer: bool,
 ) -> Model:
     from tosa_rescale.cli import common, show
@@ -95,6 +110,7 @@ def _search(
             pathlib.Path(folder),
             compensator,
             max_drop=max_drop,
+            metrics=metrics,
             per_layer=per_layer,
             options=asked,
             progress=common.progress(),

@@ -21,5 +21,7 @@ def convert(source: str, target: str, batch: int, original: str | None, allow_pa
     from tosa_rescale.core.files import require_writable
 
     require_writable(target, force)
-    common.save(common.load(source, batch), target, force, original=original, allow_partial=allow_partial)
+    loaded = common.load(source, batch)
+    common.require_output(loaded, target, original)
+    common.save(loaded, target, force, original=original, allow_partial=allow_partial)
     return 0

@@ -15,6 +15,7 @@ from tosa_rescale.cli import options
 @options.data
 @click.option("--engine", default="iree", show_default=True, help=options.ENGINES_HELP)
 @click.option("--reference", type=click.Path(), help="Model to compare with.")
+@options.metrics
 @options.samples_of_data
 @options.workers
 @options.cluster
@@ -24,19 +25,26 @@ def evaluate(
     data: str,
     engine: str,
     reference: str | None,
+    metrics: str | None,
     workers: int | None,
     cluster: str | None,
     json_file: str | None,
     **given: Any,
 ) -> int:
-    """Measure MODEL's accuracy on DATA and, with --reference, its difference from another model."""
+    """Measure MODEL's accuracy on DATA and, with --reference, what it loses against another model."""
     from tosa_rescale.cli import common, show
 
     loaded = common.load(model)
     other = common.load(reference) if reference else None
     samples = common.load_data(data, given)
     found = loaded.evaluate(
-        samples, engine=engine, reference=other, workers=workers, cluster=cluster, progress=common.progress()
+        samples,
+        metrics=metrics,
+        engine=engine,
+        reference=other,
+        workers=workers,
+        cluster=cluster,
+        progress=common.progress(),
     )
     show.evaluation(found)
     common.write_json(json_file, found.as_dict())

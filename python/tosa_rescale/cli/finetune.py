@@ -77,6 +77,8 @@ def finetune(
     state = pathlib.Path(checkpoint or f"{output}.checkpoint.npz")
     loaded = common.load(model)
     loaded.require_rescales()
+    if chief:
+        common.require_output(loaded, output)
     samples = common.load_data(data, given)
     wanted: Any = teacher if teacher in ("original", "labels") else common.load(teacher)
     if narrowing is not None:

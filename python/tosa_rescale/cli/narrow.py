@@ -22,7 +22,9 @@ def narrow(model: str, output: str, allow_partial: bool, force: bool, **given: A
 
     asked = options.taken(NarrowOptions, given)
     require_writable(output, force)
-    narrowed = common.load(model).narrow(**asked.as_dict())
+    loaded = common.load(model)
+    common.require_output(loaded, output)
+    narrowed = loaded.narrow(**asked.as_dict())
     show.remarks(narrowed)
     common.save(narrowed, output, force, allow_partial=allow_partial)
     show.narrowed(narrowed, asked, output)

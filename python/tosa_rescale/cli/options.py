@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
+import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.hush import VARIABLE as TENSORFLOWS
 from tosa_rescale.core.options import About, Options, Scope, describe, parse_number
+from tosa_rescale.data.preprocessing import Preprocessing
 
 F = TypeVar("F", bound=Callable[..., Any])
 O = TypeVar("O", bound=Options)  # noqa: E741  # a type variable, as F beside it
@@ -42,16 +47,17 @@ def choice(kind: type[enum.StrEnum]) -> click.Choice[str]:
     return click.Choice([member.value for member in kind])
 
 
-def click_option(kind: type[Options], name: str, help_prefix: str = "") -> Callable[[F], F]:
+def click_option(kind: type[Options], name: str, help_prefix: str = "", flag: str | None = None) -> Callable[[F], F]:
     """The click option of one field of an options class: type, default, limits and help are the field's.
 
     Args:
         kind: the class.
         name: of the field.
         help_prefix: stands before the help.
+        flag: what the command line calls it; None: as the field, with dashes.
     """
     field, value, _ = describe(kind)[name]
-    about, spelled = kind.about(name), name.replace("_", "-")
+    about, spelled = kind.about(name), flag or name.replace("_", "-")
     given: dict[str, Any] = {"help": help_prefix + about.help, "metavar": about.metavar}
     if field.default is dataclasses.MISSING:
         given["required"] = True
@@ -60,8 +66,11 @@ def click_option(kind: type[Options], name: str, help_prefix: str = "") -> Calla
         given |= {"default": default, "show_default": default is not None}
     if value is bool:
         return click.option(f"--{spelled}/--no-{spelled}", name, **given)
-    parsed = choice(value) if issubclass(value, enum.StrEnum) else Number(value, about, spelled)
-    return click.option(f"--{spelled}", name, type=parsed, **given)
+    if value in (int, float):
+        given["type"] = Number(value, about, spelled)
+    elif issubclass(value, enum.StrEnum):
+        given["type"] = choice(value)
+    return click.option(f"--{spelled}", name, **given)
 
 
 def options_of(kind: type[Options], *, leave_out: Collection[str] = (), help_prefix: str = "") -> Callable[[F], F]:
@@ -112,6 +121,9 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
     return decorate
 
 
+PREPROCESSING = {"mean": "input-mean", "std": "input-std"}
+"""Flags of Preprocessing that are called otherwise than its fields."""
+
 TALK = "tosa_rescale.talk"
 """Where a context keeps how much a command says: "quiet" or "verbose"; absent: neither."""
 
@@ -136,6 +148,8 @@ def _verbosity(function: F) -> F:
         if TALK in context.meta:
             raise click.UsageError("--quiet and --verbose contradict each other; give one")
         context.meta[TALK] = parameter.name
+        if parameter.name == "verbose":
+            os.environ[TENSORFLOWS] = "0"
 
     for flags, help in (
         (("-q", "--quiet"), "Results and errors only: no progress, no remarks."),
@@ -145,36 +159,54 @@ def _verbosity(function: F) -> F:
     return function
 
 
+def configuration(function: F) -> F:
+    """--config: a YAML file with values of the command's options, which the command line overrides."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            context.default_map = {**(context.default_map or {}), **_read_configuration(value, context.command)}
+
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=read,
+        help="YAML with values for any of these options, by name; the command line overrides it.",
+    )(function)
+
+
+def _read_configuration(path: str, command: click.Command) -> dict[str, Any]:
+    """The values in a file, by the names of the command's parameters."""
+    import yaml
+
+    try:
+        # The safe loader makes plain values only: a file must not be able to run code.
+        read = yaml.safe_load(pathlib.Path(path).read_bytes())
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise OptionError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+    known = {each.opts[-1].lstrip("-").replace("_", "-"): each for each in command.params if each.expose_value}
+    if not isinstance(read, dict):
+        raise OptionError(f"{path}: needs a mapping with some of the keys {', '.join(known)}")
+    values: dict[str, Any] = {}
+    for key, value in read.items():
+        parameter = known.get(str(key).replace("_", "-"))
+        if parameter is None:
+            raise OptionError(f"{path}: unknown key {key!r}; use some of {', '.join(known)}")
+        is_flag = isinstance(parameter, click.Option) and parameter.is_flag
+        if isinstance(value, dict) or is_flag != isinstance(value, bool):
+            raise OptionError(f"{path}: {key}: {value!r} is not {'true or false' if is_flag else 'a value of --' + str(key)}")
+        assert parameter.name is not None
+        values[parameter.name] = ",".join(map(str, value)) if isinstance(value, list) else value
+    return values
+
+
 def preprocessing(function: F) -> F:
-    """How samples become the model's input: the fields of data.dataset.Preprocessing."""
-    for option in reversed(
-        (
-            click.option(
-                "--input-mean",
-                type=float,
-                help="Real input = (pixel - mean) / std. Default: pixels 0..255 onto the input's 256 levels.",
-            ),
-            click.option("--input-std", type=float, help="See --input-mean."),
-            click.option(
-                "--crop-fraction",
-                type=float,
-                default=0.875,
-                show_default=True,
-                help="Side of the centre crop over the image's short side.",
-            ),
-            click.option(
-                "--label-offset",
-                type=int,
-                default=0,
-                show_default=True,
-                help="Added to every label; 1 where class 0 is background.",
-            ),
-            click.option(
-                "--allow-unreadable", is_flag=True, help="Leave unreadable images out instead of refusing the folder."
-            ),
-        )
-    ):
-        function = option(function)
+    """How samples become the model's input: the fields of Preprocessing, which say `input` where they speak of values."""
+    for name in reversed(offered(Preprocessing)):
+        function = click_option(Preprocessing, name, flag=PREPROCESSING.get(name))(function)
     return function
 
 
@@ -199,6 +231,12 @@ calibration = click.option(
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of random samples.")
 rescales = click.option(
     "--scope", type=choice(Scope), default="all", show_default=True, help="All rescales, or those of MAC layers only."
+)
+metrics = click.option(
+    "--metrics",
+    metavar="NAMES",
+    help="What is measured, by comma, the first one decides: names (see the reference of metrics) or module:function of your"
+    " own. Default: what outputs and labels suggest.",
 )
 workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
 cluster = click.option(

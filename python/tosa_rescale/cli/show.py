@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tosa_rescale.core.rescales import RescaleInfo
     from tosa_rescale.hardware import Cost
     from tosa_rescale.measure.check import CheckResult
-    from tosa_rescale.measure.evaluation import Evaluation
+    from tosa_rescale.measure.evaluation import Evaluation, MetricFigure
     from tosa_rescale.measure.rescale_error import Difference, Moments, RescaleError
     from tosa_rescale.sweeping.results import SweepResult
     from tosa_rescale.sweeping.search import SearchResult
@@ -255,19 +255,20 @@ def compensation(model: Model) -> None:
 
 def search(found: SearchResult[Any]) -> None:
     """Every step of a search, then what was found."""
-    table([Column("tried", left=True), Column("points lost")], [[label, f"{drop:.2f}"] for label, drop in found.tried])
+    title = f"loss of {found.metric}" if found.metric else "loss"
+    table([Column("tried", left=True), Column(title)], [[label, f"{drop:.2f}"] for label, drop in found.tried])
     single = f", {count(len(found.narrower), 'layer')} at {found.bits - 1}" if found.narrower else ""
-    line(f"smallest width: {count(found.bits, 'bit')}{single}; {found.drop:.2f} points lost")
+    line(f"smallest width: {count(found.bits, 'bit')}{single}; {title} {found.drop:.2f}")
 
 
 # -- measurements ------------------------------------------------------------------------------------------------------
 
 
 def evaluation(found: Evaluation) -> None:
-    """The figures, one a line; those that do not apply are left out."""
-    rows: list[tuple[str, str]] = [("samples", str(found.samples))]
-    for label, value in (("top-1", found.top1), ("top-5", found.top5), ("agreement", found.agreement)):
-        if value is not None:
+    """The figures, one a line, with what is lost against a reference; those that do not apply are left out."""
+    rows = [("samples", str(found.samples)), *((figure.name, _figure(figure)) for figure in found.metrics.values())]
+    for label, value in (("top1", found.top1), ("top5", found.top5), ("agreement", found.agreement)):
+        if value is not None and label not in found.metrics:
             rows.append((label, f"{value:.2f} %"))
     if found.max_lsb is not None and found.mean_lsb is not None:
         rows += [("max difference", f"{found.max_lsb} LSB"), ("mean difference", f"{found.mean_lsb:.4f} LSB")]
@@ -276,6 +277,33 @@ def evaluation(found: Evaluation) -> None:
         line(f"{label:<16}{value}")
     if found.histogram:
         _histogram(found.histogram)
+    if found.says:
+        line(f"metrics: {found.says}")
+    warnings(found)
+
+
+def warnings(found: Evaluation) -> None:
+    """What is doubtful about the data, on standard error."""
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _figure(figure: MetricFigure) -> str:
+    """Value and unit; loss and its bounds where there is a reference."""
+    unit = f" {figure.unit}" if figure.unit else ""
+    value = f"{_significant(figure.value)}{unit}"
+    if figure.loss is None:
+        return value
+    points = " points" if figure.unit == "%" else unit
+    bounds = ""
+    if figure.loss_low is not None and figure.loss_high is not None:
+        bounds = f" (at 95 % confidence {_significant(figure.loss_low)} to {_significant(figure.loss_high)})"
+    return f"{value}, loss {_significant(figure.loss)}{points}{bounds}"
+
+
+def _significant(value: float) -> str:
+    """Two digits behind the point, or as many as a small value needs."""
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.3g}"
 
 
 def _histogram(histogram: dict[int, int], widest: int = 5) -> None:
@@ -411,39 +439,41 @@ def finetuned(found: Finetuned[Any]) -> None:
 
 
 def sweep(result: SweepResult) -> None:
-    """One row a point; those that lose more than the criterion are marked."""
-    from tosa_rescale.sweeping.results import DEGRADATION
-
+    """One row a point; those that lose more than the metric that decides tolerates are marked."""
+    metrics = result.base.evaluation.metrics
     columns = [
         Column("method", left=True),
         Column("bits"),
-        Column("top-1 %"),
-        Column("top-5 %", minor=2),
-        Column("agreement %"),
+        # The first metric decides; of the others the last goes first.
+        *(
+            Column(_titled(figure), minor=0 if i == 0 or figure.name == "agreement" else 4 + i)
+            for i, figure in enumerate(metrics.values())
+        ),
+        *([] if "agreement" in metrics else [Column("agreement %")]),
         Column("max LSB", minor=1),
-        Column("mean LSB"),
+        Column("mean LSB", minor=2),
         Column("seconds", minor=3),
     ]
-    base, rows, fallen = result.base.evaluation.top1, [], False
+    rows = []
     for point in result.points:
-        found = point.evaluation
-        lost = base is not None and found.top1 is not None and base - found.top1 > DEGRADATION
-        fallen |= lost
-        rows.append(
-            [
-                point.method,
-                str(point.bits),
-                _number(found.top1, 2) + (" *" if lost else "  "),
-                _number(found.top5, 2),
-                _number(found.agreement, 2),
-                _number(found.max_lsb, 0),
-                _number(found.mean_lsb, 3),
-                f"{point.seconds:.1f}",
-            ]
-        )
+        found, decisive = point.evaluation, result.figure(point)
+        own = [found.metrics.get(name) for name in metrics]
+        texts = ["-" if figure is None else _significant(figure.value) for figure in own]
+        if texts:
+            texts[0] += " *" if decisive is not None and decisive.degraded else "  "
+        agreement = [] if "agreement" in metrics else [_number(found.agreement, 2)]
+        rest = [_number(found.max_lsb, 0), _number(found.mean_lsb, 3), f"{point.seconds:.1f}"]
+        rows.append([point.method, str(point.bits), *texts, *agreement, *rest])
     table(columns, rows, title=f"{pathlib.Path(result.model).name} on {pathlib.Path(result.data).name}")
-    if fallen:
-        line(f"* top-1 is more than {DEGRADATION} points below the original model's")
+    lost = [figure for point in result.points if (figure := result.figure(point)) is not None and figure.degraded]
+    if lost:
+        unit = "points" if lost[0].unit == "%" else lost[0].unit
+        line(f"* loses more than {lost[0].tolerance:g} {unit}".rstrip() + f" of {lost[0].name}, as measured")
+    warnings(result.base.evaluation)
+
+
+def _titled(figure: MetricFigure) -> str:
+    return f"{figure.name} {figure.unit}".rstrip()
 
 
 def training(result: SweepResult) -> None:

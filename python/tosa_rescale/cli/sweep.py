@@ -10,7 +10,7 @@ import click
 
 from tosa_rescale.cli import options
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import CalibrationOptions, NarrowOptions, Options, parse_bits
+from tosa_rescale.core.options import CalibrationOptions, NarrowOptions, Options, parse_widths
 from tosa_rescale.sweeping.methods import METHODS
 
 SHARED = (*options.offered(NarrowOptions), *options.offered(CalibrationOptions))
@@ -36,8 +36,14 @@ def _method_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @options.command("sweep")
 @options.model
+@options.configuration
 @options.data
-@click.option("--bits", default="32,8,6,5,4,3,2,1", show_default=True, help="Widths by comma; 32 stands for the original.")
+@click.option(
+    "--bits",
+    default="32,8,6,5,4,3,2,1",
+    show_default=True,
+    help="Widths and ranges by comma, such as 1-4,8; 32 stands for the original.",
+)
 @click.option("--methods", default="narrow", show_default=True, help=f"By comma: {', '.join(METHODS)}.")
 @options.calibration
 @options.options_of(CalibrationOptions)
@@ -51,6 +57,7 @@ def _method_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--errors", type=click.IntRange(min=0), default=0, show_default=True, help="Samples to measure every rescale's error on."
 )
+@options.metrics
 @options.options_of(NarrowOptions, leave_out=("bits",))
 @options.samples_of_data
 @options.workers
@@ -69,6 +76,7 @@ def sweep(
     teacher: str,
     output: str,
     errors: int,
+    metrics: str | None,
     workers: int | None,
     cluster: str | None,
     json_file: str | None,
@@ -82,7 +90,7 @@ def sweep(
     from tosa_rescale.reporting import write_report, write_training
     from tosa_rescale.sweeping.training import TrainingPlan, split_training
 
-    widths = [32 if part.strip() == "32" else parse_bits(part.strip()) for part in bits.split(",") if part.strip()]
+    widths = parse_widths(bits)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     # The narrowest width stands for all where options are checked; each point has its own.
     asked = options.taken(NarrowOptions, given, bits=min((b for b in widths if b != 32), default=31))
@@ -113,6 +121,7 @@ def sweep(
         cluster=cluster,
         progress=common.progress(),
         errors=errors,
+        metrics=metrics,
         command=click.get_current_context().find_root().obj or "",
     )
     show.sweep(result)

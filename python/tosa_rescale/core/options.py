@@ -148,6 +148,29 @@ def parse_bits(value: Any, option: str = "bits") -> int:
     return parse_number(value, int, _BITS, option)
 
 
+ORIGINAL_BITS = 32
+"""Among widths it stands for the original model."""
+
+
+def parse_widths(text: str, option: str = "bits") -> tuple[int, ...]:
+    """Widths and ranges of them by comma, such as `1-4,8`; 32 stands for the original model. Raises OptionError."""
+
+    def parse(part: str) -> int:
+        return ORIGINAL_BITS if part == str(ORIGINAL_BITS) else parse_bits(part, option)
+
+    found: list[int] = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        first, dash, last = (each.strip() for each in part.partition("-"))
+        if dash and first:
+            low, high = sorted((parse_bits(first, option), parse_bits(last, option)))
+            found += range(low, high + 1)
+        else:
+            found.append(parse(part))
+    if not found:
+        raise OptionError(f"{option}: names no width; give some by comma, such as 1-4,8")
+    return tuple(dict.fromkeys(found))
+
+
 class Options:
     """What all sets of options can do. A subclass is a frozen dataclass whose fields are made by `option`."""
 

@@ -158,6 +158,7 @@ def _most_losses(gains: np.ndarray, limit: float | np.ndarray) -> np.ndarray:
     return np.maximum(most, -1)
 
 
+@functools.lru_cache(maxsize=4096)
 def samples_that_decide(losses: int, gains: int, samples: int, budget: float, error: float = ERROR) -> int | None:
     """About how many samples decide whether a loss is within a budget, if losses and gains stay as frequent as they are.
 
@@ -175,8 +176,10 @@ def samples_that_decide(losses: int, gains: int, samples: int, budget: float, er
 
     def decided(count: int) -> bool:
         scale = count / samples
-        low, high = paired_loss_bounds(round(losses * scale), round(gains * scale), count, error)
-        return high <= budget or low > budget
+        lost, won = round(losses * scale), round(gains * scale)
+        if lost - won <= budget * count:
+            return paired_loss_upper(lost, won, count, error) <= budget
+        return -paired_loss_upper(won, lost, count, error) > budget
 
     low, high = samples, 2 * samples
     while not decided(high):

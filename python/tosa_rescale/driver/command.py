@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tosa_rescale.core.errors import ModelError, OptionError, OutputError, TosaRescaleError
-from tosa_rescale.core.files import PathLike, atomic_write, write_text
+from tosa_rescale.core.files import PathLike, atomic_write, read_file, write_text
 from tosa_rescale.driver.settings import PREFIX, SETTINGS, CompileSettings, Setting, describe, to_json
 
 if TYPE_CHECKING:
@@ -345,12 +345,7 @@ def _replaceable(output: str) -> bool:
 
 
 def _read_input(path: str) -> bytes:
-    if path == "-":
-        data = sys.stdin.buffer.read()
-    else:
-        from tosa_rescale.formats.read import read_file
-
-        data = read_file(pathlib.Path(path))
+    data = sys.stdin.buffer.read() if path == "-" else read_file(path)
     if not data.strip():
         raise ModelError(f"{'<stdin>' if path == '-' else path}: is empty")
     return data

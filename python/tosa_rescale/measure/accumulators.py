@@ -38,9 +38,9 @@ class Accumulators:
             return None
         input_zp, weight_zp = (0 if z is None else int(z.reshape(-1)[0]) for z in (module.constant(op, i) for i in (3, 4)))
         values = weights.astype(np.int64) - weight_zp
-        # [KH, KW, C, M], or [OC, KH, KW, C] to [KH, KW, C, OC].
-        values = values if op.kind == "depthwise_conv2d" else values.transpose(1, 2, 3, 0)
-        values = values.reshape(-1, *values.shape[2:])
+        # [KH, KW, C, M], or [OC, KH, KW, C] to [KH, KW, C, OC]; conv3d has KD before KH.
+        values = values if op.kind == "depthwise_conv2d" else np.moveaxis(values, 0, -1)
+        values = values.reshape(-1, *values.shape[-2:])
         return Accumulators(Geometry.of(module, op), values, bias.astype(np.int64), input_zp)
 
     def equals(self, other: Accumulators) -> bool:
@@ -50,7 +50,8 @@ class Accumulators:
 
     def __call__(self, layer_input: np.ndarray) -> np.ndarray:
         """Accumulators int64 [B, OH, OW, OC] of an input [..., H, W, C]; B may be of the layer itself, such as 16 tokens."""
-        return np.stack([self._one(each) for each in layer_input.reshape(-1, *layer_input.shape[-3:])])
+        sample = layer_input.shape[-len(self.geometry.output) - 1 :]
+        return np.stack([self._one(each) for each in layer_input.reshape(-1, *sample)])
 
     def _one(self, layer_input: np.ndarray) -> np.ndarray:
         integers = layer_input.astype(np.int64) - self.zero_point
@@ -66,5 +67,4 @@ class Accumulators:
                 total = total + plane * weights[:, 0]
             else:
                 total = total + plane[..., None] * weights
-        height, width = self.geometry.output
-        return total.astype(np.int64).reshape(height, width, -1) + self.bias
+        return total.astype(np.int64).reshape(*self.geometry.output, -1) + self.bias

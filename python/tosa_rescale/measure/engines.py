@@ -12,6 +12,7 @@ import numpy as np
 from tosa_rescale_runtime import CompileError
 
 from tosa_rescale.core.errors import MissingToolError, OptionError
+from tosa_rescale.core.hush import hushed
 from tosa_rescale.core.progress import Advance
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ class LitertEngine:
 
         from tosa_rescale.formats.litert.export import litert_part
 
-        self._interpreter = Interpreter(model_content=litert_part(model), num_threads=workers or os.cpu_count())
         self._signature = model.signature
-        details = self._interpreter.get_input_details()
-        for each, spec in zip(details, self._signature.inputs, strict=True):
-            self._interpreter.resize_tensor_input(each["index"], [extent or 1 for extent in spec.shape])
-        self._interpreter.allocate_tensors()
+        with hushed():  # it says which delegate it takes
+            self._interpreter = Interpreter(model_content=litert_part(model), num_threads=workers or os.cpu_count())
+            details = self._interpreter.get_input_details()
+            for each, spec in zip(details, self._signature.inputs, strict=True):
+                self._interpreter.resize_tensor_input(each["index"], [extent or 1 for extent in spec.shape])
+            self._interpreter.allocate_tensors()
         self._inputs = [each["index"] for each in details]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
 

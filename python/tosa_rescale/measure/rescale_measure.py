@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tosa_rescale_runtime import type_limits
 
+from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.rescales import RescaleInfo, apply_rescale, significant_bits
 from tosa_rescale.measure.accumulators import Accumulators
 from tosa_rescale.measure.error_figures import Difference, Moments, RescaleError
 from tosa_rescale.measure.intended_scales import file_scales, real_multipliers, rescale_ops
-from tosa_rescale.rewrite.calibration import MAC_KINDS
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op, Rescale
@@ -33,7 +33,7 @@ def make_measures(
     for rescale, was, info in zip(narrow.rescales(), wide.rescales(), infos, strict=True):
         measure = Measure(rescale, was, factors[rescale.key], info.op, info.scope, isolate)
         op, old = layers.get(rescale.key), before.get(rescale.key)
-        if op is not None and old is not None and op.kind in MAC_KINDS:
+        if op is not None and old is not None and op.kind in CONVOLUTIONS:
             ours, theirs = Accumulators.of(narrow, op), Accumulators.of(wide, old)
             if ours is not None and theirs is not None:
                 measure.absorbed = not ours.equals(theirs)

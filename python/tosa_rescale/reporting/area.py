@@ -56,10 +56,10 @@ class Candidate:
 
 
 def front(points: Sequence[Candidate]) -> list[int]:
-    """The places of the points that are worth their cost: each is proven to lose less than every cheaper one.
+    """The places of the points that are worth looking at: the cheapest, and those proven to lose less than every cheaper one.
 
-    A dearer point whose difference from a cheaper one may be noise is not on it. Of points with the same cost, the one with
-    the largest rank is; equal ones are all.
+    A dearer point whose difference from a cheaper one may be noise is not among them. Of points with the same cost, the one
+    with the largest rank is; equal ones are all.
     """
 
     def beaten(point: Candidate, other: Candidate) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDE, _NARROW, _ALONE = (5.6, 3.2), (3.4, 2.9), (7.0, 4.5)  # inches
+_LEFT = 0.72  # inches; room for "100.0" and the label beside it
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _SPIKE = 5.0  # times the value that nine of ten do not exceed: what is larger would flatten the rest
@@ -213,13 +214,13 @@ def _drawn(
         # Fixed margins, in inches: room for labels of the one size there is. Measuring them would double the time.
         width, height = size
         head = 0.42 + 0.24 * math.ceil(len(legend) / 2) if alone else 0.12
-        figure.subplots_adjust(left=0.66 / width, right=1 - 0.1 / width, bottom=0.5 / height, top=1 - head / height)
+        figure.subplots_adjust(left=_LEFT / width, right=1 - 0.1 / width, bottom=0.5 / height, top=1 - head / height)
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         canvas = Canvas(axes, narrow)
         chart.draw(canvas)
         if alone:
-            figure.suptitle(chart.title, x=0.66 / width, y=1 - 0.12 / height, ha="left", va="top", fontsize=12)
+            figure.suptitle(chart.title, x=_LEFT / width, y=1 - 0.12 / height, ha="left", va="top", fontsize=12)
         if legend:
             place = {"bbox_to_anchor": (0.0, 1.01, 1.0, 0.0), "loc": "lower left", "ncols": 2, "borderaxespad": 0.0}
             axes.legend(handles=[proxy(each) for each in legend], **place)

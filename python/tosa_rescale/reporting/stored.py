@@ -134,13 +134,14 @@ class Stored:
     def shown(self, method: str) -> SweepPoint:
         """The point of a method that its tile and charts of single points show.
 
-        The narrowest that keeps the accuracy; where none does, the narrowest that may.
+        The narrowest that keeps the accuracy; where none does, the narrowest that may; where none may, the widest.
         """
-        kept = self.verdict.kept(method)
-        if kept is not None:
-            return kept.point
         findings = self.verdict.of_method(method)
-        return ([each for each in findings if each.standing is not Standing.FALLEN] or findings)[-1].point
+        for wanted in (Standing.KEPT, Standing.UNDECIDED):
+            found = [each.point for each in findings if each.standing is wanted]
+            if found:
+                return found[-1]
+        return findings[0].point
 
     def all_shown(self) -> dict[int, SweepPoint]:
         """The point of each method that charts show, by the method's place: a method has one colour on the whole page."""

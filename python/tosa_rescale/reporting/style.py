@@ -36,12 +36,13 @@ DASHED, DOTTED = (0, (5, 4)), (0, (1, 2))
 
 @dataclasses.dataclass(frozen=True)
 class LegendEntry:
-    """A line of a chart's legend; colour is the name of a CSS variable, marker and dashes are SVG's."""
+    """An entry of a chart's legend; colour is the name of a CSS variable, marker and dashes are SVG's."""
 
     name: str
     colour: str
     marker: str = ""
     dashes: str = ""
+    line: bool = True
 
 
 def colour(series: int) -> str:
@@ -66,7 +67,7 @@ def look_of(series: int) -> dict[str, Any]:
 def entry(series: int, name: str, line: bool = True, marker: bool = True) -> LegendEntry:
     """The legend of one series that is drawn with a line, with markers, or both."""
     i = series % SERIES
-    return LegendEntry(name, colour(series), _MARKER_PATHS[i] if marker else "", _LEGEND_DASHES[i] if line else "")
+    return LegendEntry(name, colour(series), _MARKER_PATHS[i] if marker else "", _LEGEND_DASHES[i], line)
 
 
 def series_legend(names: Mapping[int, str] | Sequence[str], base: bool = True) -> tuple[LegendEntry, ...]:
@@ -87,7 +88,8 @@ def proxy(entry: LegendEntry) -> Any:
 
     if entry.colour in _SERIES_NAMES:
         look = look_of(_SERIES_NAMES.index(entry.colour))
-        return Line2D([], [], **{**look, **({} if entry.marker else {"marker": "none"})}, label=entry.name)
+        less = {**({} if entry.marker else {"marker": "none"}), **({} if entry.line else {"linestyle": "none"})}
+        return Line2D([], [], **{**look, **less}, label=entry.name)
     line = DASHED if entry.dashes else "-"
     return Line2D([], [], color=SOFT if entry.colour == "soft" else INK, linestyle=line, linewidth=1.2, label=entry.name)
 

@@ -175,10 +175,12 @@ def run_sweep(
     todo = [point for point in wanted[1:] if point not in journal.done]
     if todo or wanted[0] not in journal.done:
         # The original's outputs are what all others are compared with; a resumed sweep makes them again.
-        for point, made in measure.measure(context, data, [wanted[0], *todo], plan.options, plan.metrics):
-            if made is not None:
-                details.keep(point.method, point.bits, made)  # first: a point in the journal is complete
-            journal.add(point)
+        with context.progress.task("sweep", len(todo) + 1) as advance:
+            for point, made in measure.measure(context, data, [wanted[0], *todo], plan.options, plan.metrics):
+                if made is not None:
+                    details.keep(point.method, point.bits, made)  # first: a point in the journal is complete
+                journal.add(point)
+                advance(1)
     for method, k in wanted:
         details.complete(method, k)
     shutil.rmtree(journal.folder / ".training", ignore_errors=True)

@@ -34,7 +34,7 @@ class Standing(enum.Enum):
     KEPT = "keeps"  # proven, and so are all wider ones of the method
     UNDECIDED = "undecided"
     FALLEN = "loses"  # proven
-    UNTESTED = "not tested"  # by itself it keeps, but a wider one of the method is not proven
+    UNTESTED = "not tested"  # it is not proven to lose, but a wider one of the method ends the test
     DOUBTED = "not judged"  # whatever the samples say, the data are in doubt
 
 
@@ -70,7 +70,7 @@ class Verdict:
         findings: of every point but the original's, by method and width.
         best: the narrowest point that is proven to keep to the tolerance; None where none is, or where the data are in doubt.
         open: the undecided point that would be worth deciding; None where there is none that is narrower than the best.
-        doubts: what is wrong with the data, one sentence each; then nothing is recommended.
+        doubts: what is wrong with the data, one clause each; then nothing is recommended.
         tolerance: the loss that is allowed, in the metric's unit.
         error: of each bound.
     """
@@ -95,7 +95,13 @@ class Verdict:
         return next((f for f in reversed(self.of_method(method)) if f.standing is Standing.KEPT), None)
 
     def more_samples(self, finding: Finding) -> int | None:
-        """About how many samples more would decide an undecided point; None where no feasible number would."""
+        """About how many more samples would decide an undecided point and the wider ones; None where no feasible number."""
+        wider = [each for each in self.of_method(finding.point.method) if each.point.bits >= finding.point.bits]
+        found = [self._more_samples(each) for each in wider if each.standing is Standing.UNDECIDED]
+        known = [each for each in found if each is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+    def _more_samples(self, finding: Finding) -> int | None:
         figure, loss = finding.figure, finding.loss
         if figure is None or loss is None:
             return None
@@ -120,13 +126,13 @@ def judge(result: SweepResult, cost: Callable[[SweepPoint], float] = lambda poin
     doubts = tuple(result.base.evaluation.warnings) or _doubts(base)
     findings = {}
     for method in result.methods:
-        proven = True
+        proven, fallen = True, False
         for point in sorted(result.of_method(method), key=lambda point: -point.bits):
             loss = loss_of(result, point, error)
             standing = Standing.DOUBTED if doubts else _standing(loss, tolerance)
-            if standing is Standing.KEPT and not proven:
+            if (standing is Standing.KEPT and not proven) or (standing is Standing.UNDECIDED and fallen):
                 standing = Standing.UNTESTED
-            proven = proven and standing is Standing.KEPT
+            proven, fallen = proven and standing is Standing.KEPT, fallen or standing is Standing.FALLEN
             findings[method, point.bits] = Finding(point, result.figure(point), loss, standing)
     kept = [each for each in findings.values() if each.standing is Standing.KEPT]
     order = {method: place for place, method in enumerate(result.methods)}
@@ -163,8 +169,9 @@ def loss_of(result: SweepResult, point: SweepPoint, error: float = ERROR) -> Los
         return None
     counts = _counts(point, figure)
     if counts is None:
-        unknown = figure.loss_low is None or figure.loss_high is None
-        return Loss(figure.loss) if unknown else Loss(figure.loss, figure.loss_low or 0.0, figure.loss_high or 0.0)
+        low, high = figure.loss_low, figure.loss_high
+        # An average over samples that all differ by the same has no spread to take bounds from.
+        return Loss(figure.loss) if low is None or high is None or low == high else Loss(figure.loss, low, high)
     losses, gains = counts
     if figure.name == "agreement":
         low, high = proportion_lower(losses, figure.samples, error), proportion_upper(losses, figure.samples, error)
@@ -184,6 +191,8 @@ def _counts(point: SweepPoint, figure: MetricFigure) -> tuple[int, int] | None:
     differing = 0 if found.agreement is None else math.ceil(round(figure.samples * (1 - found.agreement / 100), 6))
     if figure.name == "agreement":
         return differing, 0
+    if figure.unit == "%" and figure.loss == figure.loss_low == figure.loss_high == 0:
+        return 0, 0  # no sample differs; one that does may lose everything
     if figure.name != "top1" or figure.loss is None:
         return None
     if found.paired is not None:
@@ -215,6 +224,4 @@ def _needed(loss: Loss, tolerance: float, samples: int) -> int | None:
 def _doubts(base: MetricFigure | None) -> tuple[str, ...]:
     if base is None or base.name != "top1" or base.value >= BARELY_ABOVE_ZERO:
         return ()
-    return (
-        f"The original model's top-1 is {base.value:.2f} %, as with labels that do not fit: check labels and --label-offset.",
-    )
+    return (f"top-1 is {base.value:.2f} %, as with labels that do not fit: check labels and --label-offset",)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tosa_rescale_runtime import Module
 
-from tosa_rescale.core.changes import TRAINABLE
+from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.graph import Graph, read_graph
 from tosa_rescale.twin.layer import Layer
@@ -42,7 +42,7 @@ class Twin:
         slack = SLACK if trainable else 1.0
         self.layers: dict[str, Layer] = {}
         for node in self.graph.nodes:
-            if node.kind in TRAINABLE and all(node.operands[i] in self.graph.constants for i in (1, 2)):
+            if node.kind in CONVOLUTIONS and all(node.operands[i] in self.graph.constants for i in (1, 2)):
                 self.layers[node.key] = Layer(node, self.graph, slack)
         self._compiled: Any = None
 

@@ -15,7 +15,7 @@ import re
 
 from tosa_converter_for_tflite import TosaConverterDebugInfo, TosaConverterOutputFormat, tflite_flatbuffer_to_tosa_mlir
 
-LEFT = re.compile(r'^ .*?"tfl\.(?P<kind>\w+)"\(.* loc\((?P<location>#loc\d*)\)$', re.MULTILINE)
+LEFT = re.compile(r'^ +(?:%[^=]* = )?"?tfl\.(?P<kind>\w+)"?\(.* loc\((?P<location>#loc\d*)\)$', re.MULTILINE)
 LOCATION = re.compile(r"^(?P<name>#loc\d*) = loc\((?P<value>.*)\)$", re.MULTILINE)
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 

@@ -52,6 +52,7 @@ class Part:
         inputs, outputs: its border, in the file's order; tensors that the rest of the file reads come last.
         before: operators in front that stay as they are, QUANTIZE at the border left out.
         after: operators behind that stay as they are, DEQUANTIZE at the border left out.
+        passed: names of the file's outputs that no operator of the part or behind it makes, as an input passed through.
         whole: the part is the file, border and all.
     """
 
@@ -60,6 +61,7 @@ class Part:
     outputs: tuple[BorderTensor, ...]
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    passed: tuple[str, ...] = ()
     whole: bool = False
 
     def quantization(self, model: Any) -> GraphQuantization:
@@ -263,7 +265,8 @@ class _Sorting:
         others = [p for p in range(len(self.kinds)) if p not in core and p not in border]
         before = tuple(p for p in others if self.place[p] == "front")
         after = tuple(p for p in others if self.place[p] != "front")
-        return Part(tuple(sorted(core)), tuple(inputs), tuple(outputs), before, after)
+        passed = tuple(name_of(self.graph.tensors[i]) for i in self.outputs if self.tensors.get(i) == "front")
+        return Part(tuple(sorted(core)), tuple(inputs), tuple(outputs), before, after, passed if until is None else ())
 
     def _real_outputs(self) -> dict[int, int]:
         """For each float32 tensor that a DEQUANTIZE makes of integers of the part, these."""

@@ -46,6 +46,7 @@ def read_flatbuffer(
     conversion = convert_part(data, source, batch, until, shapes)
     part, model = conversion.part, conversion.model
     left = [f"{describe(model, each)} {where}" for each, where in ((part.before, "in front"), (part.after, "behind")) if each]
+    left += [f"output {name!r}, which no operator of the part makes" for name in part.passed]
     remarks: tuple[Diagnostic, ...] = ()
     recipe: tuple[Step, ...] = ()
     if left:
@@ -123,10 +124,10 @@ def _positions(model: Any, part: Part, refusals: Sequence[Refusal]) -> dict[int,
     border = {each.index: each.name for each in part.outputs}
     found: dict[int, str] = {}
     for refusal in refusals:
-        of_kind = [p for p in part.operators if refusal.kind in ("", op_name(model, graph.operators[p]))]
-        made = {p: [int(i) for i in graph.operators[p].outputs] for p in of_kind}
-        by_name = [p for p in of_kind if any({name_of(graph.tensors[i]), border.get(i, "")} & refusal.names for i in made[p])]
-        found |= dict.fromkeys(by_name or (of_kind if refusal.kind else []), refusal.reason)
+        made = {p: [int(i) for i in graph.operators[p].outputs] for p in part.operators}
+        by_name = {p for p in made if any({name_of(graph.tensors[i]), border.get(i, "")} & refusal.names for i in made[p])}
+        of_kind = {p for p in made if refusal.kind == op_name(model, graph.operators[p])}
+        found |= dict.fromkeys(by_name & of_kind or by_name or of_kind, refusal.reason)
     return found
 
 

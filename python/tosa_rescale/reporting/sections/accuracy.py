@@ -65,6 +65,7 @@ def _table(stored: Stored) -> Table:
         (measure.axis, lambda p: number(stored.value(p), digits)),
         ("difference", lambda p: "–" if p.method == BASE else measure.difference(stored.loss(p))),
         ("loss is between", lambda p: _bounds(stored, p)),
+        ("verdict", lambda p: "–" if p.method == BASE else standing_word(stored, p)),
     ]
     if any(p.evaluation.top5 is not None for p in result.points):
         columns.append(("top-5, %", lambda p: number(p.evaluation.top5)))
@@ -76,13 +77,12 @@ def _table(stored: Stored) -> Table:
         ("max LSB", lambda p: number(p.evaluation.max_lsb, 0)),
         ("mean LSB", lambda p: number(p.evaluation.mean_lsb, 3)),
         ("samples", lambda p: f"{p.evaluation.samples:,}"),
-        ("verdict", lambda p: "–" if p.method == BASE else standing_word(stored, p)),
     ]
     cells = [[cell(point) for _, cell in columns] for point in result.points]
     kept = [stored.verdict.kept(method) for method in result.methods]
     marked = [any(each is not None and each.point == point for each in kept) for point in result.points]
     caption = "All points" + ("; marked: the narrowest width of each method that keeps the accuracy" if any(marked) else "")
-    return Table(caption, tuple(name for name, _ in columns), rows(cells, marked), (0, len(columns) - 1))
+    return Table(caption, tuple(name for name, _ in columns), rows(cells, marked), (0, 4))
 
 
 def _bounds(stored: Stored, point: SweepPoint) -> str:

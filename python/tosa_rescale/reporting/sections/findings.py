@@ -27,7 +27,10 @@ def lead(stored: Stored) -> str:
             "The data has no labels, so what is measured is agreement: how often a narrowed model decides as the original does."
         )
     if verdict.doubts:
-        return " ".join([*sentences, "Nothing is recommended, because the data are in doubt.", *verdict.doubts])
+        doubts = "; ".join(verdict.doubts)
+        return " ".join(
+            [*sentences, f"Nothing is recommended, because the data are in doubt. Of the original model, {doubts}."]
+        )
     if verdict.best is not None:
         sentences.append(_recommended(stored, verdict.best))
         if verdict.open is not None:

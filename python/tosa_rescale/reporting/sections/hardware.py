@@ -49,8 +49,8 @@ def section(stored: Stored) -> Section:
         "multipliers: transistors and gates on the longest path of our RTL, synthesised without a technology library, so the "
         "ratios count, not the units. `tosa-rescale hardware-cost` shows them, and those for more MACs, where the rescaler "
         "weighs less. Multipliers outside of MAC layers are not part of it.",
-        "On the front are the points that are worth their cost: each is proven to lose less than every cheaper one. What "
-        "differs from a cheaper point by no more than noise is not on it. A filled mark is on the front"
+        "On the front are the cheapest point and those that are proven to lose less than every cheaper one. What differs from "
+        "a cheaper point by no more than noise is not on it: more samples may put it there. A filled mark is on the front"
         + (", ≈ is interpolated between two synthesised widths." if any(each.area.interpolated for each in known) else "."),
     )
     block = Block(figures=tuple(figures), tables=(_table(stored, known, fronts),))
@@ -137,7 +137,7 @@ def _front_chart(stored: Stored, name: str, title: str, axis: str, known: Sequen
         LegendEntry("front, labelled with k", "ink"),
     )
     better = "Up" if stored.measure.more_is_better else "Down"
-    caption = f"{better} and to the left is better; hollow marks are not worth their cost."
+    caption = f"{better} and to the left is better; hollow marks are not proven to be better than a cheaper point."
     return Figure(Chart(f"front-{name}", title, f"On the front: {said}.", draw), caption, legend)
 
 

@@ -21,8 +21,8 @@ Errors = Sequence[Mapping[str, Any]]
 TEXT = (
     "A rescale by M_q in place of M errs by e = S · a · (M_q − M) + S · d, with a the accumulator and d the rounding, uniform "
     "in ±½ (Eq. 5 of the paper). Predicted is the spread of this e, measured that of the integers: each rescale alone, fed "
-    "with what the original feeds to its layer. Where weights absorb the multiplier’s change, what they leave of it is predicted. "
-    "End to end is the narrowed network’s tensor against the original’s. All in LSB of the tensor.",
+    "with what the original feeds to its layer. Where weights absorb the multiplier’s change, what they leave of it is "
+    "predicted. End to end is the narrowed network’s tensor against the original’s. All in LSB of the tensor.",
 )
 MISSING = (
     "Not measured. `tosa-rescale sweep` with the same options, the same folder and `--errors 16` measures it on 16 samples for "
