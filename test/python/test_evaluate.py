@@ -237,7 +237,7 @@ def test_a_sweep_follows_the_metric_that_was_asked_for(demo: tr.Model, digits: t
     assert losses[0] == 0.0 and losses[2] is not None and losses[2] > 0  # more is worse
     assert result.degradation_point("narrow") == 1
     assert read_sweep(tmp_path).metric == "mse" and read_sweep(tmp_path).points == result.points
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match=r"holds a sweep of metrics mse, agreement; .*--force"):
         tr.sweep(demo, data, tmp_path, bits=(31, 1), metrics="agreement")
 
 
@@ -286,7 +286,7 @@ def test_a_finished_sweep_runs_nothing(
 
 def test_a_folder_with_another_sweep_needs_force(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
     tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
-    with pytest.raises(OutputError, match=r"another model, data or options; .*--force"):
+    with pytest.raises(OutputError, match=r"holds a sweep of other data \(.*digits\.npz\); .*--force"):
         tr.sweep(demo, digits.take(11), tmp_path, bits=(4,))
     tr.sweep(demo, digits.take(11), tmp_path, bits=(4,), force=True)
     (tmp_path / STATE_FILE).write_text("{ half")
