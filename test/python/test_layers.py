@@ -129,6 +129,8 @@ def test_lazy_and_type_checking_imports_count() -> None:
 
 KNOWN_BY = {
     "tensorflow": ("twin", "data"),  # data: a tf.data.Dataset is recognised, where TensorFlow is loaded already
+    "torch": ("executorch",),
+    "executorch": ("executorch",),
     "ray": ("sweeping",),
     "click": ("cli",),
     "rich": ("core", "cli"),

@@ -59,9 +59,11 @@ def test_every_epoch_is_scored_on_the_same_samples_as_the_points(swept: tuple[Sw
     assert [entry["epoch"] for entry in history] == [0, 1, 2]
     # The points are evaluated by themselves: before training it is the narrowed model, the kept epoch is the result.
     for point, entry in ((narrow, history[0]), (tuned, history[best])):
-        for name, value in entry["scored"].items():
-            found = getattr(point.evaluation, name)
-            assert ({key: each.value for key, each in found.items()} if name == "metrics" else found) == value
+        scored = dict(entry["scored"])
+        metrics = scored.pop("metrics")
+        assert metrics == {name: figure.value for name, figure in point.evaluation.metrics.items()}
+        for name, value in scored.items():
+            assert getattr(point.evaluation, name) == value
     assert best > 0
     assert tuned.evaluation.mean_lsb is not None
     assert narrow.evaluation.mean_lsb is not None

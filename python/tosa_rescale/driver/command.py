@@ -279,11 +279,11 @@ def _compile(arguments: Sequence[str]) -> int:
         source, report = None, None
         path = line.others[line.inputs[0]]
         rewriting = settings.step is not None or "report" in line.own
-        data = _read_input(path) if rewriting or path.endswith(".tflite") else None
+        data = _read_input(path) if rewriting or path.endswith((".tflite", ".tosa")) else None
         if data is not None:
             model = _load(data, path)
             rewritten = settings.apply(model)
-            for remark in rewritten.remarks:
+            for remark in dict.fromkeys((*model.remarks, *rewritten.remarks)):
                 print(f"{remark.where}: remark: {remark.text}", file=sys.stderr)
             report = to_json(describe(model, rewritten, settings)) if "report" in line.own else None
             stem = "stdin" if path == "-" else pathlib.Path(path).stem
@@ -399,7 +399,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 def _help_text() -> str:
     flags = "\n".join(f"  {each.spelled + each.value:<52} - {each.says}" for each in OWN_FLAGS)
     return (
-        f"USAGE: {PROGRAM} [--{PREFIX}... ] [iree-compile options] <model.tflite, .mlirbc, .mlir, or '-' for stdin>\n\n"
+        f"USAGE: {PROGRAM} [--{PREFIX}... ] [iree-compile options] <model.tflite, .mlirbc, .mlir, .tosa, or '-' for stdin>\n\n"
         f"Narrows the rescale multipliers of an integer model, then compiles it with iree-compile.\n\n"
         f"tosa-rescale options:\n\n{flags}\n\n"
     )
