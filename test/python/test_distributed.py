@@ -59,13 +59,12 @@ class Tasks:
     """A progress that does something after the first shard."""
 
     def __init__(self, action: Any) -> None:
-        self._action = action
+        self._calls = iter([action])
 
     @contextlib.contextmanager
     def task(self, label: str, total: int) -> Iterator[Any]:
         del label, total
-        calls = iter([self._action])
-        yield lambda _count: next(calls, lambda: None)()
+        yield lambda _count: next(self._calls, lambda: None)()
 
 
 def process_tree() -> dict[int, tuple[int, str]]:
