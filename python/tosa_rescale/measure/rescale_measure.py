@@ -122,7 +122,7 @@ class Measure:
         if self.absorbed:
             assert self.ours is not None and layer_input is not None
             now = self.ours(layer_input).reshape(own.shape)
-        result = self._applied(now)
+        result = apply_rescale(self.rescale, now)
         self._isolated.add(result - own)
         exact = before * self._wide
         inside = (exact + zero_point >= self._limits[0]) & (exact + zero_point <= self._limits[1])
@@ -155,13 +155,6 @@ class Measure:
             end_to_end=self._end_to_end.difference(),
             scale=self.scale,
         )
-
-    def _applied(self, values: np.ndarray) -> np.ndarray:
-        """What the rescale gives for zero-point-free accumulators."""
-        rescale = self.rescale
-        assert rescale.multiplier is not None and rescale.shift is not None
-        double = rescale.rounding_mode == "DOUBLE_ROUND"
-        return apply_rescale(values, rescale.multiplier, rescale.shift, double, rescale.output_zp or 0, *self._limits)
 
 
 class _Sum:
