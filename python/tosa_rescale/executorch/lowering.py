@@ -20,7 +20,7 @@ from tosa_rescale.core.recipe import Step
 from tosa_rescale.executorch.border import Border, read_border
 from tosa_rescale.executorch.environment import installed_version, tosa_backend
 from tosa_rescale.executorch.errors import ExecutorchError
-from tosa_rescale.executorch.names import name_operators
+from tosa_rescale.executorch.names import name_border, name_operators
 from tosa_rescale.formats.tosa import deserialize
 
 STEP = "executorch"
@@ -55,7 +55,8 @@ class Partition:
         from tosa_rescale_runtime import Module
 
         module = Module.parse(deserialize(self.tosa, f"partition {self.name}"), f"partition {self.name}")
-        network = name_operators(module)
+        network, border = name_operators(module), self.border.quantization
+        name_border(module, [each.name for each in border.inputs], [each.name for each in border.outputs])
         bytecode = to_bytecode(module, network)
         about = {
             "partition": self.name,
@@ -64,7 +65,7 @@ class Partition:
             "graph": hashlib.sha256(bytecode).hexdigest(),
             "orders": [list(order) for order in self.border.orders],
         }
-        return Model(bytecode, f"{network} ({self.name})", self.border.quantization, recipe=(Step(STEP, about),))
+        return Model(bytecode, f"{network} ({self.name})", border, recipe=(Step(STEP, about),))
 
 
 def lowered_from(model: Model) -> Mapping[str, Any] | None:

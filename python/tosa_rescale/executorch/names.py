@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module
 
+_Stack = list[tuple[str, str]]
+
 
 def name_operators(module: Module) -> str:
     """Gives every operator of a lowered module its name; those without debug information keep theirs.
+
+    Some of what the Arm quantizer takes apart, such as the mean inside a LayerNorm, has lost its modules. It gets those of what
+    reads it, which for all parts but the last is the same module.
 
     Args:
         module: deserialized from what ExecuTorch wrote; changed in place.
@@ -28,12 +33,16 @@ def name_operators(module: Module) -> str:
     from tosa_rescale_runtime.mlir import ir
 
     known = [(op, info) for op in module.ops() if (info := _torch_info(module.tensor_name(op))) is not None]
-    stacks = [_stack(info) for _, info in known]
-    inner = _with_children(path for stack in stacks for path, _ in stack)
+    stacks: dict[Any, _Stack] = {}
+    for op, info in reversed(known):  # readers come after what they read
+        readers = (use.owner.operation for result in op.operation.results for use in result.uses)
+        stacks[op.operation] = _stack(info) or next((stacks[each] for each in readers if stacks.get(each)), [])
+    inner = _with_children(path for stack in stacks.values() for path, _ in stack)
     with module.ir.context:
-        for (op, info), stack in zip(known, stacks, strict=True):
-            op.operation.location = ir.Location.name(_name(stack, info["torch_fn"][0].replace(".default", ""), inner))
-    return next((kind.rsplit(".", 1)[-1] for stack in stacks for path, kind in stack if not path), "model")
+        for op, info in known:
+            function = info["torch_fn"][0].replace(".default", "")
+            op.operation.location = ir.Location.name(_name(stacks[op.operation], function, inner))
+    return next((kind.rsplit(".", 1)[-1] for stack in stacks.values() for path, kind in stack if not path), "model")
 
 
 def name_border(module: Module, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -54,7 +63,7 @@ def _torch_info(location: str | None) -> dict[str, Any] | None:
         return None
 
 
-def _stack(info: dict[str, Any]) -> list[tuple[str, str]]:
+def _stack(info: dict[str, Any]) -> _Stack:
     """The user's modules around a call, outermost first, as (path, type)."""
     stack = info.get("nn_module_stack")
     if not isinstance(stack, dict):  # a sentence that says there is none
@@ -68,7 +77,7 @@ def _with_children(paths: Iterable[str]) -> set[str]:
     return {path.rsplit(".", cut)[0] for path in set(paths) for cut in range(1, path.count(".") + 1)}
 
 
-def _name(stack: list[tuple[str, str]], function: str, inner: set[str]) -> str:
+def _name(stack: _Stack, function: str, inner: set[str]) -> str:
     """The module's path; where that module has others inside, with the function that it calls itself."""
     path = stack[-1][0] if stack else ""
     if not path:

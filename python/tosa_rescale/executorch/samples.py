@@ -22,12 +22,12 @@ def for_partition(samples: Any, name: str, number: int) -> Any:
     """What of the samples is meant for one partition.
 
     Args:
-        samples: of the first partition, or by the name of partitions.
+        samples: of the only partition, or by the name of partitions.
         name: of the partition, such as "tag0".
-        number: how many partitions came before it.
+        number: how many partitions came before it. ExecuTorch does not lower them in the order of the program.
 
     Raises:
-        ExecutorchError: it is not the first partition, and there are no samples by its name.
+        ExecutorchError: there are several partitions, and no samples by its name.
     """
     if _is_no_data(samples):
         return samples
@@ -36,8 +36,8 @@ def for_partition(samples: Any, name: str, number: int) -> Any:
         return samples[name]
     if by_name or number:
         raise ExecutorchError(
-            f"partition {name}: has no calibration samples of its own, and what its inputs see is not the program's inputs;"
-            f" give {{'{name}': samples, ...}} for every partition, or calibration='synthetic' or 'none'"
+            "has no calibration samples of its own, and the program is delegated in several parts; give"
+            f" {{'{name}': samples, ...}} for every partition, or calibration='synthetic' or 'none'"
         )
     return samples
 
