@@ -85,6 +85,7 @@ faults: $(TEST_STAMP) ## kill sweep, compensate, compile and finetune 50 times e
 MODELS ?= $(wildcard ../shared/models) $(DEMO_MODEL)
 conformance: $(TEST_STAMP) .venv-conformance/suite ## compare with the TOSA reference model: RESCALE's own tests, its corners, models (MODELS=...)
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/edges.py
+	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/ops.py
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/official.py .venv-conformance/suite
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/models.py $(MODELS)
 

@@ -46,7 +46,13 @@ _HINTS = (
     ("Unknown command line argument", "see `iree-compile --help` for the flags"),
     ("No space left", "free some disk space"),
     ("INEXACT_ROUND", "IREE executes SINGLE_ROUND and DOUBLE_ROUND only"),
+    ("restricted to workgroup distributed contexts", "IREE cannot split the work of an op of this graph"),
 )
+_NOT_THE_GRAPH = (
+    *("Unknown command line argument", "iree-compile: for the --", "Too many positional arguments", "unregistered device"),
+    *("No space left", "Cannot allocate"),
+)
+"""What iree-compile says where the graph is not at fault: flags, disk, memory."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +254,7 @@ def _run_compiler(bytecode: bytes, flags: Sequence[str], key: str) -> bytes:
             command=command,
             saved=saved,
             status=done.returncode,
+            unsupported=not any(symptom in done.stderr for symptom in _NOT_THE_GRAPH),
         )
 
 

@@ -20,10 +20,10 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated
 
+schema: Any = schema_py_generated  # its annotations are not those of the values that its own readers give
 Spec = tf.TensorSpec
-BORDERS = ("float32", "int8", "uint8")
 
 
 def convert(

@@ -19,6 +19,7 @@ from runtime_modules import ConvNet
 from tosa_rescale.core import files
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.driver.command import parse_command_line
+from tosa_rescale.formats.tosa import find_tool
 
 VMVX = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=vmvx")
 LLVM = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu")
@@ -282,6 +283,18 @@ def test_unusable_input_is_one_line(driver: Driver, tmp_path: pathlib.Path, name
     done = driver(name, *VMVX, "--tosa-rescale-bits=4", "-o", "x.vmfb")
     said = done.stderr.decode()
     assert done.returncode == 1 and message in said and said.count("\n") == 1, said
+
+
+@pytest.mark.skipif(find_tool("tosa-opt") is None, reason="tosa-opt is not installed: pip install tosa-tools")
+@pytest.mark.parametrize("flags", [(), ("--tosa-rescale-bits=4",)])
+def test_a_tosa_file_is_compiled(
+    driver: Driver, demo_model: pathlib.Path, tmp_path: pathlib.Path, flags: tuple[str, ...]
+) -> None:
+    model = tr.load(demo_model)
+    model.save(tmp_path / "x.tosa")
+    assert driver("x.tosa", *VMVX, *flags, "-o", "x.vmfb").returncode == 0
+    found, expected = run_module(tmp_path / "x.vmfb", model.narrow(4) if flags else model, tmp_path)
+    assert (found == expected).all()
 
 
 def test_from_python(demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -165,7 +165,7 @@ def run_page(page: pathlib.Path, slow: bool) -> None:
                 known = set(CONFIGURATION_KEYS)
                 assert set(yaml.safe_load(snippet.text)) <= known, f"keys other than {known}"
             elif snippet.language == "cmake":
-                module = (ROOT / "python" / "tosa_rescale" / "cmake" / "TosaRescaleConfig.cmake").read_text()
+                module = (ROOT / "python" / "tosa_rescale" / "driver" / "cmake" / "TosaRescaleConfig.cmake").read_text()
                 assert "tosa_rescale_module" in snippet.text and "function(tosa_rescale_module" in module
             elif snippet.language == "python":
                 code = compile("\n" * snippet.line + snippet.text, identity(page), "exec")

@@ -78,7 +78,7 @@ def test_the_border_that_is_taken_off_changes_no_bit(read: Callable[..., tr.Mode
 def test_quantizing_is_that_of_litert() -> None:
     quantization = TensorQuantization("x", float(np.float32(0.0243)), -7, True)
     halves = (np.arange(-300, 300) + 0.5).astype(np.float32) * np.float32(quantization.scale)
-    values = np.concatenate([halves, np.nextafter(halves, 99), np.nextafter(halves, -99), np.float32([1e6, -1e6, 0])])
+    values = np.concatenate([halves, np.nextafter(halves, 99), np.nextafter(halves, -99), np.array([1e6, -1e6, 0], np.float32)])
     identity = networks.quantize_alone(len(values), quantization.scale, quantization.zero_point)
     (expected,) = networks.run_litert(identity, [values])
     np.testing.assert_array_equal(quantization.quantize(values, np.dtype(np.int8)), expected)
@@ -114,16 +114,22 @@ def outside(data: bytes) -> list[tuple[str, str, int, list[int]]]:
 
 def widest(model: tr.Model, narrowed: tr.Model) -> float:
     """How far the multipliers of MAC layers are from the narrowed ones, relatively, at most."""
-    found = [
-        [
-            layer.rescale and np.log2(np.ldexp(np.float64(m), -s))
-            for layer in each.mac_layers()
-            if layer.rescale
-            for m, s in [(each.constant(layer.rescale, 1), each.constant(layer.rescale, 2))]
-        ]
-        for each in (model.module(), narrowed.module())
+    return max(
+        np.abs(one / other - 1)[other > 0].max(initial=0)
+        for one, other in zip(multipliers(model), multipliers(narrowed), strict=True)
+    )
+
+
+def multipliers(model: tr.Model) -> list[np.ndarray]:
+    """Those of each MAC layer, float64 [C]."""
+    module = model.module()
+    keys = {layer.rescale.key for layer in module.mac_layers() if layer.rescale}
+    rescales = [each for each in module.rescales() if each.key in keys]
+    return [
+        np.ldexp(each.multiplier.astype(np.float64), -each.shift)
+        for each in rescales
+        if each.multiplier is not None and each.shift is not None
     ]
-    return max(np.abs(one - other).max() for one, other in zip(*found, strict=True))
 
 
 def test_an_int16_network_runs_in_litert_as_written(read: Callable[..., tr.Model]) -> None:

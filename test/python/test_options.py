@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import importlib
 import inspect
 import json
 import pathlib
@@ -21,7 +22,7 @@ import pytest
 import tosa_rescale as tr
 from conftest import ROOT
 from tosa_rescale import api
-from tosa_rescale.cli import COMMANDS, group
+from tosa_rescale.cli import COMMANDS, group, main
 from tosa_rescale.cli.options import PREPROCESSING, Number, offered
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import (
@@ -37,12 +38,15 @@ from tosa_rescale.core.options import (
     Preset,
     RoundingMode,
     describe,
+    option,
     parse_bits,
 )
 from tosa_rescale.data.preprocessing import Preprocessing
+from tosa_rescale.demo import DATA
 from tosa_rescale.driver.command import OWN_FLAGS, PREFIX
 from tosa_rescale.driver.settings import KEYS, CompileSettings
-from tosa_rescale.sweeping.methods import METHODS
+from tosa_rescale.rewrite.narrow import narrow
+from tosa_rescale.sweeping.methods import METHODS, Made, Method, MethodContext
 
 
 @pytest.mark.parametrize("bits", [0, 32, -1, "eight", "", "4.5", True, 4.0])
@@ -397,3 +401,37 @@ def test_the_hidden_bit_of_a_sweep_reaches_compensation(
     found = {int(bits) for scope in scopes for bits in point["multipliers"][scope]["bits"]}
     assert max(found) == asked.significant_bits == 2
     assert np.all(np.array(sorted(found)) <= 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class OffsetOptions(Options):
+    """Options of a method that only this test knows."""
+
+    offset: int = option("Bits to add to each width.", default=1, low=0, high=8)
+
+
+def test_a_new_method_with_an_option_is_a_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], demo_model: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """The command line offers the option, refuses what is out of range, and the method gets the value; nothing else changes."""
+
+    def make(context: MethodContext, options: NarrowOptions) -> Made:
+        own = context.options_of("offset", OffsetOptions)
+        return Made(narrow(context.model, options.with_bits(options.bits + own.offset)))
+
+    monkeypatch.setitem(METHODS, "offset", Method("offset", make, "narrow, a few bits wider", options=OffsetOptions))
+    command = importlib.import_module("tosa_rescale.cli.sweep")
+    importlib.reload(command)
+    try:
+        assert_follows(options_of("sweep")["offset"], OffsetOptions, "offset", "offset: ")
+        asked = ["sweep", str(demo_model), "--data", str(DATA), "--take", "8", "--bits", "3", "-q", "-o", str(tmp_path / "out")]
+        assert main([*asked, "--offset", "2"]) == 2
+        assert "offset: has no effect without --methods offset" in capsys.readouterr().err
+        assert main([*asked, "--methods", "offset", "--offset", "9"]) == 2
+        assert "offset: 9 is out of range; give a whole number from 0 to 8" in capsys.readouterr().err
+        assert main([*asked, "--methods", "offset", "--offset", "2"]) == 0
+    finally:
+        monkeypatch.undo()
+        importlib.reload(command)
+    point = json.loads((tmp_path / "out" / "points" / "offset-3.json").read_text())
+    assert max(map(int, point["multipliers"]["accumulator"]["bits"])) == 5

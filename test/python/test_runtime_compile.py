@@ -152,13 +152,31 @@ def test_failure_is_one_line_and_keeps_the_rest(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
     assert "IREE executes SINGLE_ROUND and DOUBLE_ROUND only" in str(caught.value)
     assert "tosa.rescale" in caught.value.stderr
+    assert caught.value.unsupported  # another engine may run it
     assert caught.value.saved is not None
     assert sorted(path.name for path in Path(caught.value.saved).iterdir()) == ["command.txt", "input.mlirbc", "stderr.txt"]
 
 
 def test_unknown_flag_is_named():
-    with pytest.raises(CompileError, match=r"see `iree-compile --help`"):
+    with pytest.raises(CompileError, match=r"see `iree-compile --help`") as caught:
         compile_module(TEXT, ("--no-such-flag",), cache=False)
+    assert not caught.value.unsupported
+
+
+@pytest.mark.parametrize("flag", ["--iree-opt-data-tiling=maybe", "--iree-hal-target-device=nothing"])
+def test_flags_with_bad_values_are_not_taken_for_graphs_that_iree_lacks(flag):
+    with pytest.raises(CompileError) as caught:
+        compile_module(TEXT, (flag,), cache=False)
+    assert not caught.value.unsupported
+
+
+def test_an_op_that_iree_cannot_split_is_said_in_one_line(monkeypatch):
+    said = "x.mlir:3:9: error: 'linalg.generic' op write affecting operations on global resources are restricted to workgroup "
+    answer = subprocess.CompletedProcess([], 1, "", said + "distributed contexts.\nx.mlir:3:9: note: see current operation\n")
+    monkeypatch.setattr(compile_file.subprocess, "run", lambda *_, **__: answer)
+    with pytest.raises(CompileError, match="cannot split the work of an op of this graph") as caught:
+        compile_module(TEXT, FAST, cache=False)
+    assert caught.value.unsupported and "\n" not in str(caught.value)
 
 
 def test_a_padded_convolution_of_one_pixel_compiles() -> None:

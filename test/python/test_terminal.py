@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import time
 
@@ -174,6 +175,14 @@ def test_the_bare_driver_prints_its_own_help(capsys: Capture) -> None:
     said = capsys.readouterr().err
     assert all(f"  {flag.spelled}{flag.value} " in said for flag in OWN_FLAGS)
     assert "--iree-" not in said and said.startswith("USAGE: tosa-rescale-compile")
+
+
+@pytest.mark.parametrize(("words", "completed"), [("tosa-rescale na", "narrow"), ("tosa-rescale narrow --sc", "--scope")])
+def test_the_shell_completes(words: str, completed: str) -> None:
+    state = {"_TOSA_RESCALE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    argv = [sys.executable, "-m", "tosa_rescale"]
+    done = subprocess.run(argv, env=os.environ | state, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [f"plain,{completed}"]
 
 
 def test_the_plugin_is_found(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: pathlib.Path) -> None:

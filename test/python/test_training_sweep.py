@@ -59,7 +59,10 @@ def test_every_epoch_is_scored_on_the_same_samples_as_the_points(swept: tuple[Sw
     assert [entry["epoch"] for entry in history] == [0, 1, 2]
     # The points are evaluated by themselves: before training it is the narrowed model, the kept epoch is the result.
     for point, entry in ((narrow, history[0]), (tuned, history[best])):
-        for name, value in entry["scored"].items():
+        scored = dict(entry["scored"])
+        metrics = scored.pop("metrics")
+        assert metrics == {name: figure.value for name, figure in point.evaluation.metrics.items()}
+        for name, value in scored.items():
             assert getattr(point.evaluation, name) == value
     assert best > 0
     assert tuned.evaluation.mean_lsb is not None
@@ -91,7 +94,7 @@ def test_a_finished_point_is_read_back_and_not_trained_again(
 def test_the_report_has_epochs_and_layers(swept: tuple[SweepResult, pathlib.Path]) -> None:
     result, folder = swept
     written = [path.name for path in write_training(folder, result)]
-    assert written == ["epochs.csv", "layers.csv", "epochs.png", "layers.png"]
+    assert written == ["epochs.csv", "layers.csv", "epochs.svg", "layers.svg"]
     with open(folder / "epochs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -171,4 +174,4 @@ def test_the_command_trains_on_half_of_the_data(cli, demo_model: pathlib.Path, d
     assert "accuracy on samples not trained on" in done.stdout
     state = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [point["samples"] for point in state["points"]] == [50, 50]
-    assert (tmp_path / "out" / "epochs.png").exists()
+    assert (tmp_path / "out" / "epochs.svg").exists()

@@ -231,7 +231,6 @@ WORDS = {
     "keeps": "keeps",
     "is undecided": "undecided",
     "undecided": "undecided",
-    "is not tested": "not tested",
     "not tested": "not tested",
     "is not judged": "not judged",
     "not judged": "not judged",

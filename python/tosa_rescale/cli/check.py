@@ -15,7 +15,14 @@ from tosa_rescale.cli import options
 @click.option("--engines", help=f"At least two, by comma ({options.ENGINES_HELP}). Default: all at hand that must agree.")
 @click.option("--inputs", type=click.IntRange(min=1), default=8, show_default=True, help="Number of random samples.")
 @click.option("--data", type=click.Path(), help="Images or .npz instead of random samples.")
-@click.option("--layers", is_flag=True, help="Compare the differentiable twin with IREE at every rescale as well.")
+@click.option(
+    "--layers",
+    type=click.Choice(["none", "rescales", "ops"]),
+    is_flag=False,
+    flag_value="rescales",
+    default="none",
+    help="Compare the twin with IREE inside the graph as well: after every rescale (--layers alone), or after every op.",
+)
 @options.seed
 @options.samples_of_data
 @options.workers
@@ -26,7 +33,7 @@ def check(
     engines: str | None,
     inputs: int,
     data: str | None,
-    layers: bool,
+    layers: str,
     seed: int,
     workers: int | None,
     json_file: str | None,

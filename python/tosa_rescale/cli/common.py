@@ -40,11 +40,11 @@ def progress() -> Progress:
     return meta[_PROGRESS]
 
 
-def load(path: str, batch: int = 1) -> Model:
+def load(path: str) -> Model:
     """The model in a file; see tosa_rescale.load."""
     from tosa_rescale.api import load
 
-    return load(path, batch)
+    return load(path)
 
 
 def load_data(path: str, given: Mapping[str, Any]) -> Dataset:

@@ -41,9 +41,8 @@ def export(
     **given: Any,
 ) -> int:
     """Write MODEL's rescales for hardware and firmware: compact (m, s) as JSON, C, memory images; golden vectors."""
-    import numpy as np
-
     from tosa_rescale.cli import common, show
+    from tosa_rescale.data.source import input_arrays
     from tosa_rescale.hardware.bundle import parse_formats, require_folder, write_bundle
     from tosa_rescale.hardware.goldens import record_goldens
     from tosa_rescale.hardware.pairs import read_tables
@@ -58,7 +57,7 @@ def export(
             inputs = loaded.random_inputs(samples, seed)
         else:
             data = common.load_data(goldens, given).take(samples)
-            inputs = [np.concatenate(list(data.quantized(loaded.input_spec)))]
+            inputs = input_arrays(data, loaded.input_specs)
         recorded = record_goldens(loaded, tables, inputs, limit, seed, common.progress())
     show.exported(
         write_bundle(output, loaded, tables, wanted, recorded, force), tables, recorded, len(inputs[0]) if inputs else 0

@@ -235,8 +235,8 @@ rescales = click.option(
 metrics = click.option(
     "--metrics",
     metavar="NAMES",
-    help="What is measured, by comma, the first one decides: names (see the reference of metrics) or module:function of your"
-    " own. Default: what outputs and labels suggest.",
+    help="What is measured, by comma, the first one decides: top1, agreement, miou and so on (an unknown name lists all), or"
+    " module:function of your own. Default: what outputs and labels suggest.",
 )
 workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
 cluster = click.option(

@@ -283,9 +283,11 @@ def evaluation(found: Evaluation) -> None:
 
 
 def warnings(found: Evaluation) -> None:
-    """What is doubtful about the data, on standard error."""
+    """What is doubtful about the labels, and what was left out, on standard error."""
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def _figure(figure: MetricFigure) -> str:
@@ -323,11 +325,14 @@ def check(result: CheckResult) -> None:
         for engines, compared in result.pairs.items()
     ]
     table(columns, rows)
+    for engine, error in result.left_out.items():
+        line(f"{engine} is left out: {error}")
     if result.layers:
         values = sum(compared.values for compared in result.layers.values())
         first = result.first_difference
+        what = "rescale" if all(key.startswith("rescale") for key in result.layers) else "op"
         line(
-            f"{count(len(result.layers), 'rescale')}, twin = iree: {values} values, "
+            f"{count(len(result.layers), what)}, twin = iree: {values} values, "
             + (
                 "no mismatch"
                 if first is None

@@ -7,11 +7,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from tosa_rescale_runtime import Module
+from tosa_rescale_runtime import MAC_KINDS, Module
 
 from tosa_rescale.core.errors import ModelError
 
-CONVOLUTIONS = ("conv2d", "conv3d", "depthwise_conv2d", "transpose_conv2d")
+CONVOLUTIONS = tuple(kind for kind in MAC_KINDS if kind != "matmul")
 """Ops whose operands 1 and 2 are weights and bias: what calibration measures, compensation folds into and training moves."""
 
 

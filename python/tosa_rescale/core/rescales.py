@@ -13,7 +13,7 @@ from tosa_rescale.core.passes import run_passes
 from tosa_rescale.core.program import Program
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Module
+    from tosa_rescale_runtime import Module, Rescale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,25 +98,25 @@ def trailing_zeros(multipliers: np.ndarray) -> np.ndarray:
     return np.log2(lowest).astype(np.int64)  # exact: powers of two up to 2^30
 
 
-def apply_rescale(
-    values: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, double_round: bool, output_zp: int, low: int, high: int
-) -> np.ndarray:
-    """What a rescale gives, as the specification says it (TOSA, RESCALE): in int64, so for values below 2^32.
+def apply_rescale(rescale: Rescale, values: np.ndarray) -> np.ndarray:
+    """What a rescale gives for zero-point-free accumulators, as the specification says it (TOSA, RESCALE).
 
     Args:
-        values: int64 [..., C], less the input zero point.
-        multiplier, shift: int64 [C] or [1], as they stand in the op.
-        double_round: DOUBLE_ROUND, else SINGLE_ROUND.
-        output_zp: added last.
-        low, high: limits of the output type.
+        rescale: with constant multipliers and shifts.
+        values: int64 [..., C], less the input zero point; below 2^32, so that the product fits.
 
     Returns:
         int64 [..., C]: shifted, rounded, with the output zero point, saturated.
     """
+    from tosa_rescale_runtime import type_limits
+
+    assert rescale.multiplier is not None and rescale.shift is not None
+    shift = rescale.shift
     rounding = np.int64(1) << (shift - 1)
-    if double_round:
+    if rescale.rounding_mode == "DOUBLE_ROUND":
         rounding = rounding + np.where(shift > 31, np.where(values >= 0, 1 << 30, -(1 << 30)), 0)
-    return np.clip(((values * multiplier + rounding) >> shift) + output_zp, low, high)
+    scaled = ((values * rescale.multiplier + rounding) >> shift) + (rescale.output_zp or 0)
+    return np.clip(scaled, *type_limits(rescale.output_bits, rescale.output_unsigned))
 
 
 def wider_than(rescales: Sequence[RescaleInfo], bits: int) -> list[RescaleInfo]:

@@ -239,7 +239,7 @@ def compile(model: Program | PathLike, flags: Sequence[str] = ()) -> bytes:
         OptionError: a flag is unknown or contradicts another, or names an input or output.
         CompileError: iree-compile failed.
     """
-    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module
+    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module, prepare_for_iree
 
     from tosa_rescale.core.program import Program
     from tosa_rescale.formats.read import read
@@ -255,7 +255,7 @@ def compile(model: Program | PathLike, flags: Sequence[str] = ()) -> bytes:
     rewritten = settings.apply(loaded)
     if not any("-target-" in each for each in line.others):
         line = dataclasses.replace(line, others=(*DEFAULT_FLAGS, *line.others))
-    executable = compile_module(rewritten.bytecode, line.others)
+    executable = compile_module(prepare_for_iree(rewritten.bytecode, rewritten.source), line.others)
     if "report" in line.own:
         write_text(line.own["report"], to_json(describe(loaded, rewritten, settings)))
     return executable
@@ -279,25 +279,46 @@ def _compile(arguments: Sequence[str]) -> int:
         source, report = None, None
         path = line.others[line.inputs[0]]
         rewriting = settings.step is not None or "report" in line.own
-        data = _read_input(path) if rewriting or path.endswith(".tflite") else None
+        data = _read_input(path) if rewriting or path.endswith((".tflite", ".tosa")) else None
         if data is not None:
             model = _load(data, path)
             rewritten = settings.apply(model)
-            for remark in rewritten.remarks:
+            for remark in dict.fromkeys((*model.remarks, *rewritten.remarks)):
                 print(f"{remark.where}: remark: {remark.text}", file=sys.stderr)
             report = to_json(describe(model, rewritten, settings)) if "report" in line.own else None
+            bytecode: bytes | None = rewritten.bytecode
+        else:
+            bytecode = None if path == "-" else _misread_by_iree(path)
+        if bytecode is not None:
             stem = "stdin" if path == "-" else pathlib.Path(path).stem
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))
             source = str(pathlib.Path(folder, f"{stem}.mlirbc"))
-            pathlib.Path(source).write_bytes(_named_after(rewritten.bytecode, source))
+            pathlib.Path(source).write_bytes(_as_iree_reads_it(bytecode, source))
         return _run_into(line, source, report, settings)
 
 
-def _named_after(bytecode: bytes, path: str) -> bytes:
-    """The module, from the file `path`: iree-compile names the files it dumps after that, as it would without us."""
-    from tosa_rescale_runtime import Module
+def _misread_by_iree(path: str) -> bytes | None:
+    """A module that is to be compiled as it is, where iree-compile would read other constants in it than it holds; else None."""
+    from tosa_rescale_runtime import Module, rewrite_for_iree
+
+    try:
+        data = pathlib.Path(path).read_bytes()
+        if b"tosa" not in data:
+            return None
+        module = Module.parse(data, path)
+        before = module.to_bytecode()
+        rewrite_for_iree(module)
+    except (OSError, TosaRescaleError):
+        return None  # iree-compile says what is wrong with it, or knows more dialects than we do
+    return data if module.to_bytecode() != before else None
+
+
+def _as_iree_reads_it(bytecode: bytes, path: str) -> bytes:
+    """The module in a form that IREE reads as it is meant, from the file `path`: iree-compile names what it dumps after that."""
+    from tosa_rescale_runtime import Module, rewrite_for_iree
 
     module = Module.parse(bytecode, path)
+    rewrite_for_iree(module)
     module.set_file_name(pathlib.Path(path).name)
     return module.to_bytecode()
 
@@ -399,7 +420,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 def _help_text() -> str:
     flags = "\n".join(f"  {each.spelled + each.value:<52} - {each.says}" for each in OWN_FLAGS)
     return (
-        f"USAGE: {PROGRAM} [--{PREFIX}... ] [iree-compile options] <model.tflite, .mlirbc, .mlir, or '-' for stdin>\n\n"
+        f"USAGE: {PROGRAM} [--{PREFIX}... ] [iree-compile options] <model.tflite, .mlirbc, .mlir, .tosa, or '-' for stdin>\n\n"
         f"Narrows the rescale multipliers of an integer model, then compiles it with iree-compile.\n\n"
         f"tosa-rescale options:\n\n{flags}\n\n"
     )

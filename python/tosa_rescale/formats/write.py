@@ -104,6 +104,7 @@ def _tosa(program: Program, target: str) -> bytes:
 
 
 def _executable(program: Program, flags: Sequence[str] | None) -> bytes:
-    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module
+    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module, prepare_for_iree
 
-    return compile_module(program.bytecode, DEFAULT_FLAGS if flags is None else tuple(flags))
+    module = prepare_for_iree(program.bytecode, program.source)
+    return compile_module(module, DEFAULT_FLAGS if flags is None else tuple(flags))

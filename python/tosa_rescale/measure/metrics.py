@@ -17,7 +17,6 @@ import numpy as np
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.functions import find_function, function_identity, function_name
-from tosa_rescale.core.options import Options, option
 from tosa_rescale.measure import rows
 from tosa_rescale.measure.given import Given
 from tosa_rescale.measure.own_metric import OwnRows
@@ -155,25 +154,6 @@ METRICS: dict[str, Metric] = {
     )
 }
 """All metrics by name."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationOptions(Options):
-    """How an evaluation judges; each field says so itself (`about`).
-
-    Raises:
-        OptionError: there is no such metric.
-    """
-
-    metric: str | None = option(
-        f"What is measured, by comma; the first one decides: {', '.join(METRICS)}, or module:function. Default: by the outputs"
-        " and labels.",
-        default=None,
-        metavar="NAME,...",
-    )
-
-    def check(self) -> None:
-        find_metrics(self.metric)
 
 
 def find_metrics(asked: str | Callable[..., Any] | Metric | Sequence[Any] | None) -> tuple[Metric, ...]:

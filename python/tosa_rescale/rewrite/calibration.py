@@ -54,7 +54,7 @@ def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress
 
     Args:
         program: the model.
-        inputs: one array [N, *shape without batch] for each input.
+        inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
 
     Returns:
@@ -87,7 +87,7 @@ def observe(
     Args:
         program: the model.
         taps: values inside its graph.
-        inputs: one array [N, *shape without batch] for each input.
+        inputs: one array [N, *shape of a sample] for each input.
         label: of the progress.
         progress: shows rate and remaining time.
 
@@ -99,10 +99,11 @@ def observe(
     if not len(inputs) or not len(inputs[0]):
         raise DataError("calibration: there are no samples; give at least one")
     executable = Executable.build(program.bytecode, taps=taps, source=program.source)
+    shapes = [[extent or 1 for extent in spec.shape] for spec in executable.tap_specs]
     with (progress or Silent()).task(label, len(inputs[0])) as advance:
-        for sample in zip(*inputs, strict=True):
-            results = executable.run(*(array[None] for array in sample))
-            yield list(results[len(results) - len(taps) :])
+        for run in executable.run_taps(*inputs):
+            # A sample's tensor, whose first dimension may be a batch of the layer's own.
+            yield [run.taps[tap].reshape(shape) for tap, shape in zip(taps, shapes, strict=True)]
             advance(1)
 
 

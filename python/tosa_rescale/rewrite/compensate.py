@@ -80,7 +80,7 @@ class Compensator(Generic[P]):
 
     Args:
         program: the original.
-        inputs: calibration samples, one array [N, *shape without batch] for each input; None for none.
+        inputs: calibration samples, one array [N, *shape of a sample] for each input; None for none.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
     """

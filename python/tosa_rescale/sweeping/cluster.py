@@ -425,7 +425,9 @@ class ClusterMeasurer:
     ) -> Iterator[tuple[SweepPoint, Program | None]]:
         """Yields each point as soon as it is measured; its model stays with the workers."""
         with connect(self._address, self._workers) as joined:
-            for each in joined.points(context, data, points, options, metrics=metrics, progress=context.progress):
+            for each in joined.points(
+                context, data, points, options, metrics=metrics, progress=context.progress, label="samples"
+            ):
                 yield SweepPoint(*each.point, each.evaluation, each.seconds), None
 
 

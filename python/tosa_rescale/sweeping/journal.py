@@ -66,5 +66,7 @@ def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     if old.get("calibration") != new["calibration"]:
         calibration = old.get("calibration") or {}
         found.append("calibration " + " ".join(f"{key}={value}" for key, value in calibration.items()))
+    if (measured := stored.get("metrics") or []) != asked.get("metrics", []):
+        found.append(f"metrics {', '.join(measured) or 'that follow from the outputs'}")
     ours, theirs = (each.get("versions", {}).get("tosa-rescale") for each in (new, old))
     return [*found, *([f"tosa-rescale {theirs}"] if ours != theirs else [])]

@@ -167,6 +167,7 @@ def run_sweep(
         "options": plan.options.as_dict(),
         "provenance": plan.provenance(model, data),
         "methods": {name: METHODS[name].says for name in plan.methods},
+        "metrics": [metric.name for metric in plan.metrics],
     }
     identity = plan.identity(model, data)
     journal = Journal(pathlib.Path(folder), identity, about, force)

@@ -34,13 +34,13 @@ from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.data.source import as_dataset
 from tosa_rescale.rewrite.narrow import narrow
 from tosa_rescale.twin.backend import tf
 from tosa_rescale.twin.checkpoint import Checkpoint, read_checkpoint
 from tosa_rescale.twin.descent import Optimizer
 from tosa_rescale.twin.objective import Assignment
 from tosa_rescale.twin.replicas import Replicas
-from tosa_rescale.twin.samples import as_dataset
 from tosa_rescale.twin.trainer import Trainer, TrainingError, TrainingRun, plain
 
 

@@ -90,10 +90,17 @@ class Objective:
         self.scale = 1.0
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample's logits: decisions, and behind them the classes."""
+        signature = self._twin.graph.signature
+        if self.point is None:
+            return tuple(int(n or 1) for n in signature.sample_shape(signature.outputs[0]))
+        return self.point.shape[1:] if signature.batched and self.point.shape[:1] == (1,) else self.point.shape
+
+    @property
     def classes(self) -> int:
-        """How many logits there are at each position."""
-        shape = self.point.shape if self.point is not None else self._twin.graph.signature.outputs[0].shape
-        return int(shape[-1] or 1)
+        """How many logits there are for each decision."""
+        return self.shape[-1]
 
     def decisions(self, targets: np.ndarray) -> int:
         """How many decisions there are in targets."""
@@ -156,7 +163,7 @@ def prepared(assignment: Assignment, twin: Twin, progress: Progress) -> Course:
     objective = Objective(twin, labels=teacher is None)
     gains: Mapping[str, np.ndarray] = {}
     if teacher is None:
-        targets = [_labels(part, objective.classes) for part in parts]
+        targets = [_labels(part, objective) for part in parts]
     else:
         taught_by = Twin(Module.parse(teacher.bytecode, teacher.source), reference=options.reference)
         if options.fold_gains:
@@ -179,13 +186,21 @@ def _usual_scale(logits: np.ndarray) -> float:
     return LOGIT_SPREAD / spread if spread > 0 else 1.0
 
 
-def _labels(data: Dataset, classes: int) -> np.ndarray:
-    if data.labels is None:
+def _labels(data: Dataset, objective: Objective) -> np.ndarray:
+    """The labels: one class for each decision of a sample."""
+    labels, shape, classes = data.labels, objective.shape[:-1], objective.classes
+    if labels is None:
         raise DataError(f"{data.source}: has no labels, which --teacher labels needs; use --teacher original")
-    if data.labels.min() < 0 or data.labels.max() >= classes:
-        bad = data.labels.min() if data.labels.min() < 0 else data.labels.max()
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape[1:] != shape:
+        kind = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, np.ndarray) else "image files"
+        raise DataError(
+            f"{data.source}: --teacher labels needs one class for each decision, integers {['N', *shape]}, got {kind};"
+            " use --teacher original"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        bad = labels.min() if labels.min() < 0 else labels.max()
         raise DataError(f"{data.source}: label {bad} is outside the model's {classes} classes; check labels and --label-offset")
-    return data.labels.astype(np.int64)
+    return labels.astype(np.int64)
 
 
 def _taught(teacher: Twin, samples: Samples, objective: Objective, model: Program, progress: Progress) -> np.ndarray:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import Program
-from tosa_rescale.data.dataset import Dataset, Preprocessing, load_data
+from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.twin.backend import tf
 
 IN_MEMORY = 1 << 30
@@ -20,29 +20,6 @@ IN_MEMORY = 1 << 30
 
 Batch = tuple[tuple[Any, ...], Any, Any]
 """One tensor [n, ...] for each input, the targets [n, ...], and how many samples the batch of all replicas has."""
-
-
-def as_dataset(data: Any) -> Dataset:
-    """A Dataset from one, from a folder or .npz, or from a tf.data.Dataset of batches x or (x, y).
-
-    Raises:
-        DataError: it is empty, or of another kind.
-    """
-    if isinstance(data, Dataset):
-        found = data
-    elif isinstance(data, (str, pathlib.Path)):
-        found = load_data(data)
-    elif isinstance(data, tf.data.Dataset):
-        parts = [part if isinstance(part, tuple) else (part, None) for part in data.as_numpy_iterator()]
-        if not parts:
-            raise DataError("tf.data: holds no samples; give at least 2")
-        labels = None if parts[0][1] is None else np.concatenate([np.asarray(y) for _, y in parts])
-        found = Dataset("tf.data", np.concatenate([x for x, _ in parts]), labels, Preprocessing())
-    else:
-        raise DataError(f"data: {type(data).__name__} is not a Dataset, a path or a tf.data.Dataset")
-    if not len(found):
-        raise DataError(f"{found.source}: holds no samples; give at least 2")
-    return found
 
 
 def split(data: Dataset, validation: float) -> tuple[Dataset, Dataset]:
@@ -58,12 +35,12 @@ def split(data: Dataset, validation: float) -> tuple[Dataset, Dataset]:
 
 
 class Samples:
-    """Samples as the model's integers: kept where they fit in memory, else read again."""
+    """Samples as the integers of a model's inputs: kept where they fit in memory, else read again."""
 
     def __init__(self, model: Program, data: Dataset) -> None:
-        self._spec, self._data = model.input_spec, data
-        size = len(data) * int(np.prod(self._spec.shape)) * self._spec.dtype.itemsize
-        self._kept = np.concatenate(list(data.quantized(self._spec))) if size <= IN_MEMORY else None
+        self._specs, self._data = model.input_specs, data
+        size = len(data) * sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in self._specs)
+        self._kept = self._read(data) if size <= IN_MEMORY else None
 
     def __len__(self) -> int:
         return len(self._data)
@@ -71,10 +48,14 @@ class Samples:
     def at(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """For each input the samples [n, *shape] at these positions."""
         if self._kept is not None:
-            return (self._kept[rows],)
+            return tuple(array[rows] for array in self._kept)
         if not len(rows):
-            return (np.empty((0, *self._spec.shape), self._spec.dtype),)
-        return (np.concatenate(list(self._data.select(rows).quantized(self._spec, len(rows)))),)
+            return tuple(np.empty((0, *spec.shape), spec.dtype) for spec in self._specs)
+        return self._read(self._data.select(rows))
+
+    def _read(self, data: Dataset) -> tuple[np.ndarray, ...]:
+        columns = zip(*data.batches(self._specs), strict=True)
+        return tuple(np.concatenate(column) for column in columns)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -54,7 +54,8 @@ class Twin:
         """Runs the graph, eagerly or within a tf.function.
 
         Args:
-            inputs: for each input a tensor [N, *shape without batch] of integers of any numeric type.
+            inputs: for each input a tensor [N, *shape of a sample] of integers of any numeric type; see
+                `Signature.sample_shape`.
             stop_at: key of the op after which to stop.
 
         Returns:
@@ -64,7 +65,7 @@ class Twin:
         values: dict[int, Value] = {}
         for number, spec, tensor in zip(graph.inputs, graph.signature.inputs, inputs, strict=True):
             low, high = (0, 1) if spec.dtype == np.bool_ else (int(np.iinfo(spec.dtype).min), int(np.iinfo(spec.dtype).max))
-            # The graph's own batch dimension of 1 stays, behind that of the samples.
+            # The graph's own dimensions stay behind that of the samples, a batch dimension of 1 too.
             tensor = tf.reshape(tensor, [-1, *(int(n or 1) for n in spec.shape)])
             values[number] = self.numbers.make(tensor, low, high)
         for node in graph.nodes:
@@ -84,7 +85,7 @@ class Twin:
         return values
 
     def integers(self, inputs: Sequence[Any], keys: Sequence[str] | None = None) -> list[Any]:
-        """The outputs, or the results of some ops, as float tensors [N, *shape without batch] of integers.
+        """The outputs, or the results of some ops, as float tensors [N, *shape of a sample] of integers.
 
         Args:
             inputs: see `trace`.
@@ -92,11 +93,11 @@ class Twin:
         """
         values = self.trace(inputs)
         wanted = self.graph.outputs if keys is None else [self.graph.node(key).result for key in keys]
-        results = []
+        results, batched = [], self.graph.signature.batched
         for number in wanted:
             value = values[number] if number in values else self.numbers.constant(self.graph.constants[number])
             plain = self.numbers.plain(value)
-            shape = plain.shape[2:] if plain.shape[1:2] == (1,) else plain.shape[1:]
+            shape = plain.shape[2:] if batched and plain.shape[1:2] == (1,) else plain.shape[1:]
             results.append(tf.reshape(plain, [-1, *shape]))
         return results
 
@@ -104,11 +105,11 @@ class Twin:
         """Runs N samples.
 
         Args:
-            inputs: one array [N, *shape of the input without batch] for each input.
+            inputs: one array [N, *shape of a sample] for each input.
             keys: see `integers`.
 
         Returns:
-            One array [N, *shape of the output without batch] for each output, int64 with keys, else of the output's dtype.
+            One array [N, *shape of a sample] for each output, int64 with keys, else of the output's dtype.
         """
         wanted = None if keys is None else tuple(keys)
         if self._compiled is None or self._compiled[0] != wanted:

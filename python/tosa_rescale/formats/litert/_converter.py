@@ -12,6 +12,7 @@ Usage: python -P _converter.py
 import json
 import pathlib
 import re
+from typing import Any
 
 from tosa_converter_for_tflite import TosaConverterDebugInfo, TosaConverterOutputFormat, tflite_flatbuffer_to_tosa_mlir
 
@@ -24,7 +25,7 @@ def make_static(data: bytes, shapes: list[list[int]]) -> bytes:
     """The model with the extents that its tensors have for inputs of these shapes, as LiteRT's interpreter finds them."""
     import flatbuffers
     import numpy as np
-    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
@@ -37,6 +38,7 @@ def make_static(data: bytes, shapes: list[list[int]]) -> bytes:
     for each, shape in zip(details, shapes, strict=True):
         interpreter.set_tensor(each["index"], np.zeros(shape, each["dtype"]))
     interpreter.invoke()  # shapes that are computed are known only then
+    schema: Any = schema_py_generated
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     found = {each["index"]: each["shape"] for each in interpreter.get_tensor_details()}
     for index, tensor in enumerate(model.subgraphs[0].tensors):

@@ -150,6 +150,21 @@ def _some_of(indices: Any) -> list[int]:
     return [] if indices is None else [int(i) for i in indices if int(i) >= 0]
 
 
+def _require_sound(model: Any) -> None:
+    """Raises IndexError where the first subgraph names tensors, buffers or operator codes that are not there."""
+    graph = model.subgraphs[0]
+    tensors = [i for each in graph.operators for i in (*_some_of(each.inputs), *_some_of(each.outputs))]
+    tensors += [*_some_of(graph.inputs), *_some_of(graph.outputs)]
+    positions = (
+        (tensors, graph.tensors),
+        ([each.buffer for each in graph.tensors], model.buffers),
+        ([each.opcodeIndex for each in graph.operators], model.operatorCodes),
+    )
+    for indices, listed in positions:
+        if any(not 0 <= i < len(listed) for i in indices):
+            raise IndexError(max(indices))
+
+
 class _Sorting:
     """Where each operator and activation of a model belongs: `front`, `core` (the part) or `rest`."""
 
@@ -157,6 +172,7 @@ class _Sorting:
         self.model = model
         self.graph = model.subgraphs[0]
         self.refused = refused
+        _require_sound(model)
         self.reads = [_some_of(each.inputs) for each in self.graph.operators]
         self.makes = [_some_of(each.outputs) for each in self.graph.operators]
         self.kinds = [op_name(model, each) for each in self.graph.operators]

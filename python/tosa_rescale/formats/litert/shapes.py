@@ -60,8 +60,9 @@ def _touched(operator: Any) -> list[int]:
 def _filled(declared: Sequence[int], name: str, source: str, batch: int) -> list[int]:
     """The shape with the batch in the first dimension."""
     if any(extent < 0 for extent in declared[1:]):
+        shown = name if name.isprintable() else repr(name)
         text = ",".join("?" if extent < 0 else str(extent) for extent in declared)
-        raise ModelError(f"{source}: input {name!r} has the open shape {text}; give all extents with --shape {name}={text}")
+        raise ModelError(f"{source}: input {name!r} has the open shape {text}; give all extents with --shape {shown}={text}")
     return [batch if extent < 0 else extent for extent in declared]
 
 

@@ -123,7 +123,6 @@ def _tile(stored: Stored, series: int, point: SweepPoint) -> Tile:
         unit = {
             Standing.UNDECIDED: "is undecided",
             Standing.FALLEN: f"loses more than {measure.limit}",
-            Standing.UNTESTED: "is not tested",
             Standing.DOUBTED: "is not judged",
         }[finding.standing]
         lines.append(
