@@ -65,7 +65,7 @@ def test_every_multiplier_of_the_payload_is_a_shift(quantized: torch.fx.GraphMod
     assert received.module().to_text() != done.original.module().to_text()
     assert [each.bits for each in done.original.info()].count(1) < 7
     said = (
-        r"tag0: 7 of 7 rescales are shifts, the widest multiplier has 1 significant bits \(before: 31\); compensate, \d+\.\d s"
+        r"tag0: 7 of 7 rescales are shifts, the widest multiplier has 1 significant bit \(before: 31\); compensate, \d+\.\d s"
     )
     assert re.fullmatch(said, repr(done))
     assert done.model.recipe[-1].options["scope"] == "all"
@@ -138,7 +138,8 @@ def test_a_transformer_block(encoders: dict[str, torch.fx.GraphModule], spec: st
     assert len(received.info()) > 40
     # A product of two scales that a normalization also divides by cannot be narrowed by scales alone, in int8 more of them.
     narrow = [bool(each.power_of_two) for each in received.info()]
-    assert sum(narrow) > 0.8 * len(narrow) > sum(bool(each.power_of_two) for each in done.original.info())
+    assert sum(narrow) >= (1.0 if "int16" in spec else 0.8) * len(narrow)
+    assert sum(narrow) > sum(bool(each.power_of_two) for each in done.original.info())
     x = tokens(2, seed=5)
     np.testing.assert_array_equal(run_integers(received, x, "reference"), run_integers(done.model, x, "reference"))
     with torch.no_grad():

@@ -52,7 +52,7 @@ class RescaledPartition:
         steps = ", ".join(step.name for step in self.model.recipe if step.name != STEP) or "as it was"
         return (
             f"{self.partition}: {shifts} of {len(after)} rescales are shifts, the widest multiplier has {widest[1]} significant"
-            f" bits (before: {widest[0]}); {steps}, {self.seconds:.1f} s"
+            f" bit{'' if widest[1] == 1 else 's'} (before: {widest[0]}); {steps}, {self.seconds:.1f} s"
         )
 
 
