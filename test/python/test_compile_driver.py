@@ -375,3 +375,17 @@ def test_what_killed_processes_left_is_removed(tmp_path: pathlib.Path) -> None:
         files.write_text(tmp_path / "x.vmfb", "other")  # its lock protects an old one that is in use
         assert temporary.exists()
     assert (tmp_path / "x.vmfb").read_text() == "new"
+
+
+@pytest.mark.parametrize("flags", [(), ("--tosa-rescale-bits=31",)])
+def test_negative_48_bit_biases_are_read_as_they_are(driver: Driver, tmp_path: pathlib.Path, flags: tuple[str, ...]) -> None:
+    """IREE 3.13 by itself takes them for positive ones: every result of this layer is then 32767."""
+    from test_runtime_ops import int16_layer
+    from tosa_rescale_runtime import Executable, Module
+
+    text, x, expected = int16_layer([-5000000] * 8)
+    (tmp_path / "layer.mlir").write_text(text)
+    done = driver("layer.mlir", *flags, *LLVM, "-o", "layer.vmfb")
+    assert done.returncode == 0, done.stderr
+    got = Executable((tmp_path / "layer.vmfb").read_bytes(), Module.parse(text).signature).run(x)[0]
+    np.testing.assert_array_equal(got, expected)
