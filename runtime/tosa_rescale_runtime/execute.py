@@ -1,52 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Running compiled models on the CPU."""
+"""Building executables and running them on many samples, over many processes."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .compile import DEFAULT_FLAGS, Cache, compile_module
-from .errors import ExecutionError, one_line
-from .module import Module, TensorSpec
-from .parameters import SCOPE, Skeleton, Tap, externalize
+from .errors import ExecutionError
+from .externalize import Skeleton, Tap, externalize
+from .iree_forms import rewrite_for_iree
+from .loaded import Loaded
+from .module import Module
 from .workers import borrow
 
-_DRIVER = "local-sync"
 _WORTH_PROCESSES = 32  # Below so many samples a process is not worth its start, about 0.3 s.
 _CHUNK = 8  # Samples handed to a process at a time.
 
 
-@dataclass(frozen=True, eq=False)
-class Executable:
-    """A compiled model with its numbers, ready to run.
-
-    Instances can be used by many threads: a call takes an idle IREE context or makes one, so none waits for another.
+@dataclass(frozen=True)
+class Tapped:
+    """What a run gives of some samples.
 
     Attributes:
-        vmfb: what the compiler made.
-        function: symbol name of the function to call.
-        inputs: what the function takes.
-        outputs: what it gives.
-        parameters: the numbers of a skeleton; empty where they are constants in the vmfb.
+        outputs: for each output of the model an array [n, *sample_shape].
+        taps: the same for each tap, under the tap that was asked for.
 
     """
 
-    vmfb: bytes
-    function: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
-    identity: uuid.UUID = field(default_factory=uuid.uuid4, init=False, repr=False)
-    _idle: list[Callable[..., Any]] = field(default_factory=list, init=False, repr=False)
+    outputs: tuple[np.ndarray, ...]
+    taps: Mapping[Tap, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Executable(Loaded):
+    """A compiled model with its numbers, ready to run: in this process by `run`, over many by `run_many`.
+
+    Made by `build`, which compiles once for all widths and weights, or by `from_constants`. See `Loaded` for its attributes.
+    """
 
     @classmethod
     def build(
@@ -85,7 +81,7 @@ class Executable:
 
         """
         vmfb = compile_module(skeleton.bytecode, flags, cache)
-        return cls(vmfb, skeleton.function, skeleton.inputs, skeleton.outputs, skeleton.parameters)
+        return cls(vmfb, skeleton.signature, skeleton.parameters, skeleton.taps, skeleton.tap_specs)
 
     @classmethod
     def from_constants(
@@ -99,15 +95,16 @@ class Executable:
         """Compiles a module as it stands, numbers included: the reference that `build` is compared with.
 
         Raises:
-            ModuleError: the module cannot be read.
+            ModuleError: the module cannot be read, or takes or gives floating point.
             CompileError: see `compile_module`.
 
         """
         module = Module.parse(data, source)
         signature = module.signature
+        signature.require_integers(source)
+        rewrite_for_iree(module)
         module.strip_locations()
-        vmfb = compile_module(module.to_bytecode(), flags, cache)
-        return cls(vmfb, signature.function, signature.inputs, signature.outputs)
+        return cls(compile_module(module.to_bytecode(), flags, cache), signature)
 
     def with_parameters(self, parameters: Mapping[str, np.ndarray]) -> Executable:
         """Returns the same executable with other numbers; nothing is compiled.
@@ -129,68 +126,42 @@ class Executable:
                 )
         return replace(self, parameters={name: np.ascontiguousarray(value) for name, value in parameters.items()})
 
-    def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Runs the function once.
-
-        Args:
-            *arrays: one array for each input, of exactly its shape and dtype.
-
-        Returns:
-            One array for each output, with its shape and dtype; copies that outlive the executable.
-
-        Raises:
-            ExecutionError: number, shape or dtype of the arrays does not fit, or IREE failed.
-
-        """
-        self._check(arrays, [spec.shape for spec in self.inputs])
-        return self._invoke(arrays)
-
     def run_many(
         self, *arrays: np.ndarray, workers: int | None = None, progress: Callable[[int], None] | None = None
     ) -> tuple[np.ndarray, ...]:
         """Runs the function on many samples, over many processes.
 
         Args:
-            *arrays: for each input an array [N, ...]: N samples, each of the input's shape without its first dimension,
-                which must be 1.
+            *arrays: for each input an array [N, *sample_shape]. Where the graph is batched, a sample has the input's shape
+                without its first dimension, else the whole (see `Signature`).
             workers: number of processes; 1 runs in this one. Where None, the CPU cores this process may use, or 1 for
                 a few samples only.
             progress: called with the number of samples just done, from any thread but never from two at once.
 
         Returns:
-            One array [N, ...] for each output, samples in the order given. Outputs whose first dimension is not 1, such
-            as taps of channel sums, get a new first dimension.
+            For each of `outputs` an array [N, *sample_shape], samples in the order given.
 
         Raises:
-            ExecutionError: number, shape or dtype of the arrays does not fit, or IREE failed.
+            ExecutionError: number, shape or dtype of the arrays does not fit, a worker process failed, or IREE did.
 
         """
-        for spec in self.inputs:
-            if spec.shape[:1] != (1,):
-                raise ExecutionError(f"`{spec.name}` requires a first dimension of 1 to run samples, got {list(spec.shape)}")
-        count = len(arrays[0]) if arrays and arrays[0].ndim else 0
-        self._check(arrays, [(count, *spec.shape[1:]) for spec in self.inputs])
-        results = tuple(np.empty((count, *_sample_shape(spec)), spec.dtype) for spec in self.outputs)
+        count = self.count(arrays)
         wanted = workers or (usable_cores() if count >= _WORTH_PROCESSES else 1)
+        if wanted == 1:
+            return self.run_each(arrays, progress)
+        results = tuple(np.empty((count, *shape), spec.dtype) for spec, shape in self.output_samples())
         chunk = max(1, min(_CHUNK, count // wanted))
         lock = threading.Lock()
 
-        def done(start: int, values: Sequence[np.ndarray]) -> None:
+        def run_chunk(start: int) -> None:
+            with borrow() as worker:
+                values = worker.run(self, [array[start : start + chunk] for array in arrays])
             for result, value in zip(results, values, strict=True):
                 result[start : start + len(value)] = value
             if progress is not None:
                 with lock:
-                    progress(len(values[0]))
+                    progress(min(chunk, count - start))
 
-        def run_chunk(start: int) -> None:
-            with borrow() as worker:
-                done(start, worker.run(self, [a[start : start + chunk] for a in arrays]))
-
-        if wanted == 1:
-            for index in range(count):
-                values = self._invoke([a[index : index + 1] for a in arrays])
-                done(index, [v.reshape(1, *r.shape[1:]) for v, r in zip(values, results, strict=True)])
-            return results
         # These threads only wait for the processes.
         with ThreadPoolExecutor(wanted, thread_name_prefix="tosa-rescale") as pool:
             futures = [pool.submit(run_chunk, start) for start in range(0, count, chunk)]
@@ -202,64 +173,28 @@ class Executable:
                 raise
         return results
 
-    def _check(self, arrays: Sequence[np.ndarray], shapes: Sequence[tuple[int | None, ...]]) -> None:
-        if len(arrays) != len(self.inputs):
-            raise ExecutionError(f"`{self.function}` requires {len(self.inputs)} inputs, got {len(arrays)}")
-        for spec, shape, array in zip(self.inputs, shapes, arrays, strict=True):
-            if not isinstance(array, np.ndarray) or array.dtype != spec.dtype:
-                got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-                raise ExecutionError(f"`{spec.name}` requires dtype {spec.dtype}, got {got}")
-            if len(shape) != array.ndim or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
-                raise ExecutionError(f"`{spec.name}` requires shape {list(shape)}, got {list(array.shape)}")
+    def run_taps(self, *arrays: np.ndarray, chunk: int = 1, workers: int | None = 1) -> Iterator[Tapped]:
+        """Runs samples, a few at a time, and gives outputs and taps apart.
 
-    def _invoke(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        try:
-            call = self._idle.pop()  # Atomic, as is `append`: no lock.
-        except IndexError:
-            call = self._load()
-        # IREE knows bytes, not signs.
-        signless = [a.view(a.dtype.str.replace("u", "i")) if a.dtype.kind == "u" else a for a in arrays]
-        try:
-            returned = call(*signless)
-        except (RuntimeError, ValueError) as error:
-            raise ExecutionError(f"IREE failed in `{self.function}`: {one_line(str(error))}") from None
-        returned = returned if isinstance(returned, tuple) else (returned,)
-        results = tuple(_to_numpy(value, spec.dtype) for value, spec in zip(returned, self.outputs, strict=True))
-        self._idle.append(call)
-        return results
+        Args:
+            *arrays: for each input an array [N, *sample_shape]; see `run_many`.
+            chunk: samples to run before their values are given: so many are in memory at once, each with all its taps.
+            workers: see `run_many`; each chunk is spread over them.
 
-    def _load(self) -> Callable[..., Any]:
-        """Makes a context: reads the parameters and lays the weights out for this CPU."""
-        # Its stubs lag behind: `create_default_device` takes no argument there.
-        rt: Any = importlib.import_module("iree.runtime")
-        config = rt.Config(device=rt.get_driver(_DRIVER).create_default_device())
-        instance = config.vm_instance
-        modules = []
-        if self.parameters:
-            index = rt.ParameterIndex()
-            for name, value in self.parameters.items():
-                # The index refers to the memory and does not copy it; `self.parameters` keeps it alive.
-                index.add_buffer(name, value.reshape(-1).view(np.uint8))
-            modules.append(rt.create_io_parameters_module(instance, index.create_provider(SCOPE)))
-        try:
-            modules.append(rt.VmModule.copy_buffer(instance, self.vmfb))
-            context = rt.SystemContext(vm_modules=modules, config=config)
-        except (RuntimeError, ValueError) as error:
-            raise ExecutionError(f"IREE cannot load the executable: {one_line(str(error))}") from None
-        return context.modules.module[self.function]
+        Yields:
+            Outputs and taps of samples 0 to `chunk`-1, then of the next ones, until all are done; the last chunk may be
+            smaller.
 
+        Raises:
+            ExecutionError: `chunk` is below 1, or see `run_many`.
 
-def _sample_shape(spec: TensorSpec) -> tuple[int, ...]:
-    shape = tuple(n for n in spec.shape if n is not None)
-    if len(shape) != len(spec.shape):
-        raise ExecutionError(f"`{spec.name}` requires a static shape to run samples, got {list(spec.shape)}")
-    return shape[1:] if shape[:1] == (1,) else shape
-
-
-def _to_numpy(value: Any, dtype: np.dtype[Any]) -> np.ndarray:
-    # Neither `np.asarray` nor `to_host` copies on a CPU device: both may alias memory that IREE frees with `value`.
-    host = np.array(value.to_host(), copy=True)
-    return host.view(dtype) if host.dtype.itemsize == dtype.itemsize else host.astype(dtype)
+        """
+        if chunk < 1:
+            raise ExecutionError(f"chunk: {chunk} is out of range; give at least 1")
+        plain = len(self.signature.outputs)
+        for start in range(0, self.count(arrays), chunk):
+            values = self.run_many(*(array[start : start + chunk] for array in arrays), workers=workers)
+            yield Tapped(values[:plain], dict(zip(self.taps, values[plain:], strict=True)))
 
 
 def usable_cores() -> int:

@@ -6,144 +6,33 @@ The bindings are imported when the first module is parsed, not with this file: i
 
 from __future__ import annotations
 
-import ast
 import io
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from .constants import (
+    CONSTANT_KINDS,
+    attribute_to_python,
+    constant_definition,
+    constant_value,
+    element_dtype,
+    erase_dead_constants,
+    make_constant,
+    string_value,
+    tensor_shape,
+)
 from .errors import ModuleError, one_line
-from .mlir import Block, Operation, Type, Value, ir, passmanager
+from .graph import MAC_KINDS, MacLayer, Op, accumulator, location_name
+from .mlir import Block, Operation, Type, ir, passmanager
+from .rescale import Rescale, read_rescale
+from .signature import Signature, TensorSpec
 
 BYTECODE_MAGIC = b"ML\xefR"
 """First four bytes of every MLIR bytecode file."""
-
-MAC_KINDS = ("conv2d", "conv3d", "depthwise_conv2d", "transpose_conv2d", "fully_connected", "matmul")
-"""Ops whose result is an accumulator."""
-
-_DATA_MOVEMENT = ("reshape", "transpose", "slice", "identity", "pad", "concat", "reverse")
-_CONSTANT_KINDS = ("tosa.const", "arith.constant")
-_FLOAT_TYPES = {"f16": np.float16, "f32": np.float32, "f64": np.float64}
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output of the graph.
-
-    Attributes:
-        name: the tensor's name in the source model, else `input0`, `output0` and so on.
-        shape: extents; None stands for a dynamic one.
-        dtype: the NumPy type that holds the elements (`ui8` is uint8; `i48` and other odd widths are held in the next
-            wider signed type).
-
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: np.dtype[Any]
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a graph takes and gives.
-
-    Attributes:
-        function: symbol name of the function.
-        inputs: one spec for each argument, in order.
-        outputs: one spec for each result, in order.
-
-    """
-
-    function: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-@dataclass(frozen=True)
-class Op:
-    """One operation of the graph, with names that survive a pass.
-
-    Attributes:
-        key: kind and position among the ops of its kind, such as `rescale12`. Equal graphs have equal keys, so this is
-            the name to use across variants of one model.
-        kind: operation name without the dialect, such as `conv2d`.
-        name: name in the source model, read from the location; the key where there is none.
-        operation: the operation in the IR; valid while its module is.
-
-    """
-
-    key: str
-    kind: str
-    name: str
-    operation: Operation
-
-
-@dataclass(frozen=True)
-class MacLayer:
-    """A multiply-accumulate op and the rescale that reads its accumulator.
-
-    Attributes:
-        op: the convolution, fully connected layer or matmul.
-        rescale: the only rescale that reads the accumulator, also through ops that only move data; None where there is
-            none or where there are several.
-    """
-
-    op: Op
-    rescale: Op | None
-
-
-@dataclass(frozen=True, eq=False)
-class Rescale:
-    """One `tosa.rescale`.
-
-    Attributes:
-        key: see `Op.key`.
-        name: see `Op.name`.
-        multiplier: int64 [C] or [1]; None when the operand is not a constant.
-        shift: int64 [C] or [1]; None when the operand is not a constant.
-        scale32: the multiplier operand is i32 (else i16).
-        rounding_mode: `SINGLE_ROUND`, `DOUBLE_ROUND` or `INEXACT_ROUND`.
-        per_channel: one multiplier for each index of the last dimension.
-        input_zp: zero point taken off first; None when the operand is not a constant.
-        output_zp: zero point added last; None when the operand is not a constant.
-        input_unsigned: the input counts as unsigned.
-        output_unsigned: the output saturates as unsigned.
-        input_bits: width of the input's elements.
-        output_bits: width of the output's elements.
-        shape: shape of the tensor; None stands for a dynamic extent.
-        info: the attribute `tosa_rescale.info` as Python values; empty when absent.
-        scale_factor: the attribute `tosa_rescale.scale_factor`, what the scale of its result was multiplied by; 1 when absent.
-
-    """
-
-    key: str
-    name: str
-    multiplier: np.ndarray | None
-    shift: np.ndarray | None
-    scale32: bool
-    rounding_mode: str
-    per_channel: bool
-    input_zp: int | None
-    output_zp: int | None
-    input_unsigned: bool
-    output_unsigned: bool
-    input_bits: int
-    output_bits: int
-    shape: tuple[int | None, ...]
-    info: dict[str, Any]
-    scale_factor: float = 1.0
-
-
-def type_limits(bits: int, unsigned: bool) -> tuple[int, int]:
-    """The range of an integer type; 1 bit is a boolean."""
-    if unsigned or bits == 1:
-        return 0, (1 << bits) - 1
-    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
 class Module:
@@ -165,7 +54,7 @@ class Module:
         functions = [op for op in module.body.operations if op.operation.name == "func.func" and len(op.regions[0].blocks)]
         if not functions:
             raise ModuleError(f"{source}: the module has no function")
-        named_main = [f for f in functions if _string(f.attributes["sym_name"]) == "main"]
+        named_main = [f for f in functions if string_value(f.attributes["sym_name"]) == "main"]
         self.function: Operation = (named_main or functions)[0].operation
 
     @classmethod
@@ -230,10 +119,10 @@ class Module:
         """Yields every op of the function's body in program order, constants and the return left out."""
         seen: Counter[str] = Counter()
         # The converter gives ops that have no counterpart in the source the name of the function.
-        anonymous = (None, _string(self.function.attributes["sym_name"]))
+        anonymous = (None, string_value(self.function.attributes["sym_name"]))
         for operation in self.block.operations:
             operation = operation.operation
-            if operation.name in _CONSTANT_KINDS or operation.name in ("tosa.const_shape", "func.return"):
+            if operation.name in CONSTANT_KINDS or operation.name in ("tosa.const_shape", "func.return"):
                 continue
             kind = operation.name.partition(".")[2]
             key = f"{kind}{seen[kind]}"
@@ -262,13 +151,13 @@ class Module:
         def specs(role: str, types: list[Type]) -> tuple[TensorSpec, ...]:
             names = [f"{role}{i}" for i in range(len(types))]
             if entry is not None and f"{role}s" in ir.DictAttr(entry):
-                listed = _string(ir.DictAttr(entry)[f"{role}s"]).split(",")
+                listed = string_value(ir.DictAttr(entry)[f"{role}s"]).split(",")
                 if len(listed) == len(names):
                     names = listed
             return tuple(TensorSpec(name, *_shape_and_dtype(t, self.source)) for name, t in zip(names, types, strict=True))
 
         return Signature(
-            _string(self.function.attributes["sym_name"]),
+            string_value(self.function.attributes["sym_name"]),
             specs("input", list(kind.inputs)),
             specs("output", list(kind.results)),
         )
@@ -282,7 +171,7 @@ class Module:
         rescales: dict[Any, list[Op]] = {}
         ops = list(self.ops())
         for op in ops:
-            if op.kind == "rescale" and (producer := accumulator_producer(op.operation)) is not None:
+            if op.kind == "rescale" and (producer := accumulator(op.operation.operands[0])) is not None:
                 rescales.setdefault(producer, []).append(op)
         layers = []
         for op in ops:
@@ -316,7 +205,7 @@ class Module:
     def text_attribute(self, name: str) -> str | None:
         """Returns a string attribute of the module; None where it is absent."""
         attributes = self.ir.operation.attributes
-        return _string(attributes[name]) if name in attributes else None
+        return string_value(attributes[name]) if name in attributes else None
 
     def set_text_attribute(self, name: str, value: str) -> None:
         """Writes a string attribute on the module."""
@@ -383,286 +272,7 @@ class Module:
         erase_dead_constants(self.block)
 
 
-def _string(attribute: Any) -> str:
-    return ir.StringAttr(attribute).value
-
-
-def location_name(operation: Operation) -> str | None:
-    """Returns the name an op has in the source model, or None.
-
-    The converter joins the names of fused source ops by `;`; the first one is the op's own.
-    """
-
-    def find(location: Any) -> str | None:
-        if isinstance(location, ir.NameLoc):
-            return location.name_str.split(";")[0] or None
-        if isinstance(location, ir.FusedLoc):
-            return next((name for child in location.locations if (name := find(child))), None)
-        return None
-
-    return find(operation.location)
-
-
 def _shape_and_dtype(tensor: Type, source: str) -> tuple[tuple[int | None, ...], np.dtype[Any]]:
     if not isinstance(tensor, ir.RankedTensorType):
         raise ModuleError(f"{source}: expects ranked tensors, got `{tensor}`")
     return tensor_shape(tensor), element_dtype(tensor.element_type)
-
-
-def tensor_shape(tensor: Type) -> tuple[int | None, ...]:
-    """Returns the extents of a ranked tensor type; None stands for a dynamic one."""
-    shaped = ir.RankedTensorType(tensor)
-    return tuple(None if shaped.is_dynamic_dim(i) else shaped.get_dim_size(i) for i in range(shaped.rank))
-
-
-def static_shape(tensor: Type) -> tuple[int, ...]:
-    """Returns the extents of a ranked tensor type.
-
-    Raises:
-        ModuleError: an extent is dynamic.
-
-    """
-    shape = tensor_shape(tensor)
-    if None in shape:
-        raise ModuleError(f"requires static shapes, got `{tensor}`; run `tosa-rescale-opt --tosa-rescale-static-batch` first")
-    return tuple(n for n in shape if n is not None)
-
-
-def element_dtype(element: Type) -> np.dtype[Any]:
-    """Returns the NumPy type that holds one element.
-
-    Integer widths that NumPy lacks (i4, i48) are held in the next wider type. Signless counts as signed, as in TOSA.
-
-    Raises:
-        ModuleError: there is no such type.
-
-    """
-    if isinstance(element, ir.IndexType):
-        return np.dtype(np.int64)
-    if isinstance(element, ir.IntegerType):
-        if element.width == 1:
-            return np.dtype(np.bool_)
-        for width in (8, 16, 32, 64):
-            if element.width <= width:
-                return np.dtype(f"{'u' if element.is_unsigned else ''}int{width}")
-    if str(element) in _FLOAT_TYPES:
-        return np.dtype(_FLOAT_TYPES[str(element)])
-    raise ModuleError(f"elements of type `{element}` are not supported")
-
-
-def constant_definition(value: Value) -> Operation | None:
-    """Returns the op that defines a constant, looking through `tosa.reshape`; None when `value` is no constant."""
-    while not isinstance(value.owner, ir.Block):
-        definition = value.owner.operation
-        if definition.name in _CONSTANT_KINDS:
-            return definition
-        if definition.name != "tosa.reshape":
-            return None
-        value = definition.operands[0]
-    return None
-
-
-def constant_value(value: Value) -> np.ndarray | None:
-    """Reads a constant, also through `tosa.reshape`; see `Module.constant`."""
-    definition = constant_definition(value)
-    if definition is None:
-        return None
-    attribute = definition.attributes["values" if definition.name == "tosa.const" else "value"]
-    if not isinstance(attribute, ir.DenseElementsAttr):
-        raise ModuleError(f"constants stored as `{type(attribute).__name__}` cannot be read")
-    return np.ascontiguousarray(_dense_to_numpy(attribute)).reshape(static_shape(value.type))
-
-
-def shape_value(value: Value) -> np.ndarray:
-    """Reads a `tosa.const_shape`, int64 [rank]."""
-    return np.array(value.owner.operation.attributes["values"], np.int64)
-
-
-def element_type(tensor: Type) -> tuple[int, bool]:
-    """Returns the width of a tensor's integer elements and whether they are unsigned; (0, False) for a shape.
-
-    Raises:
-        ModuleError: the elements are no integers.
-
-    """
-    if not isinstance(tensor, ir.RankedTensorType):
-        return 0, False
-    element = ir.RankedTensorType(tensor).element_type
-    if not isinstance(element, ir.IntegerType):
-        raise ModuleError(f"requires integer elements, got `{tensor}`")
-    return element.width, element.is_unsigned
-
-
-def _dense_to_numpy(attribute: Any) -> np.ndarray:
-    element = ir.RankedTensorType(attribute.type).element_type
-    shape = static_shape(attribute.type)
-    dtype = element_dtype(element)
-    if not isinstance(element, ir.IntegerType) or element.width in (1, 8, 16, 32, 64):
-        return np.array(attribute, dtype=dtype)
-    # The bindings give no access to odd widths, so read the attribute's own literal: nested lists, or one hex string
-    # when it is long, each element in the fewest whole bytes, little endian.
-    literal = str(attribute)
-    literal = literal[len("dense<") : literal.rindex("> :")]
-    parsed = ast.literal_eval(literal)
-    if isinstance(parsed, str):
-        size = (element.width + 7) // 8
-        raw = bytes.fromhex(parsed[2:])
-        values = [int.from_bytes(raw[i : i + size], "little", signed=True) for i in range(0, len(raw), size)]
-        parsed = values[0] if attribute.is_splat else values
-    flat = np.array(parsed, dtype)
-    return np.broadcast_to(flat, shape) if attribute.is_splat else flat.reshape(shape)
-
-
-def make_constant(before: Operation, value: np.ndarray, tensor: Type) -> Value:
-    """Builds a `tosa.const` in front of an op.
-
-    Args:
-        before: the op to build in front of.
-        value: the elements, in the shape of `tensor`.
-        tensor: the type of the constant.
-
-    Returns:
-        The constant's result.
-
-    Raises:
-        ModuleError: shape or range of `value` do not fit `tensor`.
-
-    """
-    shape = static_shape(tensor)
-    element = ir.RankedTensorType(tensor).element_type
-    value = np.asarray(value)
-    if value.shape != shape:
-        raise ModuleError(f"requires a constant of shape {list(shape)}, got {list(value.shape)}")
-    stored = value.astype(element_dtype(element))
-    low, high = _limits(element)
-    # Not the stored array: it has wrapped already.
-    if value.size and (value.min() < low or value.max() > high):
-        raise ModuleError(f"requires elements of type `{element}`, got values in [{value.min()}, {value.max()}]")
-    with ir.Location.unknown(before.context):
-        if isinstance(element, ir.IntegerType) and element.width not in (1, 8, 16, 32, 64):
-            literal = str(stored.tolist()) if stored.ndim else str(int(stored))
-            attribute = ir.Attribute.parse(f"dense<{literal}> : {tensor}", before.context)
-        else:
-            attribute = ir.DenseElementsAttr.get(np.ascontiguousarray(stored), type=tensor)
-        constant = ir.Operation.create(
-            "tosa.const",
-            results=[tensor],
-            attributes={"values": attribute},
-            ip=ir.InsertionPoint(before),
-            loc=before.location,
-        )
-    return constant.result
-
-
-def _limits(element: Any) -> tuple[float, float]:
-    if isinstance(element, ir.IndexType):
-        return -(1 << 63), (1 << 63) - 1
-    if isinstance(element, ir.IntegerType):
-        if element.width == 1:
-            return 0, 1
-        if element.is_unsigned:
-            return 0, (1 << element.width) - 1
-        return -(1 << (element.width - 1)), (1 << (element.width - 1)) - 1
-    return -np.inf, np.inf
-
-
-def erase_dead_constants(block: Block) -> None:
-    """Erases constants, and reshapes of constants, that nothing reads."""
-    for view in reversed(list(block.operations)):
-        operation = view.operation
-        constant = operation.name in (*_CONSTANT_KINDS, "tosa.const_shape", "tosa.reshape")
-        if constant and not any(True for _ in operation.result.uses):
-            operation.erase()
-
-
-def accumulator_producer(rescale: Operation) -> Operation | None:
-    """Returns the MAC op whose accumulator a rescale reads, also through ops that only move data; None where there is none."""
-    value = rescale.operands[0]
-    while not isinstance(value.owner, ir.Block):
-        producer = value.owner.operation
-        kind = producer.name.partition(".")[2]
-        if kind in MAC_KINDS:
-            return producer
-        if kind not in _DATA_MOVEMENT:
-            return None
-        value = producer.operands[0]
-    return None
-
-
-def read_rescale(op: Op) -> Rescale:
-    """Reads a `tosa.rescale`.
-
-    Args:
-        op: an op whose kind is `rescale`.
-
-    Returns:
-        Its operands and attributes.
-
-    """
-    operation = op.operation
-    attributes = operation.attributes
-    flag = {name: _flag(attributes, name) for name in ("scale32", "per_channel", "input_unsigned", "output_unsigned")}
-
-    def integers(operand: int) -> np.ndarray | None:
-        value = constant_value(operation.operands[operand])
-        return None if value is None else value.astype(np.int64)
-
-    def zero_point(operand: int, unsigned: bool) -> int | None:
-        value = constant_value(operation.operands[operand])
-        if value is None:
-            return None
-        # The operand is signless, whatever the sign of the tensor: 128 is stored as -128.
-        return int(value.view(f"u{value.dtype}").flat[0] if unsigned else value.flat[0])
-
-    return Rescale(
-        key=op.key,
-        name=op.name,
-        multiplier=integers(1),
-        shift=integers(2),
-        rounding_mode=_enum(attributes["rounding_mode"]),
-        input_zp=zero_point(3, flag["input_unsigned"]),
-        output_zp=zero_point(4, flag["output_unsigned"]),
-        input_bits=_element_bits(operation.operands[0].type),
-        output_bits=_element_bits(operation.result.type),
-        shape=tensor_shape(operation.result.type),
-        info=attribute_to_python(attributes["tosa_rescale.info"]) if "tosa_rescale.info" in attributes else {},
-        scale_factor=float(attributes["tosa_rescale.scale_factor"].value) if "tosa_rescale.scale_factor" in attributes else 1.0,
-        **flag,
-    )
-
-
-def _flag(attributes: Any, name: str) -> bool:
-    return bool(ir.BoolAttr(attributes[name]).value) if name in attributes else False
-
-
-def _enum(attribute: Any) -> str:
-    # An enum attribute of a dialect has no Python class; it prints as `#tosa.rounding_mode<SINGLE_ROUND>`.
-    text = str(attribute)
-    return text[text.index("<") + 1 : -1]
-
-
-def _element_bits(tensor: Any) -> int:
-    return ir.IntegerType(ir.RankedTensorType(tensor).element_type).width
-
-
-def attribute_to_python(attribute: Any) -> Any:
-    """Turns an attribute into dicts, lists, strings, numbers and booleans; others into their text."""
-    converters: list[tuple[type, Callable[[Any], Any]]] = [
-        (ir.DictAttr, lambda a: {entry.name: attribute_to_python(entry.attr) for entry in a}),
-        (ir.ArrayAttr, lambda a: [attribute_to_python(entry) for entry in a]),
-        (ir.StringAttr, lambda a: a.value),
-        (ir.BoolAttr, lambda a: a.value),
-        (ir.IntegerAttr, lambda a: a.value),
-        (ir.FloatAttr, lambda a: a.value),
-        (ir.DenseElementsAttr, lambda a: _dense_to_numpy(a).tolist()),
-        (ir.UnitAttr, lambda a: True),
-    ]
-    for kind, convert in converters:
-        if isinstance(attribute, kind):
-            return convert(attribute)
-    text = str(attribute)
-    if text.startswith("array<"):
-        # Dense arrays have one Python class for each element type but print alike: `array<i64: 1, 2>`.
-        _, _, items = text[:-1].partition(":")
-        return json.loads(f"[{items}]")
-    return text

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import gc
+import operator
+import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,7 +100,7 @@ def test_what_does_not_fit_is_refused(executable, samples, call, message):
 
 
 def test_vmfb_that_is_none_is_refused(executable, samples):
-    broken = Executable(b"not a vmfb" * 100, "main", executable.inputs, executable.outputs)
+    broken = Executable(b"not a vmfb" * 100, executable.signature)
     with pytest.raises(ExecutionError, match="cannot load the executable"):
         broken.run(samples[:1])
 
@@ -111,7 +114,7 @@ def test_failing_sample_ends_run_many(executable, samples):
 
 
 def test_failure_in_a_worker_process_is_reported(executable, samples):
-    broken = Executable(b"not a vmfb" * 100, "main", executable.inputs, executable.outputs)
+    broken = Executable(b"not a vmfb" * 100, executable.signature)
     with pytest.raises(ExecutionError, match="cannot load the executable"):
         broken.run_many(samples, workers=2)
 
@@ -126,13 +129,51 @@ def test_worker_process_that_died_is_replaced(executable, samples):
     np.testing.assert_array_equal(executable.run_many(samples, workers=2)[0], expected[0])
 
 
-def test_worker_process_that_dies_at_work_is_reported(executable, samples):
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        # Only the kernel, or someone in its place, sends SIGKILL: memory is not named otherwise.
+        (signal.SIGKILL, "a worker process was killed (SIGKILL), as the kernel does when memory is short; use fewer workers"),
+        (signal.SIGTERM, "a worker process failed (signal SIGTERM) and said nothing"),
+    ],
+)
+def test_worker_process_that_dies_at_work_is_reported(executable, samples, wish, message):
     worker = workers.Worker()
-    worker._process.kill()
+    worker.run(executable, [samples[:1]])
+    worker._process.send_signal(wish)
     worker._process.wait()
-    with pytest.raises(ExecutionError, match="a worker process ended with exit status -9"):
+    with pytest.raises(ExecutionError) as caught:
         worker.run(executable, [samples])
+    assert str(caught.value) == message
     worker.close()
+
+
+def test_worker_process_that_fails_says_why(executable, samples):
+    """An executable that cannot be read on the other side ends the process with a traceback there."""
+    worker = workers.Worker()
+    broken = replace(executable, taps=(_BreaksOnArrival(),))
+    with pytest.raises(ExecutionError) as caught:
+        worker.run(broken, [samples])
+    assert str(caught.value) == "a worker process failed (exit status 1): ZeroDivisionError: integer modulo by zero"
+    worker.close()
+
+
+class _BreaksOnArrival:
+    def __reduce__(self):
+        return operator.mod, (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("note\nx.c:3: error: binding count 35 > 32\nerror: more\n", "x.c:3: error: binding count 35 > 32"),
+        ('hello\nTraceback (most recent call last):\n  File "x"\n    error()\nKeyError: 3\n', "KeyError: 3"),
+        ("only this\nand that\n", "only this"),
+    ],
+)
+def test_first_error_of_what_a_process_wrote(text, line):
+    assert workers.first_error(text) == line
 
 
 def test_comparison_figures():

@@ -21,7 +21,7 @@ from runtime_modules import (
 )
 from tosa_rescale_runtime import Cache, Executable, ModuleError, Tap, compare_all, externalize
 from tosa_rescale_runtime import compile as compile_file
-from tosa_rescale_runtime.parameters import rescale_parameters
+from tosa_rescale_runtime.arithmetic import pack_rescale
 
 FAST = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu", "--iree-opt-level=O0")
 SHAPE = (1, 64, 3)
@@ -173,7 +173,7 @@ def test_skeleton_does_not_depend_on_the_multiplier_being_per_channel():
     net = ConvNet.random()
     per_tensor = replace(net, first=replace(net.first, multiplier=net.first.multiplier[:1], shift=net.first.shift[:1]))
     assert externalize(per_tensor.text()).bytecode == externalize(net.text()).bytecode
-    assert externalize(per_tensor.text()).parameters["rescale0.multiplier"].shape == (8,)
+    assert externalize(per_tensor.text()).parameters["rescale0.words"].shape == (8,)
 
 
 def test_skeleton_ignores_locations_and_foreign_attributes():
@@ -239,12 +239,10 @@ def test_tap_of_an_unknown_op_is_refused():
         externalize(ConvNet.random().text(), ["rescale7"])
 
 
-def test_rescale_parameters_form():
-    twice = rescale_parameters(np.array([5, 6]), np.array([31, 32]), double_round=True)
-    np.testing.assert_array_equal(twice["round"], [1 << 30, (1 << 31) + (1 << 30)])
-    np.testing.assert_array_equal(twice["mask"], [0, -(1 << 31)])
-    once = rescale_parameters(np.array(5), np.array(40), double_round=False)
-    assert {name: int(value) for name, value in once.items()} == {"multiplier": 5, "shift": 40, "round": 1 << 39, "mask": 0}
+def test_words_of_a_rescale():
+    twice = pack_rescale(np.array([5, (1 << 31) - 1]), np.array([31, 62]), double_round=True)
+    np.testing.assert_array_equal(twice, [5 | 31 << 32, ((1 << 31) - 1) | 62 << 32 | 1 << 40])
+    assert int(pack_rescale(np.array(5), np.array(40), double_round=False)) == 5 | 40 << 32
 
 
 def test_real_model_equals_constants(tmp_path):

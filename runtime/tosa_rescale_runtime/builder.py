@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Turning a module into a skeleton: every number that a pass or a training may change becomes a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .arithmetic import build_rescale, channel_sum, pack_rescale
+from .constants import constant_value, erase_dead_constants, make_constant, static_shape
+from .errors import ModuleError
+from .graph import Op, accumulator
+from .iree_forms import reinterpret, returnable, storage_type
+from .mlir import Operation, Type, Value, ir
+from .module import Module
+from .rescale import Rescale, read_rescale
+
+SCOPE = "model"
+"""The parameter scope that the skeleton names; IREE's tools ask for it as `--parameters=model=FILE`."""
+
+WORDS = "rescales"
+"""Name of the parameter that holds the words of all rescales that have one for the whole tensor."""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A value to return in addition to the function's results.
+
+    Attributes:
+        value: the value.
+        channel_sum: return the int64 sum over all but the last dimension instead.
+        unsigned: the value's elements count as unsigned.
+
+    """
+
+    value: Value
+    channel_sum: bool
+    unsigned: bool
+
+
+class SkeletonBuilder:
+    """Rewrites one module in place and collects its parameters."""
+
+    def __init__(self, module: Module) -> None:
+        """Takes over a module; nothing is changed yet."""
+        self.module = module
+        self.context = module.ir.context
+        self.location = ir.Location.unknown(self.context)
+        self.parameters: dict[str, np.ndarray] = {}
+        self._globals = ir.InsertionPoint(module.function)
+
+    def return_also(self, values: Sequence[Returned]) -> None:
+        """Appends values to the function's results."""
+        if not values:
+            return
+        terminator = self.module.block.operations[len(self.module.block.operations) - 1].operation
+        values = [
+            channel_sum(each.value, each.unsigned, terminator) if each.channel_sum else returnable(each.value, terminator)
+            for each in values
+        ]
+        returned = [*terminator.operands, *values]
+        with self.location:
+            ir.Operation.create("func.return", operands=returned, ip=ir.InsertionPoint(terminator))
+            terminator.erase()
+            self._update_function_type()
+
+    def _update_function_type(self) -> None:
+        block = self.module.block
+        returned = block.operations[len(block.operations) - 1].operands
+        kind = ir.FunctionType.get([a.type for a in block.arguments], [v.type for v in returned], self.context)
+        self.module.function.attributes["function_type"] = ir.TypeAttr.get(kind, self.context)
+
+    def parameter(self, name: str, value: np.ndarray, element: Type, before: Operation) -> Value:
+        """Records a parameter and builds the load of it in front of an op."""
+        self.parameters[name] = np.ascontiguousarray(value)
+        with self.location:
+            tensor = ir.RankedTensorType.get(value.shape, element)
+            initial = ir.Attribute.parse(f'#flow.parameter.named<"{SCOPE}"::"{name}"> : {tensor}')
+            ir.Operation.create(
+                "util.global",
+                attributes={
+                    "sym_name": ir.StringAttr.get(name),
+                    "sym_visibility": ir.StringAttr.get("private"),
+                    "type": ir.TypeAttr.get(tensor),
+                    "initial_value": initial,
+                },
+                ip=self._globals,
+            )
+            load = ir.Operation.create(
+                "util.global.load",
+                results=[tensor],
+                attributes={"global": ir.FlatSymbolRefAttr.get(name), "is_immutable": ir.UnitAttr.get()},
+                ip=ir.InsertionPoint(before),
+            )
+        return load.result
+
+    def externalize_weights(self, ops: Sequence[Op]) -> None:
+        """Turns the constant weights and biases of MAC ops into parameters."""
+        for op in ops:
+            operation = op.operation
+            for operand in (0, 1) if op.kind == "matmul" else (1, 2):
+                value = constant_value(operation.operands[operand])
+                if value is None:
+                    continue
+                element = ir.RankedTensorType(operation.operands[operand].type).element_type
+                role = f"operand{operand}" if op.kind == "matmul" else ("weight", "bias")[operand - 1]
+                if role == "bias":
+                    # [1] stands for [C]; a pass that corrects biases needs [C].
+                    value = np.broadcast_to(value, static_shape(operation.result.type)[-1:])
+                stored = storage_type(element)
+                loaded = self.parameter(f"{op.key}.{role}", value, stored, operation)
+                operation.operands[operand] = loaded if stored == element else reinterpret(loaded, element, operation)
+
+    def externalize_rescales(self, ops: Sequence[Op]) -> None:
+        """Replaces rescales by the same arithmetic on parameters.
+
+        The words of all rescales that have one for the whole tensor are one parameter, `WORDS`, so that a dispatch binds one
+        buffer for them, however many of them IREE fuses in it. Words for each channel are a parameter for each rescale.
+        """
+        found = [(op, rescale, words) for op in ops if (words := _words(op, rescale := read_rescale(op))) is not None]
+        scalars = [words for _, _, words in found if not words.ndim]
+        word = ir.IntegerType.get_signless(64, self.context)
+        first = self.module.block.operations[0].operation
+        packed = self.parameter(WORDS, np.stack(scalars), word, first) if scalars else None
+        position = 0
+        for op, rescale, words in found:
+            operation = op.operation
+            if packed is None or words.ndim:
+                loaded = self.parameter(f"{op.key}.words", words, word, operation)
+            else:
+                loaded = self._element(packed, position, operation)
+                position += 1
+            result = build_rescale(operation, loaded, rescale)
+            operation.result.replace_all_uses_with(result)
+            operation.erase()
+
+    def _element(self, values: Value, position: int, before: Operation) -> Value:
+        """Builds one element of a tensor of rank 1, as a tensor of rank 0."""
+        with self.location:
+            point = ir.InsertionPoint(before)
+            index = ir.IndexType.get()
+            constant = ir.Operation.create(
+                "arith.constant", results=[index], attributes={"value": ir.IntegerAttr.get(index, position)}, ip=point
+            )
+            # Behind the barrier the position is an operand of the dispatch. A constant would become part of its code: layers
+            # that are alike would not share their code any more, and a transformer would take twice as long to compile.
+            hidden = ir.Operation.create(
+                "util.optimization_barrier", results=[index], operands=[constant.result], ip=point
+            ).result
+            tensor = ir.RankedTensorType.get((), ir.RankedTensorType(values.type).element_type)
+            return ir.Operation.create(
+                "tensor.extract_slice",
+                results=[tensor],
+                operands=[values, hidden],
+                attributes={
+                    "static_offsets": ir.DenseI64ArrayAttr.get([ir.ShapedType.get_dynamic_stride_or_offset()]),
+                    "static_sizes": ir.DenseI64ArrayAttr.get([1]),
+                    "static_strides": ir.DenseI64ArrayAttr.get([1]),
+                    "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1, 0, 0]),
+                },
+                ip=point,
+            ).result
+
+    def canonicalize(self) -> None:
+        """Removes what may differ between variants of one graph without changing what it computes."""
+        block = self.module.block
+        # How constants are shared and where they stand depends on the passes that were run: give each use its own.
+        for view in list(block.operations):
+            for position, value in enumerate(view.operation.operands):
+                if isinstance(value.owner, ir.Block):
+                    continue
+                definition = value.owner.operation
+                if definition.name in ("tosa.const", "tosa.const_shape"):
+                    clone = definition.clone(ip=ir.InsertionPoint(view.operation))
+                    view.operation.operands[position] = clone.results[0]
+        erase_dead_constants(block)
+        _strip_attributes(self.module.ir.operation)
+        self.module.strip_locations()
+
+    def strip_signedness(self) -> None:
+        """Makes every tensor signless.
+
+        `ui8` occurs at the edges of the graph only, where rescales say by a flag what it means; the arithmetic that
+        replaces them is signless.
+        """
+
+        def signless(tensor: Type) -> Type:
+            if not isinstance(tensor, ir.RankedTensorType):
+                return tensor
+            element = tensor.element_type
+            if not isinstance(element, ir.IntegerType) or element.is_signless:
+                return tensor
+            with self.location:
+                return ir.RankedTensorType.get(tensor.shape, ir.IntegerType.get_signless(element.width))
+
+        block = self.module.block
+        for view in list(block.operations):
+            operation = view.operation
+            if operation.name == "tosa.const" and signless(operation.result.type) != operation.result.type:
+                value = constant_value(operation.result)
+                assert value is not None
+                bits = value.view(np.dtype(f"int{value.dtype.itemsize * 8}"))
+                operation.result.replace_all_uses_with(make_constant(operation, bits, signless(operation.result.type)))
+        for value in [*block.arguments, *(result for view in block.operations for result in view.operation.results)]:
+            value.set_type(signless(value.type))
+        self._update_function_type()
+
+
+def _words(op: Op, rescale: Rescale) -> np.ndarray | None:
+    """The words of a rescale, int64 [C] or []; None where its numbers are no constants: IREE lowers the op as it stands.
+
+    Raises:
+        ModuleError: it rounds in a way that IREE does not execute, or see `pack_rescale`.
+
+    """
+    if rescale.rounding_mode not in ("SINGLE_ROUND", "DOUBLE_ROUND"):
+        raise ModuleError(f"`{op.key}` requires SINGLE_ROUND or DOUBLE_ROUND, got {rescale.rounding_mode}")
+    multiplier, shift = rescale.multiplier, rescale.shift
+    if multiplier is None or shift is None or rescale.input_zp is None or rescale.output_zp is None:
+        return None
+    double_round = rescale.rounding_mode == "DOUBLE_ROUND"
+    if double_round and rescale.input_bits > 32:
+        raise ModuleError(f"`{op.key}` requires SINGLE_ROUND for its {rescale.input_bits}-bit input, got DOUBLE_ROUND")
+    # Passes may give an accumulator's rescale one multiplier for each channel: the skeleton must not show whether they did.
+    by_channel = rescale.per_channel or accumulator(op.operation.operands[0]) is not None
+    channels = static_shape(op.operation.result.type)[-1:] if by_channel else ()
+    multiplier, shift = (np.broadcast_to(v if channels else v.reshape(-1)[0], channels) for v in (multiplier, shift))
+    return pack_rescale(multiplier, shift, double_round, op.key)
+
+
+def _strip_attributes(root: Operation) -> None:
+    """Removes the attributes that an op's own dialect does not know, and those of arguments and results."""
+
+    def visit(operation: Operation) -> Any:
+        for name in list(operation.attributes.keys()):
+            if "." in name or name in ("arg_attrs", "res_attrs"):
+                del operation.attributes[name]
+        return ir.WalkResult.ADVANCE
+
+    root.walk(visit)
