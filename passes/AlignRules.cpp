@@ -9,6 +9,7 @@
 #include "AlignRules.h"
 
 #include "Attributes.h"
+#include "Constants.h"
 #include "Convolution.h"
 
 #include "llvm/ADT/StringMap.h"
@@ -116,6 +117,17 @@ static LogicalResult alignReduceSum(AlignNetwork &network, Operation *op) {
   // A sum of values with a zero point has another one.
   if (!isWide(op->getOperand(0)))
     network.pinAll(op, "reduce_sum of 8 or 16 bits");
+  // Rounding that goes one way adds up: the square of its mean counts once for
+  // each addend.
+  auto sum = cast<tosa::ReduceSumOp>(op);
+  auto type = cast<ShapedType>(sum.getInput().getType());
+  Value addend = sum.getInput();
+  while (isDataMovement(addend.getDefiningOp()) ||
+         (isWide(addend) && addend.getDefiningOp<tosa::RescaleOp>()))
+    addend = addend.getDefiningOp()->getOperand(0);
+  if (!isWide(addend) && type.hasRank() &&
+      !type.isDynamicDim(sum.getAxis()) && isInteger(addend))
+    network.addWeight(addend, type.getDimSize(sum.getAxis()));
   return alignFirst(network, op);
 }
 
@@ -161,6 +173,11 @@ static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
   auto mul = cast<tosa::MulOp>(op);
   if (!isWide(mul.getInput1()) || !isWide(mul.getInput2()))
     return pinUnknown(network, op);
+  if (const ConstantProduct product = ConstantProduct::match(op);
+      product && network.movesConstants()) {
+    network.unite(product.getInput(), product.getOutput());
+    return success();
+  }
   network.addProduct(mul.getInput1(), mul.getInput2(), mul.getOutput());
   return success();
 }
@@ -174,11 +191,14 @@ static LogicalResult alignMatMul(AlignNetwork &network, Operation *op) {
 }
 
 static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
-  if (!isByteTable(op))
+  if (!isMovableTable(op))
     return pinUnknown(network, op);
   // What lies between two entries is not known, so the input stays.
   network.pin(op->getOperand(0), "read by table");
   network.add(op->getResult(0));
+  if (isWide(op->getResult(0)))
+    network.addEntries(op->getResult(0),
+                       getLowestFactor(op->getOperand(1), /*zeroPoint=*/0));
   return success();
 }
 

@@ -70,24 +70,27 @@ void Aligner::findGroups() {
 }
 
 double Aligner::lowest(int tensor) const {
-  return problem.tensors[tensor].roomy ? 0 : std::log2(1 - problem.clipping);
+  const AlignedTensor &t = problem.tensors[tensor];
+  return std::max(t.lowest, t.roomy ? 0 : std::log2(1 - problem.clipping));
 }
 
 double Aligner::getError(int tensor, double factor) const {
   const AlignedTensor &t = problem.tensors[tensor];
   const double rounding =
       kRoundingError * std::exp2(2 * factor) * (t.roomy ? kRoomyStep : 1);
+  if (factor < t.lowest - 1e-9)
+    return std::numeric_limits<double>::infinity();
   if (t.roomy || t.clippingErrors.empty())
     return factor > lowest(tensor) - 1e-9
-               ? rounding
+               ? t.weight * rounding
                : std::numeric_limits<double>::infinity();
   const double position = std::max(0.0, -factor * kClippingSteps);
   const size_t step = static_cast<size_t>(position);
   if (step + 1 >= t.clippingErrors.size())
     return std::numeric_limits<double>::infinity();
   const double share = position - static_cast<double>(step);
-  return rounding + (1 - share) * t.clippingErrors[step] +
-         share * t.clippingErrors[step + 1];
+  return t.weight * (rounding + (1 - share) * t.clippingErrors[step] +
+                     share * t.clippingErrors[step + 1]);
 }
 
 double Aligner::chooseOctave(int tensor, double factor) const {

@@ -174,6 +174,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     HiddenBitOption,
     Option<"clipping", "clipping", "double", /*default=*/"0.1",
            "Part by which a scale may shrink of whose tensor nothing was measured, 0 to 0.5">,
+    Option<"constants", "constants", "bool", /*default=*/"true",
+           "Fold rescales of constants, write constants at other scales, and let products with constants take up any multiplier; not with litert">,
     Option<"litert", "litert", "bool", /*default=*/"false",
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
     Option<"strict", "strict", "bool", /*default=*/"false",
@@ -182,6 +184,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
   let statistics = [
     Statistic<"numAligned", "num-aligned", "Number of tensors with a new scale">,
     Statistic<"numRewritten", "num-rewritten", "Number of rescales with new multipliers">,
+    Statistic<"numFolded", "num-folded", "Number of rescales of constants that were folded">,
+    Statistic<"numAbsorbed", "num-absorbed", "Number of constants that take up a multiplier">,
     Statistic<"numWide", "num-wide", "Number of rescales that must stay wide">,
   ];
 }
