@@ -284,7 +284,9 @@ void Aligner::chooseConstant(const std::vector<int> &members,
 void Aligner::solve(int index) {
   const std::vector<int> &members = groups[index], &edges = groupEdges[index];
   if (edges.empty()) {
+    factors[members[0]] = std::max(0.0, problem.tensors[members[0]].lowest);
     decided[members[0]] = true;
+    rootsOf[index] = {members[0]};
     return;
   }
   std::vector<int> roots = findRoots(edges);
@@ -303,8 +305,78 @@ void Aligner::solve(int index) {
   exchangeEdges(members, edges, roots, wide);
   if (free)
     chooseConstant(members, edges, roots[0], wide);
+  rootsOf[index] = roots;
   for (int member : members)
     decided[member] = true;
+}
+
+void Aligner::multiplyFactors() {
+  for (const AlignedProduct &product : problem.products)
+    if (productOf[product.out] >= 0)
+      factors[product.out] = factors[product.first] + factors[product.second];
+}
+
+std::vector<int> Aligner::findFollowers(int index) const {
+  std::vector<int> found = {index};
+  for (size_t i = 0; i < found.size(); ++i)
+    for (const AlignedProduct &product : problem.products)
+      if (productOf[product.out] >= 0 &&
+          (group[product.first] == found[i] ||
+           group[product.second] == found[i]))
+        for (int edge : edgesOf[product.out]) {
+          const int next = group[other(edge, product.out)];
+          if (next >= 0 &&
+              std::find(found.begin(), found.end(), next) == found.end())
+            found.push_back(next);
+        }
+  found.erase(found.begin());
+  return found;
+}
+
+double Aligner::moveConstant(int index, const std::vector<int> &followers,
+                             double factor) {
+  factors[rootsOf[index][0]] = factor;
+  spread(groups[index], rootsOf[index]);
+  double cost = getCost(groups[index]);
+  for (int next : followers) {
+    multiplyFactors();
+    spread(groups[next], rootsOf[next]);
+    cost += getCost(groups[next]);
+  }
+  return cost;
+}
+
+void Aligner::refine(int index) {
+  const std::vector<int> followers = findFollowers(index);
+  if (followers.empty())
+    return;
+  const int root = rootsOf[index][0];
+  std::vector<int> edges = groupEdges[index];
+  for (int next : followers)
+    edges.insert(edges.end(), groupEdges[next].begin(), groupEdges[next].end());
+  const std::pair<int, int> wide = countWide(edges);
+  const double before = factors[root];
+  std::vector<double> candidates;
+  for (int step = 0; step < kOctaveSteps; ++step)
+    candidates.push_back(static_cast<double>(step) / kOctaveSteps);
+  // Where one of those that follow is at its lowest: a square moves by twice as
+  // much as the tensor that is squared.
+  for (int next : followers)
+    for (int member : groups[next])
+      for (double move : {1.0, 0.5})
+        for (double half : {0.0, 0.5})
+          candidates.push_back(
+              before + half + move * (lowest(member) - factors[member]));
+  double best = moveConstant(index, followers, before), chosen = before;
+  for (double candidate : candidates) {
+    const double factor = chooseOctave(root, candidate);
+    const double cost = moveConstant(index, followers, factor);
+    if (cost < best * (1 - 1e-9) && countWide(edges) <= wide) {
+      best = cost;
+      chosen = factor;
+    }
+  }
+  moveConstant(index, followers, chosen);
 }
 
 void Aligner::repair(const AlignedProduct &product) {
@@ -350,6 +422,7 @@ Alignment Aligner::run() {
       factors[i] = problem.tensors[i].log2Factor;
   }
   findGroups();
+  rootsOf.resize(groups.size());
 
   // A group that a product leads to comes after the factors of the product. A
   // circle of products is cut where it is entered.
@@ -368,9 +441,10 @@ Alignment Aligner::run() {
     solve(next);
     solved[next] = true;
   }
-  for (const AlignedProduct &product : problem.products)
-    if (productOf[product.out] >= 0)
-      factors[product.out] = factors[product.first] + factors[product.second];
+  multiplyFactors();
+  for (int i = 0, e = groups.size(); i < e; ++i)
+    if (group[rootsOf[i][0]] == i)
+      refine(i);
   for (const AlignedProduct &product : problem.products)
     if (productOf[product.out] >= 0)
       repair(product);

@@ -86,6 +86,17 @@ private:
                       const std::vector<int> &edges, int root,
                       std::pair<int, int> wide);
   void solve(int index);
+  /// Chooses the constant of a free group again, with the groups that products
+  /// lead to from there.
+  void refine(int index);
+  /// Groups that take their factors from products of those in `index`, or of
+  /// one another, in the order in which they follow.
+  std::vector<int> findFollowers(int index) const;
+  /// Gives the group the factor at its root and lets its followers follow; the
+  /// cost of all of them.
+  double moveConstant(int index, const std::vector<int> &followers,
+                      double factor);
+  void multiplyFactors();
   /// The factor of an operand that makes what follows the product narrow.
   void repair(const AlignedProduct &product);
 
@@ -101,6 +112,8 @@ private:
   std::vector<int> group;
   std::vector<std::vector<int>> addends;
   std::vector<std::vector<int>> groups, groupEdges;
+  /// From where the factors of each group were chosen.
+  std::vector<std::vector<int>> rootsOf;
 };
 
 } // namespace tosa_rescale

@@ -151,7 +151,8 @@ double getLowestFactor(Value constant, int64_t zeroPoint) {
   const auto [low, high] =
       getLimits(getElementTypeOrSelf(constant), /*isUnsigned=*/false);
   double lowest = -HUGE_VAL;
-  for (int64_t element : *getConstantIntegers(constant)) {
+  const SmallVector<int64_t> elements = *getConstantIntegers(constant);
+  for (int64_t element : elements) {
     const int64_t value = element - zeroPoint;
     const int64_t room = value < 0 ? zeroPoint - low : high - zeroPoint;
     if (value != 0)

@@ -176,6 +176,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
            "Part by which a scale may shrink of whose tensor nothing was measured, 0 to 0.5">,
     Option<"constants", "constants", "bool", /*default=*/"true",
            "Fold rescales of constants, write constants at other scales, and let products with constants take up any multiplier; not with litert">,
+    Option<"saturation", "saturation", "bool", /*default=*/"true",
+           "Clamp a tensor with a larger scale where it saturated before; not with litert">,
     Option<"litert", "litert", "bool", /*default=*/"false",
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
     Option<"strict", "strict", "bool", /*default=*/"false",

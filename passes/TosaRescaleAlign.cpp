@@ -186,6 +186,26 @@ static void moveBounds(tosa::ClampOp clamp, int64_t zeroPoint,
   clamp.setMaxValAttr(change(clamp.getMaxValAttr()));
 }
 
+/// A result that has more room than before would not saturate where it did, and
+/// that is part of what the network computes: cuts it off there.
+static void keepSaturation(OpBuilder &builder, tosa::RescaleOp op,
+                           int64_t zeroPoint, double log2Factor) {
+  const Value result = op.getOutput();
+  const auto isClamp = [](Operation *user) { return isa<tosa::ClampOp>(user); };
+  auto type = dyn_cast<IntegerType>(getElementTypeOrSelf(result));
+  if (log2Factor <= 0 || !type || type.isUnsigned() || op.getOutputUnsigned() ||
+      llvm::all_of(result.getUsers(), isClamp))
+    return;
+  builder.setInsertionPointAfter(op);
+  const unsigned width = type.getWidth();
+  auto clamp = tosa::ClampOp::create(
+      builder, op.getLoc(), result.getType(), result,
+      IntegerAttr::get(type, APInt::getSignedMinValue(width)),
+      IntegerAttr::get(type, APInt::getSignedMaxValue(width)));
+  moveBounds(clamp, zeroPoint, log2Factor);
+  op.getOutput().replaceAllUsesExcept(clamp.getOutput(), clamp);
+}
+
 /// Writes `operand` at its new scale if it is a constant that has one.
 static void moveConstant(AlignNetwork &network, OpOperand &operand) {
   const Value value = operand.get();
@@ -196,7 +216,7 @@ static void moveConstant(AlignNetwork &network, OpOperand &operand) {
 }
 
 void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
-  Builder builder(&getContext());
+  OpBuilder builder(&getContext());
   SmallVector<Operation *> ops;
   getOperation().walk([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : ops) {
@@ -226,6 +246,9 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
     if (auto before = op->getAttrOfType<FloatAttr>(kFactorAttrName))
       total *= before.getValueAsDouble();
     op->setAttr(kFactorAttrName, builder.getF64FloatAttr(total));
+    if (auto rescale = dyn_cast<tosa::RescaleOp>(op);
+        rescale && saturation && !litert)
+      keepSaturation(builder, rescale, *network.getZeroPoint(result), factor);
     ++numAligned;
   }
 }
