@@ -8,6 +8,7 @@
 
 #include "AlignRules.h"
 
+#include "AlignWeights.h"
 #include "Attributes.h"
 #include "Constants.h"
 #include "Convolution.h"
@@ -54,6 +55,8 @@ static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
     return failure();
   network.add(op.getInput());
   network.add(op.getOutput());
+  if (!isWide(op.getOutput()))
+    network.addWeight(op.getOutput(), getErrorWeight(op.getOutput()));
   network.noteZeroPoint(op.getInput(), op.getInputZp());
   // resize leaves a zero point in its result that a rescale of i32 cannot name:
   // that of its input arrives behind it.
@@ -117,17 +120,6 @@ static LogicalResult alignReduceSum(AlignNetwork &network, Operation *op) {
   // A sum of values with a zero point has another one.
   if (!isWide(op->getOperand(0)))
     network.pinAll(op, "reduce_sum of 8 or 16 bits");
-  // Rounding that goes one way adds up: the square of its mean counts once for
-  // each addend.
-  auto sum = cast<tosa::ReduceSumOp>(op);
-  auto type = cast<ShapedType>(sum.getInput().getType());
-  Value addend = sum.getInput();
-  while (isDataMovement(addend.getDefiningOp()) ||
-         (isWide(addend) && addend.getDefiningOp<tosa::RescaleOp>()))
-    addend = addend.getDefiningOp()->getOperand(0);
-  if (!isWide(addend) && type.hasRank() &&
-      !type.isDynamicDim(sum.getAxis()) && isInteger(addend))
-    network.addWeight(addend, type.getDimSize(sum.getAxis()));
   return alignFirst(network, op);
 }
 

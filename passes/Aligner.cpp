@@ -335,14 +335,21 @@ std::vector<int> Aligner::findFollowers(int index) const {
 
 double Aligner::moveConstant(int index, const std::vector<int> &followers,
                              double factor) {
-  factors[rootsOf[index][0]] = factor;
-  spread(groups[index], rootsOf[index]);
-  double cost = getCost(groups[index]);
-  for (int next : followers) {
+  double cost = 0;
+  auto follow = [&](int each) {
+    const std::vector<int> &members = groups[each];
+    for (int member : members)
+      decided[member] = false;
+    spread(members, rootsOf[each]);
+    for (int member : members)
+      decided[member] = true;
+    cost += getCost(members);
     multiplyFactors();
-    spread(groups[next], rootsOf[next]);
-    cost += getCost(groups[next]);
-  }
+  };
+  factors[rootsOf[index][0]] = factor;
+  follow(index);
+  for (int next : followers)
+    follow(next);
   return cost;
 }
 

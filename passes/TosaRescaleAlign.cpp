@@ -188,12 +188,13 @@ static void moveBounds(tosa::ClampOp clamp, int64_t zeroPoint,
 
 /// A result that has more room than before would not saturate where it did, and
 /// that is part of what the network computes: cuts it off there.
-static void keepSaturation(OpBuilder &builder, tosa::RescaleOp op,
-                           int64_t zeroPoint, double log2Factor) {
+static void keepSaturation(OpBuilder &builder, AlignNetwork &network,
+                           tosa::RescaleOp op) {
   const Value result = op.getOutput();
+  const double log2Factor = network.getLog2Factor(result);
   const auto isClamp = [](Operation *user) { return isa<tosa::ClampOp>(user); };
   auto type = dyn_cast<IntegerType>(getElementTypeOrSelf(result));
-  if (log2Factor <= 0 || !type || type.isUnsigned() || op.getOutputUnsigned() ||
+  if (log2Factor < kNoFactor || !type || type.isUnsigned() || op.getOutputUnsigned() ||
       llvm::all_of(result.getUsers(), isClamp))
     return;
   builder.setInsertionPointAfter(op);
@@ -202,7 +203,9 @@ static void keepSaturation(OpBuilder &builder, tosa::RescaleOp op,
       builder, op.getLoc(), result.getType(), result,
       IntegerAttr::get(type, APInt::getSignedMinValue(width)),
       IntegerAttr::get(type, APInt::getSignedMaxValue(width)));
-  moveBounds(clamp, zeroPoint, log2Factor);
+  moveBounds(clamp, *network.getZeroPoint(result), log2Factor);
+  if (Attribute factor = op->getAttr(kFactorAttrName))
+    clamp->setAttr(kFactorAttrName, factor);
   op.getOutput().replaceAllUsesExcept(clamp.getOutput(), clamp);
 }
 
@@ -246,11 +249,16 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
     if (auto before = op->getAttrOfType<FloatAttr>(kFactorAttrName))
       total *= before.getValueAsDouble();
     op->setAttr(kFactorAttrName, builder.getF64FloatAttr(total));
-    if (auto rescale = dyn_cast<tosa::RescaleOp>(op);
-        rescale && saturation && !litert)
-      keepSaturation(builder, rescale, *network.getZeroPoint(result), factor);
     ++numAligned;
   }
+  // Last: what reads a clamp is known to the network by the rescale before it.
+  if (!saturation || litert)
+    return;
+  SmallVector<tosa::RescaleOp> rescales;
+  getOperation().walk([&](tosa::RescaleOp op) { rescales.push_back(op); });
+  for (tosa::RescaleOp op : rescales)
+    if (!isWide(op.getOutput()))
+      keepSaturation(builder, network, op);
 }
 
 LogicalResult
