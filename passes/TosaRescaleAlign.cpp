@@ -283,8 +283,8 @@ TosaRescaleAlignPass::absorbRatios(ArrayRef<tosa::RescaleOp> rescales) {
     diagnostic << (strict ? "requires a multiplier of at most "
                           : "keeps a multiplier of more than ")
                << getWidth(op)
-               << " significant bits: the constant that it is multiplied with "
-                  "would overflow";
+               << " significant bits: no legal shift expresses one beside the "
+                  "constant that it is multiplied with";
     op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
   }
   return failure(anyFailed);
