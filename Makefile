@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-passes test-python test-slow fuzz faults conformance hardware docs site format lint bench clean
+.PHONY: help install demo test test-passes test-python test-slow test-executorch fuzz faults conformance zoo hardware docs site format lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,16 @@ test-python: $(TEST_STAMP) ## pytest only
 test-slow: $(TEST_STAMP) ## the slow tier: whole models over many widths
 	$(BIN)/pytest -q -m slow
 
+# An environment of its own: the extra `executorch` and TensorFlow want different releases of flatbuffers.
+.venv-executorch/.installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-executorch
+	.venv-executorch/bin/pip install --quiet '.[executorch]' 'pytest>=8' 'nbclient>=0.10' 'nbformat>=5' 'ipykernel>=6' ai-ml-sdk-model-converter==0.11.0
+	.venv-executorch/bin/pip check
+	@touch $@
+
+test-executorch: .venv-executorch/.installed $(TEST_STAMP) ## PyTorch through a real ExecuTorch, Vela and the reference model (half an hour)
+	TOSA_RESCALE_TRAINER=$(CURDIR)/$(BIN)/tosa-rescale .venv-executorch/bin/pytest -q -W default test/executorch
+
 fuzz: $(TEST_STAMP) ## 2,000 mutated files, and properties with many examples (minutes)
 	$(BIN)/python test/fuzz/fuzz.py --count 2000
 	TOSA_RESCALE_FUZZ=large $(BIN)/pytest -q -n $(CORES) test/python/test_properties.py
@@ -75,8 +85,13 @@ faults: $(TEST_STAMP) ## kill sweep, compensate, compile and finetune 50 times e
 MODELS ?= $(wildcard ../shared/models) $(DEMO_MODEL)
 conformance: $(TEST_STAMP) .venv-conformance/suite ## compare with the TOSA reference model: RESCALE's own tests, its corners, models (MODELS=...)
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/edges.py
+	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/ops.py
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/official.py .venv-conformance/suite
 	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/conformance/models.py $(MODELS)
+
+# `networks` are those that the tests build with Keras.
+zoo: $(TEST_STAMP) .venv-conformance/.installed ## every model through everything, one row each (MODELS=folder ...)
+	PATH="$(CURDIR)/.venv-conformance/bin:$$PATH" $(BIN)/python test/zoo/zoo.py networks $(MODELS)
 
 MODEL ?= $(DEMO_MODEL)
 bench: $(TEST_STAMP) ## speed, as ratios measured in one run; MODEL=path/to/model.tflite
@@ -102,4 +117,4 @@ lint: $(DEV_STAMP) ## what pre-commit checks, on all files
 	$(BIN)/pre-commit run --all-files
 
 clean: ## remove what builds and tests leave behind, the virtual environment included
-	rm -rf $(VENV) .venv-conformance build demo-report .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-conformance .venv-executorch build demo-report .pytest_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ from tosa_rescale.core.options import Encoding as Encoding
 from tosa_rescale.core.options import FinetuneOptions as FinetuneOptions
 from tosa_rescale.core.options import MultiplierRounding as MultiplierRounding
 from tosa_rescale.core.options import NarrowOptions as NarrowOptions
+from tosa_rescale.core.options import Options as Options
 from tosa_rescale.core.options import Preset as Preset
 from tosa_rescale.core.options import RoundingMode as RoundingMode
 from tosa_rescale.core.options import Scope as Scope
@@ -43,8 +44,9 @@ from tosa_rescale.data.source import CalibrationPlan as CalibrationPlan
 from tosa_rescale.driver.command import compile as compile
 from tosa_rescale.measure.check import CheckResult as CheckResult
 from tosa_rescale.measure.check import check as check
-from tosa_rescale.measure.evaluate import Evaluation as Evaluation
 from tosa_rescale.measure.evaluate import OutputStore as OutputStore
+from tosa_rescale.measure.evaluation import Evaluation as Evaluation
+from tosa_rescale.measure.evaluation import MetricFigure as MetricFigure
 from tosa_rescale.sweeping.results import SweepPoint as SweepPoint
 from tosa_rescale.sweeping.results import SweepResult as SweepResult
 from tosa_rescale.sweeping.training import TrainingPlan as TrainingPlan

@@ -22,6 +22,7 @@ from tosa_rescale.core.options import (
     FinetuneOptions,
     MultiplierRounding,
     NarrowOptions,
+    Options,
     Preset,
     RoundingMode,
     Scope,
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from tosa_rescale.core.progress import Progress
     from tosa_rescale.data.dataset import Dataset
     from tosa_rescale.measure.check import CheckResult
-    from tosa_rescale.measure.evaluate import Evaluation, OutputStore
+    from tosa_rescale.measure.evaluate import OutputStore
+    from tosa_rescale.measure.evaluation import Evaluation
     from tosa_rescale.sweeping.results import SweepResult
     from tosa_rescale.sweeping.training import TrainingPlan
 
@@ -195,8 +197,9 @@ class Model(Program):
 
     def evaluate(
         self,
-        data: Dataset,
+        data: Any,
         *,
+        metrics: Any = None,
         engine: str = "iree",
         reference: Program | OutputStore | None = None,
         workers: int | None = None,
@@ -209,12 +212,12 @@ class Model(Program):
 
     def check(
         self,
-        inputs: Dataset | int = 8,
+        inputs: Any = 8,
         *,
         engines: Sequence[str] | None = None,
         seed: int = 0,
         workers: int | None = None,
-        layers: bool = False,
+        layers: bool | str = False,
         progress: Progress | None = None,
     ) -> CheckResult:
         """Whether all engines agree bit for bit; see tosa_rescale.check."""
@@ -276,26 +279,34 @@ class Model(Program):
         return with_state(self)
 
 
-def load(path: PathLike, batch: int = 1) -> Model:
+def load(
+    path: PathLike, batch: int = 1, *, until: str | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Model:
     """Reads a model; the kind goes by suffix (.tflite, .mlirbc, .mlir, .tosa).
+
+    Of a .tflite, the part that TOSA can express in integers is read; `remarks` says what of the file stays as it is. Its
+    float32 inputs and outputs are read as the integers that the file quantizes them to, and written back as they came.
 
     Args:
         path: the file.
-        batch: extent given to a dynamic batch dimension.
+        batch: extent given to a first dimension that the file leaves open.
+        until: .tflite: the tensor that the part ends with; None: as far as TOSA goes.
+        shapes: .tflite: whole shapes of inputs, by name; needed where other dimensions than the first are open.
 
     Raises:
-        FileKindError: the suffix is unknown, or names no model.
-        ModelError: the file is missing, corrupt, or cannot be converted.
+        FileKindError: the suffix is unknown, names no model, or is not that of the content.
+        ModelError: the file is missing, corrupt, or cannot be converted; `until` or `shapes` do not fit it.
         MissingToolError: a .tosa file, and tosa-opt is not installed.
     """
-    program = read(path, batch)
+    program = read(path, batch, until=until, shapes=shapes)
     return Model(**{field.name: getattr(program, field.name) for field in dataclasses.fields(Program)})
 
 
 def evaluate(
     model: Program,
-    data: Dataset,
+    data: Any,
     *,
+    metrics: Any = None,
     engine: str = "iree",
     reference: Program | OutputStore | None = None,
     workers: int | None = None,
@@ -307,7 +318,9 @@ def evaluate(
 
     Args:
         model: the model.
-        data: samples, with labels for top-1 and top-5.
+        data: samples and labels: a Dataset, a path, arrays or batches of them (tosa_rescale.data.source.as_dataset).
+        metrics: what is measured: names by comma, `module:function` or functions, several in a list; None: what outputs and
+            labels suggest (tosa_rescale.measure.metrics).
         engine: see tosa_rescale.measure.engines.
         reference: the model to compare with, executed by IREE, or its outputs.
         workers: threads; None: one for each core.
@@ -333,17 +346,19 @@ def evaluate(
 
 def sweep(
     model: Program,
-    data: Dataset,
+    data: Any,
     folder: PathLike,
     *,
     bits: Sequence[int] = (32, 8, 6, 5, 4, 3, 2, 1),
     methods: Sequence[str] = ("narrow",),
     options: NarrowOptions | None = None,
+    method_options: Mapping[str, Options] | None = None,
     calibration: Dataset | str | None = "synthetic",
     samples: int = 32,
     seed: int = 0,
     training: TrainingPlan | None = None,
     errors: int = 0,
+    metrics: Any = None,
     force: bool = False,
     workers: int | None = None,
     cluster: str | None = None,
@@ -361,9 +376,12 @@ def sweep(
         bits: widths.
         methods: keys of tosa_rescale.sweeping.methods.METHODS.
         options: of the narrowing; its `bits` is not used.
+        method_options: options that methods have of their own, by name of the method, such as
+            `{"finetune": FinetuneOptions(epochs=4)}`; None: their defaults.
         calibration, samples, seed: what methods that calibrate calibrate on; see Model.compensate.
         training: what methods that train train on; None: no such method can be swept.
         errors: samples on which the error of every rescale is measured as well; 0: it is not.
+        metrics: what is measured, the metric that decides first; see tosa_rescale.evaluate.
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
         cluster: "local", or the address of a Ray cluster (tosa_rescale.sweeping.cluster). None: this process and its workers.
@@ -377,6 +395,7 @@ def sweep(
         OutputError: the folder cannot be written, or holds a sweep of something else.
     """
     from tosa_rescale.data.source import CalibrationPlan
+    from tosa_rescale.measure.metrics import find_metrics
     from tosa_rescale.sweeping.sweep import SweepPlan, run_sweep
 
     plan = SweepPlan(
@@ -387,6 +406,8 @@ def sweep(
         training,
         errors,
         command,
+        method_options or {},
+        find_metrics(metrics),
     )
     return run_sweep(model, data, folder, plan, force=force, measure=_measurer(cluster, workers), progress=progress)
 

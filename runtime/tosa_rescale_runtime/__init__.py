@@ -15,6 +15,7 @@ from .compile import Cache as Cache
 from .compile import cache_key as cache_key
 from .compile import compile_module as compile_module
 from .compile import default_cache as default_cache
+from .compile import watch_compiler as watch_compiler
 from .constants import attribute_to_python as attribute_to_python
 from .constants import constant_value as constant_value
 from .constants import element_type as element_type
@@ -39,6 +40,7 @@ from .graph import accumulator as accumulator
 from .graph import data_source as data_source
 from .graph import location_name as location_name
 from .iree_forms import prepare_for_iree as prepare_for_iree
+from .iree_forms import rewrite_for_iree as rewrite_for_iree
 from .module import Module as Module
 from .rescale import Rescale as Rescale
 from .rescale import read_rescale as read_rescale

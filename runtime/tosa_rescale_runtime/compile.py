@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,13 @@ _HINTS = (
     ("Unknown command line argument", "see `iree-compile --help` for the flags"),
     ("No space left", "free some disk space"),
     ("INEXACT_ROUND", "IREE executes SINGLE_ROUND and DOUBLE_ROUND only"),
+    ("restricted to workgroup distributed contexts", "IREE cannot split the work of an op of this graph"),
 )
+_NOT_THE_GRAPH = (
+    *("Unknown command line argument", "iree-compile: for the --", "Too many positional arguments", "unregistered device"),
+    *("No space left", "Cannot allocate"),
+)
+"""What iree-compile says where the graph is not at fault: flags, disk, memory."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,22 @@ def _host_cpu() -> str:
     return "\n".join(parts)
 
 
+_watch: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
+
+
+def watch_compiler(watch: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
+    """Says what to enter around each run of iree-compile of this process; a result from the cache is no run.
+
+    A run can take minutes. A program that shows its progress shows this one too.
+
+    Args:
+        watch: makes a context manager; `contextlib.nullcontext` for none.
+
+    """
+    global _watch
+    _watch = watch
+
+
 def compile_command(compiler: str, source: str, output: str, flags: Sequence[str]) -> tuple[str, ...]:
     """Returns the argument vector of one compilation.
 
@@ -203,12 +225,13 @@ def compile_module(bytecode: bytes, flags: Sequence[str] = DEFAULT_FLAGS, cache:
     cached = store.get(key) if store else None
     if cached is not None:
         return cached
-    try:
-        vmfb = _run_compiler(bytecode, flags, key)
-    except CompileError as error:
-        if error.status >= 0 or _FUSE_PADDING not in flags:
-            raise
-        vmfb = _run_compiler(bytecode, [flag for flag in flags if flag != _FUSE_PADDING], key)
+    with _watch():
+        try:
+            vmfb = _run_compiler(bytecode, flags, key)
+        except CompileError as error:
+            if error.status >= 0 or _FUSE_PADDING not in flags:
+                raise
+            vmfb = _run_compiler(bytecode, [flag for flag in flags if flag != _FUSE_PADDING], key)
     if store:
         store.put(key, vmfb)
     return vmfb
@@ -231,6 +254,7 @@ def _run_compiler(bytecode: bytes, flags: Sequence[str], key: str) -> bytes:
             command=command,
             saved=saved,
             status=done.returncode,
+            unsupported=not any(symptom in done.stderr for symptom in _NOT_THE_GRAPH),
         )
 
 

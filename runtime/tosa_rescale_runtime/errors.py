@@ -20,13 +20,23 @@ class CompileError(TosaRescaleError):
         command: the argument vector that was run.
         saved: folder with the compiler's input, or None when `TOSA_RESCALE_SAVE_TEMPS` is not set.
         status: exit status; negative where a signal ended it.
+        unsupported: the compiler gave up on the graph itself, not on its flags, the disk or memory: another engine may run
+            it, such as the twin.
 
     """
 
     def __init__(
-        self, message: str, *, stderr: str = "", command: tuple[str, ...] = (), saved: str | None = None, status: int = 1
+        self,
+        message: str,
+        *,
+        stderr: str = "",
+        command: tuple[str, ...] = (),
+        saved: str | None = None,
+        status: int = 1,
+        unsupported: bool = False,
     ) -> None:
         super().__init__(message)
+        self.unsupported = unsupported
         self.status = status
         self.stderr = stderr
         self.command = command

@@ -17,7 +17,7 @@ from .builder import Returned, SkeletonBuilder
 from .constants import BYTE_WIDTHS, element_dtype, tensor_shape
 from .errors import ModuleError
 from .graph import MAC_KINDS, Op
-from .iree_forms import rewrite_for_iree
+from .iree_forms import rewrite_for_iree, widen_weights
 from .mlir import Value, ir
 from .module import Module
 from .signature import Signature, TensorSpec
@@ -101,6 +101,7 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
         for tap, spec in zip(wanted, whole, strict=True)
     )
 
+    widen_weights(module)
     builder = SkeletonBuilder(module)
     builder.strip_signedness()
     builder.return_also(

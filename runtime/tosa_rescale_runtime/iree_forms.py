@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from .bindings import limit_bindings
-from .constants import BYTE_WIDTHS, constant_value, make_constant, static_shape
+from .constants import BYTE_WIDTHS, constant_value, element_type, erase_dead_constants, make_constant, static_shape
+from .graph import MAC_KINDS
 from .mlir import Operation, Type, Value, ir
 from .module import Module
+
+_WEIGHT, _WEIGHT_ZERO_POINT = 1, 4
 
 
 def storage_type(element: Type) -> Type:
@@ -37,13 +40,19 @@ def returnable(value: Value, before: Operation) -> Value:
 
 
 def rewrite_for_iree(module: Module) -> None:
-    """Rewrites in place what IREE 3.13 misreads or cannot run; what it computes stays the same."""
+    """Rewrites in place what IREE 3.13 misreads or cannot run; what is computed stays the same.
+
+    - Negative i48 constants, which `int16` networks have as biases, are taken for positive ones, without a word.
+    - Weights of less than 8 bits do not compile.
+    - Dispatches may come to read more buffers than can be bound; see `limit_bindings`.
+    """
+    widen_weights(module)
     _widen_constants(module)
     limit_bindings(module.block)
 
 
 def prepare_for_iree(bytecode: bytes, source: str = "module") -> bytes:
-    """Rewrites what IREE misreads or cannot run in a module.
+    """Rewrites what IREE misreads or cannot run in a module; see `rewrite_for_iree`.
 
     Args:
         bytecode: the TOSA module.
@@ -61,19 +70,35 @@ def prepare_for_iree(bytecode: bytes, source: str = "module") -> bytes:
     return module.to_bytecode()
 
 
+def widen_weights(module: Module) -> None:
+    """Writes constant weights of less than 8 bits, and their zero points, as i8; IREE 3.13 compiles no constants of i4."""
+    for op in module.ops():
+        if op.kind not in MAC_KINDS or op.kind == "matmul":
+            continue
+        operation = op.operation
+        for operand in (_WEIGHT, _WEIGHT_ZERO_POINT):
+            value = constant_value(operation.operands[operand])
+            if value is not None and element_type(operation.operands[operand].type)[0] < 8:
+                with ir.Location.unknown(operation.context):
+                    wide = ir.RankedTensorType.get(value.shape, ir.IntegerType.get_signless(8))
+                operation.operands[operand] = make_constant(operation, value, wide)
+    erase_dead_constants(module.block)
+
+
 def _widen_constants(module: Module) -> None:
-    """Writes i48 constants as i64: IREE 3.13 takes negative ones for positive ones, and says nothing."""
+    """Writes constants of i48 as i64."""
     for view in list(module.block.operations):
         operation = view.operation
         if operation.name != "tosa.const":
             continue
         tensor = ir.RankedTensorType(operation.result.type)
         stored = storage_type(tensor.element_type)
-        if stored != tensor.element_type:
-            value = constant_value(operation.result)
-            assert value is not None
-            with ir.Location.unknown(operation.context):
-                wide = ir.RankedTensorType.get(tensor.shape, stored)
-            constant = make_constant(operation, value, wide)
-            operation.result.replace_all_uses_with(reinterpret(constant, tensor.element_type, operation))
-            operation.erase()
+        if stored == tensor.element_type:
+            continue
+        value = constant_value(operation.result)
+        assert value is not None
+        with ir.Location.unknown(operation.context):
+            wide = ir.RankedTensorType.get(tensor.shape, stored)
+        constant = make_constant(operation, value, wide)
+        operation.result.replace_all_uses_with(reinterpret(constant, tensor.element_type, operation))
+        operation.erase()

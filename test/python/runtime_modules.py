@@ -39,7 +39,7 @@ def tensor(shape: tuple[int, ...], element: str) -> str:
 def constant(name: str, values: Any, element: str) -> str:
     values = np.asarray(values)
     kind = tensor(values.shape, element)
-    return f'    %{name} = "tosa.const"() <{{values = dense<{values.tolist()}> : {kind}}}> : () -> {kind}\n'
+    return f'    %{name} = "tosa.const"() <{{values = dense<{str(values.tolist()).lower()}> : {kind}}}> : () -> {kind}\n'
 
 
 def rescale(name: str, operand: str, shape: tuple[int, ...], case: RescaleCase) -> str:

@@ -180,10 +180,10 @@ def test_a_sweep_takes_the_method(demo: tr.Model, digits: tr.Dataset, tmp_path: 
 
 def test_a_tensor_missing_in_the_flatbuffer_is_named(aligned: tr.Model) -> None:
     from tosa_rescale.core.errors import ModelError
-    from tosa_rescale.formats.litert.export import _activation_scales
+    from tosa_rescale.formats.litert.export import new_scales
 
     with pytest.raises(ModelError, match="1 tensors with a new scale are not in the flatbuffer: 'nowhere'; compensate with"):
-        _activation_scales(aligned.flatbuffer or b"", {"nowhere": 2.0}, "model")
+        new_scales(aligned.flatbuffer or b"", {"nowhere": 2.0}, "model")
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3])
@@ -224,7 +224,7 @@ def test_measured_ranges_are_written_and_consumed(demo: tr.Model, digits: tr.Dat
 
 
 def test_what_a_kernel_makes_at_one_scale_only_keeps_it(shared_models: pathlib.Path) -> None:
-    from tosa_rescale.formats.litert.write import fixed_scale_tensors
+    from tosa_rescale.formats.litert.scales import fixed_scale_tensors
 
     model = tr.load(shared_models / "keyword_spotting_int8.tflite")  # ends with a softmax
     assert model.flatbuffer is not None and model.quantization is not None

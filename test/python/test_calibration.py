@@ -4,24 +4,35 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
 import tosa_rescale as tr
+from op_cases import op_module
+from runtime_modules import tensor
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.data.synthetic import synthetic_inputs
-from tosa_rescale.rewrite.calibration import Geometry, calibrate, leading_factors
+from tosa_rescale.rewrite.calibration import Geometry, Measure, calibrate, leading_factors
 from tosa_rescale_runtime import Executable, Tap
 
 
 def conv_values(x: np.ndarray, g: Geometry) -> np.ndarray:
-    """For each output position and tap the input value it multiplies, by the loops of TOSA CONV2D: [OH, OW, KH, KW, C]."""
-    values = np.zeros((*g.output, *g.kernel, x.shape[2]))
-    for oy, ox, ky, kx in np.ndindex(*g.output, *g.kernel):
-        iy = oy * g.stride[0] - g.pad[0] + ky * g.dilation[0]
-        ix = ox * g.stride[1] - g.pad[2] + kx * g.dilation[1]
-        if 0 <= iy < x.shape[0] and 0 <= ix < x.shape[1]:
-            values[oy, ox, ky, kx] = x[iy, ix]
+    """For each output position and tap the input value it multiplies, by the loops of TOSA CONV2D: [OH, OW, KH, KW, C].
+
+    In three dimensions the loops of CONV3D: [OD, OH, OW, KD, KH, KW, C].
+    """
+    count = len(g.kernel)
+    values = np.zeros((*g.output, *g.kernel, x.shape[-1]))
+    for index in np.ndindex(*g.output, *g.kernel):
+        place = tuple(
+            o * stride - before + k * dilation
+            for o, k, stride, before, dilation in zip(
+                index[:count], index[count:], g.stride, g.pad[::2], g.dilation, strict=True
+            )
+        )
+        if all(0 <= i < extent for i, extent in zip(place, x.shape, strict=False)):
+            values[index] = x[place]
     return values
 
 
@@ -42,15 +53,21 @@ def transposed_values(x: np.ndarray, g: Geometry) -> np.ndarray:
         Geometry("conv2d", (3, 2), (0, 1, 1, 0), (2, 3), (1, 1), (3, 3)),
         Geometry("depthwise_conv2d", (2, 3), (1, 1, 2, 2), (1, 1), (2, 2), (6, 7)),
         Geometry("conv2d", (1, 1), (0, 0, 0, 0), (2, 2), (1, 1), (3, 4)),
+        Geometry("conv3d", (2, 3, 2), (1, 0, 0, 1, 2, 1), (1, 2, 1), (1, 1, 2), (3, 3, 4)),
         Geometry("transpose_conv2d", (3, 3), (0, 0, 0, 0), (2, 2), (1, 1), (13, 15)),
         Geometry("transpose_conv2d", (2, 3), (-1, -1, 0, -1), (2, 1), (1, 1), (10, 8)),
     ],
 )
 def test_planes_are_what_the_specifications_loops_read(geometry: Geometry) -> None:
-    x = np.random.default_rng(0).integers(-128, 128, (6, 7, 3)).astype(np.float64)
-    expected = (transposed_values if geometry.kind == "transpose_conv2d" else conv_values)(x, geometry)
-    planes = np.stack(geometry.planes(x), 2).reshape(expected.shape)
-    assert (planes == expected).all()
+    size = (3, 6, 5) if geometry.kind == "conv3d" else (6, 7)
+    x = np.random.default_rng(0).integers(-128, 128, (2, *size, 3)).astype(np.float64)
+    expected = np.stack(
+        [(transposed_values if geometry.kind == "transpose_conv2d" else conv_values)(each, geometry) for each in x]
+    )
+    # A batch, and one sample of it.
+    count = len(geometry.kernel)
+    assert (np.stack(geometry.planes(x), count + 1).reshape(expected.shape) == expected).all()
+    assert (np.stack(geometry.planes(x[1]), count).reshape(expected.shape[1:]) == expected[1]).all()
 
 
 def test_statistics_of_every_layer_match_a_direct_sum(demo_model: pathlib.Path) -> None:
@@ -79,6 +96,53 @@ def test_statistics_of_every_layer_match_a_direct_sum(demo_model: pathlib.Path) 
             moments = flat.T @ flat / len(flat)
             best = np.sort(np.linalg.eigvalsh(moments))[::-1][:8].sum()
             assert np.square(factors).sum() >= 0.9 * best
+
+
+def statistics(kind: str, x: np.ndarray, weights: np.ndarray, given: str, output: tuple[int, ...]) -> list[np.ndarray]:
+    """What calibration writes on one layer, its inputs being the samples x [N, B, ..., C]."""
+    element = {"int8": "i8", "int16": "i16"}[str(x.dtype)]
+    acc = "i32" if element == "i8" else "i48"
+    extra = [("i8", weights), (acc, np.zeros(len(weights), np.int64)), (element, np.array([5 if acc == "i32" else 0], x.dtype))]
+    operands: list[Any] = [*extra, ("i8", np.zeros(1, np.int8))]
+    module = op_module(kind, [(element, x.shape[1:])], operands, f"acc_type = {acc}, {given}", tensor(output, acc))
+    op = next(op for op in module.ops() if op.kind == kind)
+    measure = Measure(module, op)
+    for sample in x:
+        measure.add(sample)
+    found = measure.result()
+    return [found.mean, found.square, found.factors]
+
+
+def test_all_rows_of_a_layers_own_batch_count() -> None:
+    # A transformer's linear layer: conv2d over [tokens, 1, 1, C]. Each token stands out in one channel.
+    rng = np.random.default_rng(3)
+    for dtype, low, high, zero_point in ((np.int8, -128, 127, 5), (np.int16, -32768, 32767, 0)):
+        x = rng.integers(low, high, (4, 6, 1, 1, 6), dtype, endpoint=True)
+        x[:, np.arange(6), 0, 0, np.arange(6)] = high  # squares beyond 16 and 24 bits
+        x[0, 0, 0, 0, 1:] = low  # less a zero point of 5 this leaves int8
+        given = "pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>"
+        weights = rng.integers(-127, 128, (2, 1, 1, 6)).astype(np.int8)
+        mean, square, factors = statistics("conv2d", x, weights, given, (6, 1, 1, 2))
+        rows = x.reshape(-1, 6).astype(np.float64) - zero_point
+        np.testing.assert_array_equal(mean, rows.mean(0).astype(np.float32).reshape(1, 1, 6))
+        np.testing.assert_array_equal(square, np.square(rows).mean(0).astype(np.float32).reshape(1, 1, 6))
+        # Eight factors of six columns are all of the second moments.
+        np.testing.assert_allclose(factors.T @ factors, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-4 * high**2)
+
+
+def test_a_three_dimensional_convolution_is_calibrated() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.integers(-128, 127, (3, 2, 3, 6, 5, 2), np.int8, endpoint=True)
+    weights = rng.integers(-127, 128, (3, 2, 3, 2, 2)).astype(np.int8)
+    geometry = Geometry("conv3d", (2, 3, 2), (1, 0, 0, 1, 2, 1), (1, 2, 1), (1, 1, 2), (3, 3, 6))
+    given = "pad = array<i64: 1, 0, 0, 1, 2, 1>, stride = array<i64: 1, 2, 1>, dilation = array<i64: 1, 1, 2>"
+    mean, square, factors = statistics("conv3d", x, weights, given, (2, 3, 3, 6, 3))
+    values = np.stack([conv_values(each.astype(np.float64) - 5, geometry) for each in x.reshape(-1, 3, 6, 5, 2)])
+    rows = values.reshape(-1, 2 * 3 * 2 * 2)
+    np.testing.assert_array_equal(mean, rows.mean(0).astype(np.float32).reshape(2, 3, 2, 2))
+    np.testing.assert_array_equal(square, np.square(rows).mean(0).astype(np.float32).reshape(2, 3, 2, 2))
+    assert factors.shape == (8, 24)
+    assert np.square(factors).sum() < np.square(rows).mean(0).sum()
 
 
 def test_factors_are_the_leading_ones() -> None:

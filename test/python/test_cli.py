@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import Cli
+from tosa_rescale_runtime import compile_module
 
 
 def test_narrow_writes_a_model_that_info_reads(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -83,7 +84,7 @@ def test_sweep_prints_a_table_and_writes_a_folder(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "results.csv",
         "results.json",
-        "accuracy.png",
+        "accuracy.svg",
         "sweep.json",
         "report.html",
         "points",
@@ -93,17 +94,35 @@ def test_sweep_prints_a_table_and_writes_a_folder(
     assert {"top1", "top5", "agreement", "seconds"} <= rows[0].keys()
 
 
+def test_compensate_takes_what_its_pass_can_do(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    given = ("--shrinkage", 0.7, "--weight-rounding", "nearest", "--no-clip", "--hidden-bit", "--rounding-mode", "keep")
+    done = cli("compensate", demo_model, "-o", "x.mlirbc", "--bits", 1, *given, "--calibration", "none", "--json", "c.json")
+    assert done.returncode == 0, done.stderr
+    recorded = json.loads((tmp_path / "c.json").read_text())
+    expected = {"shrinkage": 0.7, "weight_rounding": "nearest", "clip": False, "hidden_bit": True, "rounding_mode": "keep"}
+    assert {name: recorded[name] for name in expected} == expected
+    rescales = [each for each in tr.load(tmp_path / "x.mlirbc").info() if each.scope == "accumulator"]
+    assert {each.rounding_mode for each in rescales} == {"DOUBLE_ROUND"}
+    assert max(each.bits or 0 for each in rescales) == 2  # the leading one and one more
+
+
 def test_demo_tells_the_whole_story(cli: Cli, tmp_path: pathlib.Path) -> None:
     done = cli("demo", "-o", "report")
     assert done.returncode == 0, done.stderr
     assert "bit-exact" in done.stdout
-    assert {"results.csv", "results.json", "accuracy.png", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
+    assert {"results.csv", "results.json", "accuracy.svg", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
 
 
-def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    def numbers(model: tr.Model) -> list[tuple[object, ...]]:
+        return [(each.key, each.op, each.multiplier_bits, each.shift_min, each.shift_max) for each in model.info()]
+
     for target in ("x.mlirbc", "x.mlir", "x.vmfb"):
         assert cli("convert", demo_model, target).returncode == 0
-        assert (tmp_path / target).stat().st_size > 1000
+    for target in ("x.mlirbc", "x.mlir"):
+        read = tr.load(tmp_path / target)
+        assert numbers(read) == numbers(demo) and read.quantization == demo.quantization
+    assert (tmp_path / "x.vmfb").read_bytes() == compile_module(demo.bytecode)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +146,22 @@ def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, tmp_path
         (["evaluate", "{model}", "--data", "{data}", "--take", "501"], "501 samples asked for, has 500"),
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--bits", "8,seven"], "bits: 'seven' is not a whole number"),
         (["sweep", "{model}", "--data", "{data}", "-o", "out", "--methods", "magic"], "methods: 'magic' is not one of"),
+        (
+            ["sweep", "{model}", "--data", "{data}", "-o", "out", "--epochs", "3"],
+            "epochs: has no effect without --methods finetune",
+        ),
+        (["sweep", "{model}", "--data", "{data}", "-o", "out", "--samples", "0"], "samples: 0 is out of range; give a whole"),
+        (
+            ["compensate", "{model}", "-o", "x.mlirbc", "--bits", "4", "--shrinkage", "1.5"],
+            "shrinkage: 1.5 is out of range; give a number from 0 to 1",
+        ),
+        (
+            ["compensate", "{model}", "-o", "x.mlirbc", "--bits", "4", "--rounding-mode", "double"],
+            "rounding-mode: compensation makes single rounding or keeps what is there",
+        ),
+        (["convert", "{model}", "x.mlirbc", "--shape", "image=1x0x8"], "shape: 'image=1x0x8' is no shape of an input"),
+        (["convert", "{model}", "x.mlirbc", "--shape", "1x8x8x1"], "shape: '1x8x8x1' is no shape of an input"),
+        (["check", "{model}", "-q", "-v"], "--quiet and --verbose contradict each other"),
         (["check", "{model}", "--engines", "iree"], "give at least two"),
         (["info", "{model}", "--fail-above", "0"], "fail-above: 0 is out of range; give a whole number from 1 to 31"),
         (["export", "{model}", "-o", "out", "--format", "json,vhdl"], "format: 'vhdl' is not one of json, c, hex, rtl"),
@@ -192,7 +227,7 @@ def test_a_killed_sweep_goes_on(cli: Cli, demo_model: pathlib.Path, demo_data: p
 def test_npz_of_the_wrong_shape_is_named(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.zeros((3, 9, 9, 1), np.uint8), y=np.zeros(3, np.int64))
     done = cli("evaluate", demo_model, "--data", "x.npz")
-    assert done.returncode == 2 and "samples have shape (9, 9, 1), the model's input takes (8, 8, 1)" in done.stderr
+    assert done.returncode == 2 and "samples have shape (9, 9, 1), the model's input image takes (8, 8, 1)" in done.stderr
 
 
 def test_a_sweep_never_scores_what_it_calibrated_on(

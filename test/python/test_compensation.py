@@ -13,8 +13,8 @@ from conftest import Cli
 from tosa_rescale.core.errors import DataError, ModelError, OptionError
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes, run_passes_on
+from tosa_rescale.core.rescales import compact
 from tosa_rescale.data.source import CalibrationPlan
-from tosa_rescale.formats.litert.export import compact
 from tosa_rescale.measure.engines import make_engine
 from tosa_rescale.rewrite.compensate import Compensator
 from tosa_rescale.rewrite.narrow import mark_bits

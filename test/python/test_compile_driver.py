@@ -19,6 +19,7 @@ from runtime_modules import ConvNet
 from tosa_rescale.core import files
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.driver.command import parse_command_line
+from tosa_rescale.formats.tosa import find_tool
 
 VMVX = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=vmvx")
 LLVM = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu")
@@ -273,7 +274,7 @@ def test_wrong_settings_are_one_line(
         ("x.tflite", b"no model at all", "x.tflite: "),
         ("x.mlirbc", b"ML\xefR but no bytecode", "x.mlirbc: "),
         ("x.mlir", b" ", "x.mlir: is empty"),
-        ("x.tosa", b"\0\0\0\0TOSA", "x.tosa: is a .tosa flatbuffer; turn it into .mlirbc"),
+        ("x.tosa", b"\0\0\0\0TOSA", "x.tosa: "),
         ("x.mlir", b"module { func.func @main() { return } }", "x.mlir: has no tosa.rescale"),
     ],
 )
@@ -282,6 +283,18 @@ def test_unusable_input_is_one_line(driver: Driver, tmp_path: pathlib.Path, name
     done = driver(name, *VMVX, "--tosa-rescale-bits=4", "-o", "x.vmfb")
     said = done.stderr.decode()
     assert done.returncode == 1 and message in said and said.count("\n") == 1, said
+
+
+@pytest.mark.skipif(find_tool("tosa-opt") is None, reason="tosa-opt is not installed: pip install tosa-tools")
+@pytest.mark.parametrize("flags", [(), ("--tosa-rescale-bits=4",)])
+def test_a_tosa_file_is_compiled(
+    driver: Driver, demo_model: pathlib.Path, tmp_path: pathlib.Path, flags: tuple[str, ...]
+) -> None:
+    model = tr.load(demo_model)
+    model.save(tmp_path / "x.tosa")
+    assert driver("x.tosa", *VMVX, *flags, "-o", "x.vmfb").returncode == 0
+    found, expected = run_module(tmp_path / "x.vmfb", model.narrow(4) if flags else model, tmp_path)
+    assert (found == expected).all()
 
 
 def test_from_python(demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -362,3 +375,17 @@ def test_what_killed_processes_left_is_removed(tmp_path: pathlib.Path) -> None:
         files.write_text(tmp_path / "x.vmfb", "other")  # its lock protects an old one that is in use
         assert temporary.exists()
     assert (tmp_path / "x.vmfb").read_text() == "new"
+
+
+@pytest.mark.parametrize("flags", [(), ("--tosa-rescale-bits=31",)])
+def test_negative_48_bit_biases_are_read_as_they_are(driver: Driver, tmp_path: pathlib.Path, flags: tuple[str, ...]) -> None:
+    """IREE 3.13 by itself takes them for positive ones: every result of this layer is then 32767."""
+    from test_runtime_ops import int16_layer
+    from tosa_rescale_runtime import Executable, Module
+
+    text, x, expected = int16_layer([-5000000] * 8)
+    (tmp_path / "layer.mlir").write_text(text)
+    done = driver("layer.mlir", *flags, *LLVM, "-o", "layer.vmfb")
+    assert done.returncode == 0, done.stderr
+    got = Executable((tmp_path / "layer.vmfb").read_bytes(), Module.parse(text).signature).run(x)[0]
+    np.testing.assert_array_equal(got, expected)

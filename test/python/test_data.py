@@ -9,9 +9,10 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
-from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.core.quantization import TensorQuantization
 from tosa_rescale.data.dataset import InputSpec, Preprocessing, load_data
+from tosa_rescale.data.source import CalibrationPlan, as_dataset, input_arrays
 
 INT8 = InputSpec((4, 4, 3), np.dtype(np.int8), TensorQuantization("image", 1 / 128, -1))
 UINT8 = InputSpec((4, 4, 3), np.dtype(np.uint8), TensorQuantization("image", 1 / 128, 127))
@@ -73,8 +74,8 @@ def test_labels_csv_names_files_and_labels(folder: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "columns file,label"),
-        ("name,label\na,1\n", "columns file,label"),
+        ("", "columns file,label or file,mask"),
+        ("name,label\na,1\n", "columns file,label or file,mask"),
         ("file,label\ncat/a.png,1\ncat/nowhere.png,2\n", r"1 of 2 files do not exist: cat/nowhere.png"),
         ("file,label\ncat/a.png,seven\n", r"label of cat/a.png is not a whole number"),
         ("file,label\ncat/a.png\n", r"label of cat/a.png is not a whole number"),
@@ -134,11 +135,14 @@ def test_npz_rows_are_taken_by_their_type(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"z": np.zeros(3)}, "no array `x`"),
-        ({"x": np.zeros(3, np.int8)}, "along the first dimension"),
-        ({"x": np.zeros((2, 4, 4, 3), np.int8), "y": np.zeros(3, np.int64)}, r"needs integers of shape \(2,\)"),
-        ({"x": np.zeros((2, 4, 4, 3), np.int8), "y": np.zeros(2)}, "needs integers"),
-        ({"x": np.zeros((2, 5, 4, 3), np.int8)}, r"samples have shape \(5, 4, 3\), the model's input takes \(4, 4, 3\)"),
+        ({"z": np.zeros(3)}, "has no array for input; the model's inputs are input, the arrays z"),
+        ({"y": np.zeros(3)}, r"has no samples; save them with numpy\.savez\(path, x=samples, y=labels\)"),
+        ({"x": np.zeros(3, np.int8)}, r"samples have shape \(\), the model's input input takes \(4, 4, 3\)"),
+        ({"x": np.int8(3)}, "needs samples along the first dimension of every array, .* has `x` a single number"),
+        ({"x": np.zeros((2, 4, 4, 3), np.int8), "y": np.zeros(3, np.int64)}, "`y` has 3 rows, needs 2 for 2 samples"),
+        ({"x": np.zeros((2, 4, 4, 3), np.int8), "y": np.array(["a", "b"])}, "`y` has type <U1; needs numbers"),
+        ({"x": np.zeros((3, 4, 4, 3), np.int8), "score": np.zeros(1)}, "`score` has 1 rows, needs 1.5 for 3 samples"),
+        ({"x": np.zeros((2, 5, 4, 3), np.int8)}, r"samples have shape \(5, 4, 3\), the model's input input takes \(4, 4, 3\)"),
         ({"x": np.zeros((2, 4, 4, 3), np.int32)}, "samples are int32; the model takes int8"),
         ({"x": np.full((2, 4, 4, 3), np.nan)}, "not finite"),
     ],
@@ -189,3 +193,221 @@ def test_a_model_without_scale_takes_integers_only(tmp_path: pathlib.Path) -> No
     np.savez(tmp_path / "real.npz", x=np.zeros((1, 4, 4, 3), np.float32))
     with pytest.raises(DataError, match="does not say its input's scale"):
         whole(tmp_path / "real.npz", InputSpec((4, 4, 3), np.dtype(np.int8), None))
+
+
+# -- labels ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_that_leaves_images_out_says_how_many(folder: pathlib.Path) -> None:
+    (folder / "labels.csv").write_text("file,label\ncat/a.png,3\n")
+    assert load_data(folder).notes == ("labels.csv lists 1 of 3 images; 2 are left out: b.png, c.png",)
+    (folder / "labels.csv").write_text("file,label\ncat/a.png,3\ncat/b.png,3\ndog/c.png,3\n")
+    assert load_data(folder).notes == ()
+
+
+def test_labels_can_be_ignored(folder: pathlib.Path) -> None:
+    assert load_data(folder, Preprocessing(ignore_labels=True)).labels is None
+
+
+def test_masks_are_cropped_as_their_images_are(tmp_path: pathlib.Path) -> None:
+    classes = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    save_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    save_image(tmp_path / "masks" / "a.png", classes)
+    (tmp_path / "labels.csv").write_text("file,mask\na.png,masks/a.png\n")
+    data = load_data(tmp_path, Preprocessing(crop_fraction=0.5))
+    assert data.notes == ()  # a mask is no image that was left out
+    assert data.masks((2, 2)).tolist() == [[[5, 6], [9, 10]]]
+    assert data.masks((4, 4))[0, :, 0].tolist() == [5, 5, 9, 9]
+    assert data.detached().masks((2, 2)).tolist() == [[[5, 6], [9, 10]]]
+    save_image(tmp_path / "masks" / "a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match="a mask of mode RGB names no classes"):
+        data.masks((2, 2))
+    with pytest.raises(DataError, match="has no labels; needs a mask for each sample"):
+        load_data(tmp_path, Preprocessing(ignore_labels=True)).masks((2, 2))
+
+
+def test_keypoints_of_images_come_from_an_archive(folder: pathlib.Path) -> None:
+    points = np.zeros((2, 17, 3), np.float32)
+    np.savez(folder / "labels.npz", files=np.array(["dog/c.png", "cat/a.png"]), y=points)
+    data = load_data(folder)
+    assert [p.name for p in data.samples] == ["c.png", "a.png"]  # type: ignore[union-attr]
+    assert np.shape(data.labels) == (2, 17, 3)
+    np.savez(folder / "labels.npz", files=np.array(["dog/c.png"]), y=points)
+    with pytest.raises(DataError, match=r"needs arrays `files` \[N\], names of images, and `y` \[N, \.\.\.\]"):
+        load_data(folder)
+
+
+def test_pairs_stay_together() -> None:
+    x = np.arange(12, dtype=np.int8)[:, None]
+    data = as_dataset({"x": x, "score": np.arange(6) / 10, "mask": np.ones((12, 3))})
+    taken, rest = data.take(4), data.drop(4)
+    assert np.asarray(taken.samples)[:, 0].tolist() == [2, 3, 8, 9]
+    assert taken.extras["score"].tolist() == [0.1, 0.4] and taken.extras["mask"].shape == (4, 3)
+    assert rest.extras["score"].tolist() == [0.0, 0.2, 0.3, 0.5]
+    assert data[4:8].extras["score"].tolist() == [0.2, 0.3]
+    left = data.without(as_dataset(x[5:6]))  # one row of the third pair
+    assert left.extras["score"].tolist() == [0.0, 0.1, 0.3, 0.4, 0.5] and len(left) == 10
+
+
+# -- several inputs ----------------------------------------------------------------------------------------------------
+
+TWO = (
+    InputSpec((2,), np.dtype(np.int8), TensorQuantization("serving_default_image:0", 0.5, 0), "image"),
+    InputSpec((), np.dtype(np.int32), None, "position"),
+)
+
+
+def test_several_inputs_are_found_by_name(tmp_path: pathlib.Path) -> None:
+    image, position = np.arange(6, dtype=np.int8).reshape(3, 2), np.array([7, 8, 9])
+    for name in ("image", "serving_default_image:0", "input0", "x0"):
+        np.savez(tmp_path / "x.npz", **{"position": position, name: image, "y": np.array([0, 1, 0])})  # type: ignore[arg-type]
+        data = load_data(tmp_path / "x.npz")
+        first, second = input_arrays(data, TWO)
+        assert (first == image).all() and second.tolist() == [7, 8, 9] and second.dtype == np.int32
+        assert data.labels is not None and data.labels.tolist() == [0, 1, 0]
+    batches = list(as_dataset({"image": image, "position": position}).batches(TWO, chunk=2))
+    assert [[len(each) for each in batch] for batch in batches] == [[2, 2], [1, 1]]
+    assert len(as_dataset({"image": image, "position": position}).take(2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"image": np.zeros((3, 2), np.int8)},
+            "has no array for position; the model's inputs are image, position, the arrays image",
+        ),
+        (
+            {"image": np.zeros((3, 2), np.int8), "position": np.zeros(3, np.int32), "more": np.zeros(3)},
+            "has arrays that are no input: more; the model's inputs are image, position",
+        ),
+        (
+            {"image": np.zeros((3, 2), np.int8), "position": np.zeros(4, np.int32)},
+            "as many for each input; has `image` 3, `position` 4",
+        ),
+        (
+            {"image": np.zeros((3, 2), np.int8), "position": np.full(3, 1 << 40)},
+            "has integers from 1099511627776 to 1099511627776",
+        ),
+        (
+            {"image": np.zeros((3, 4), np.int8), "position": np.zeros(3, np.int32)},
+            r"shape \(4,\), the model's input image takes \(2,\)",
+        ),
+        (
+            {"x": np.zeros((3, 2), np.int8)},
+            "holds samples of one input, the model has 2; .* an array for each: image, position",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_the_inputs_are_named(arrays: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        input_arrays(as_dataset(arrays), TWO)
+
+
+def test_images_for_several_inputs_are_refused(folder: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="holds samples of one input, the model has 2"):
+        input_arrays(load_data(folder), TWO)
+
+
+# -- data from memory --------------------------------------------------------------------------------------------------
+
+
+class Tensor:
+    """What a torch tensor offers to NumPy."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape = array, array.shape
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return self.array
+
+
+def test_data_sets_are_made_of_what_is_at_hand(tmp_path: pathlib.Path) -> None:
+    x, y = np.arange(10, dtype=np.int8).reshape(5, 2), np.array([0, 1, 2, 3, 4])
+    np.savez(tmp_path / "x.npz", x=x, y=y)
+    made = [
+        as_dataset(tmp_path / "x.npz"),
+        as_dataset(str(tmp_path / "x.npz")),
+        as_dataset((x, y)),
+        as_dataset({"x": x, "y": y[:, None]}),
+        as_dataset((x[i : i + 2], y[i : i + 2]) for i in (0, 2, 4)),
+        as_dataset([[Tensor(x[:3]), Tensor(y[:3])], [Tensor(x[3:]), Tensor(y[3:])]]),
+        as_dataset([{"x": x[:3], "y": y[:3]}, {"x": x[3:], "y": y[3:]}]),
+    ]
+    for data in made:
+        assert (np.asarray(data.samples) == x).all()
+        assert data.classes is not None and data.classes.tolist() == y.tolist()
+    assert {data.fingerprint() for data in made} == {made[0].fingerprint()}
+    assert as_dataset(made[0]) is made[0]
+    assert as_dataset(x).labels is None
+    assert CalibrationPlan(source=x).inputs([InputSpec((2,), np.dtype(np.int8), None)])[0].shape == (5, 2)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (3, "int is no data set; give a Dataset, a path, an array"),
+        ([], "holds no samples"),
+        (["a"], "a batch is str; needs an array"),
+        ([np.zeros((2, 3)), np.zeros((2, 4))], r"batches of `x` have samples of shapes \(3,\), \(4,\); needs one shape"),
+        ([{"x": np.zeros(2)}, {"z": np.zeros(2)}], "batch 1 has z, the first one x"),
+        (np.zeros((0, 3)), "holds no samples"),
+    ],
+)
+def test_what_is_no_data_set_is_named(data: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        as_dataset(data)
+
+
+# -- a function of the user's own --------------------------------------------------------------------------------------
+
+
+def corners(image: Image.Image) -> np.ndarray:
+    """The upper left corner, real values."""
+    return np.asarray(image.convert("RGB"), np.float32)[:4, :4] / 255
+
+
+def test_a_function_takes_the_place_of_cropping(folder: pathlib.Path) -> None:
+    found = whole(folder, INT8, Preprocessing(preprocess=corners))
+    assert found[:, 0, 0, 0].tolist() == [-1, 63, 127]  # 0, 128/255 and 1 times 128, less 1
+    assert load_data(folder, Preprocessing(preprocess=corners)).fingerprint() != load_data(folder).fingerprint()
+
+
+def test_a_function_is_found_by_name(folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_preprocessing.py").write_text("import numpy\ndef dark(image): return numpy.zeros((4, 4, 3), numpy.int8)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+    assert (whole(folder, INT8, Preprocessing(preprocess="own_preprocessing:dark")) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda _: np.zeros((4, 4)), r"samples have shape \(4, 4\), the model's input input takes \(4, 4, 3\)"),
+        (lambda _: "text", "returns <U4 for .*a.png; needs an array of numbers"),
+        (lambda _: 1 / 0, "raised ZeroDivisionError on .*a.png: division by zero"),
+    ],
+)
+def test_a_function_that_fails_is_named(folder: pathlib.Path, function: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        whole(folder, INT8, Preprocessing(preprocess=function))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("module", "'module' names no function; give it as module:function"),
+        ("no_such_module:f", "there is no module no_such_module on Python's path"),
+        ("math:no_such", "math has no function no_such"),
+        ("math:pi", "math:pi is no function"),
+    ],
+)
+def test_a_function_that_does_not_exist_is_an_error(name: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Preprocessing(preprocess=name)
+
+
+def test_channels_may_come_first(folder: pathlib.Path) -> None:
+    first = InputSpec((3, 4, 4), np.dtype(np.uint8), None)
+    last = InputSpec((4, 4, 3), np.dtype(np.uint8), None)
+    assert (whole(folder, first) == whole(folder, last).transpose(0, 3, 1, 2)).all()

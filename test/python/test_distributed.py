@@ -20,6 +20,7 @@ import tosa_rescale as tr
 from conftest import Cli
 from PIL import Image
 from tosa_rescale.core.errors import ClusterError, DataError, MissingToolError, OptionError
+from tosa_rescale.data.source import as_dataset
 from tosa_rescale.sweeping import cluster as distributed
 from tosa_rescale.sweeping.cluster import connect
 from tosa_rescale.sweeping.results import SweepResult
@@ -58,13 +59,12 @@ class Tasks:
     """A progress that does something after the first shard."""
 
     def __init__(self, action: Any) -> None:
-        self._action = action
+        self._calls = iter([action])
 
     @contextlib.contextmanager
     def task(self, label: str, total: int) -> Iterator[Any]:
         del label, total
-        calls = iter([self._action])
-        yield lambda _count: next(calls, lambda: None)()
+        yield lambda _count: next(self._calls, lambda: None)()
 
 
 def process_tree() -> dict[int, tuple[int, str]]:
@@ -153,6 +153,40 @@ def test_images_are_evaluated_as_objects(cluster: str, demo: tr.Model, tmp_path:
     for image in tmp_path.glob("*.png"):
         image.unlink()
     assert np.array_equal(np.concatenate(list(detached.quantized(demo.input_spec))), expected)
+
+
+def own_metric(outputs: Any, labels: Any, reference: Any) -> Any:
+    """One number a sample; its module is none that a worker could import."""
+    return np.abs(outputs[0] - reference[0]).mean(1)
+
+
+def whole_metric(outputs: Any, labels: Any, reference: Any) -> float:
+    """One number for all samples."""
+    return float(np.median(outputs[0]))
+
+
+def darkened(image: Any) -> np.ndarray:
+    return np.asarray(image.convert("L").resize((8, 8)))[..., None] // 2
+
+
+def test_metrics_are_those_of_a_local_run(cluster: str, demo: tr.Model, digits: tr.Dataset) -> None:
+    x, scores = np.asarray(digits.samples)[:150], np.random.default_rng(0).random(75)
+    data = as_dataset({"x": x, "score": scores})
+    asked = ["spearman", "cosine", "agreement", "mse", own_metric, whole_metric]
+    narrowed = demo.narrow(1)
+    here = narrowed.evaluate(data, reference=demo, metrics=asked)
+    there = narrowed.evaluate(data, reference=demo, metrics=asked, cluster=cluster)
+    assert without_seconds(there) == without_seconds(here)
+    assert [figure.samples for figure in here.metrics.values()] == [75, 150, 150, 150, 150, 150]
+    assert len({figure.value for figure in here.metrics.values()}) == 6
+
+
+def test_a_function_that_reads_images_travels(cluster: str, demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    for index in range(6):
+        Image.fromarray(np.full((9, 9), 40 * index, np.uint8)).save(tmp_path / f"{index}.png")
+    data = tr.load_data(tmp_path, tr.Preprocessing(preprocess=darkened))
+    here = demo.evaluate(data, reference=demo.narrow(1))
+    assert without_seconds(demo.evaluate(data, reference=demo.narrow(1), cluster=cluster)) == without_seconds(here)
 
 
 def test_a_tasks_error_is_the_local_one(cluster: str, demo: tr.Model, demo_data: pathlib.Path) -> None:

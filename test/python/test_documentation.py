@@ -24,6 +24,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import tosa_rescale as tr
@@ -32,7 +33,7 @@ from conftest import ROOT
 from tosa_rescale.cli import group, main
 from tosa_rescale.core.passes import find_tool
 from tosa_rescale.driver import command as compile_driver
-from tosa_rescale.driver.settings import _KEYS as CONFIGURATION_KEYS
+from tosa_rescale.driver.settings import KEYS as CONFIGURATION_KEYS
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 COMMANDS = ("tosa-rescale", "tosa-rescale-opt", "tosa-rescale-compile", "make", "pip", "python", "mlir-opt")
@@ -129,12 +130,12 @@ def parse(words: list[str]) -> None:
     """Checks a command line without running it: the command exists, and takes these options."""
     program, arguments = words[0], words[1:]
     if program == "tosa-rescale":
-        command = group.commands.get(arguments[0])
+        command = group.get_command(click.Context(group), arguments[0])
         assert command is not None, f"no command {arguments[0]}"
         command.make_context(arguments[0], arguments[1:])
     elif program == "tosa-rescale-compile":
         own = [word.split("=")[0] for word in arguments if word.startswith("--tosa-rescale-")]
-        known = {f"--tosa-rescale-{name}" for name, _, _ in compile_driver.OWN_FLAGS}
+        known = {flag.spelled for flag in compile_driver.OWN_FLAGS}
         assert set(own) <= known, f"{shlex.join(words)}: no {set(own) - known}"
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -164,7 +165,7 @@ def run_page(page: pathlib.Path, slow: bool) -> None:
                 known = set(CONFIGURATION_KEYS)
                 assert set(yaml.safe_load(snippet.text)) <= known, f"keys other than {known}"
             elif snippet.language == "cmake":
-                module = (ROOT / "python" / "tosa_rescale" / "cmake" / "TosaRescaleConfig.cmake").read_text()
+                module = (ROOT / "python" / "tosa_rescale" / "driver" / "cmake" / "TosaRescaleConfig.cmake").read_text()
                 assert "tosa_rescale_module" in snippet.text and "function(tosa_rescale_module" in module
             elif snippet.language == "python":
                 code = compile("\n" * snippet.line + snippet.text, identity(page), "exec")

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import tosa_rescale as tr
+from conftest import Cli
 from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError
 from tosa_rescale.measure import evaluate as evaluation
-from tosa_rescale.measure.engines import make_engine
+from tosa_rescale.measure.engines import ENGINES, make_engine
 from tosa_rescale.measure.evaluate import OutputStore
 from tosa_rescale.reporting import write_report
-from tosa_rescale.sweeping.results import STATE_FILE, SweepPoint
+from tosa_rescale.rewrite.compensate import Compensator
+from tosa_rescale.sweeping.results import STATE_FILE, SweepPoint, read_sweep
+from tosa_rescale.sweeping.search import find_bits
+from tosa_rescale_runtime import CompileError, Module
 
 
 class FixedEngine:
@@ -45,7 +49,7 @@ def test_metrics_match_hand_counted_figures(demo: tr.Model, tmp_path: pathlib.Pa
     data = tr.load_data(tmp_path / "x.npz")
     store = OutputStore(tmp_path / "reference", 4)
     store.append([reference])
-    monkeypatch.setattr(evaluation, "make_engine", lambda *_: FixedEngine(scores))
+    monkeypatch.setattr(evaluation, "engine_or_twin", lambda *_: (FixedEngine(scores), ""))
 
     found = tr.evaluate(demo, data, reference=store)
     assert (found.samples, found.top1, found.top5) == (4, 25.0, 50.0)
@@ -104,6 +108,109 @@ def test_check_needs_two_engines(demo: tr.Model) -> None:
         demo.check(1, engines=["iree"])
 
 
+def test_every_op_of_the_twin_is_compared_on_request(demo: tr.Model, digits: tr.Dataset) -> None:
+    at_rescales, after_ops = (demo.narrow(3).check(digits.take(5), engines=["iree", "tf"], layers=x) for x in (True, "ops"))
+    keys = [op.key for op in demo.module().ops() if op.kind == "rescale"]
+    assert list(at_rescales.layers) == keys
+    assert set(keys) < set(after_ops.layers) and {"conv2d0", "add0", "reduce_sum0", "clamp0"} < set(after_ops.layers)
+    assert at_rescales.bit_exact and after_ops.bit_exact
+    assert after_ops.layers["conv2d0"].values == 5 * 8 * 8 * 16
+    with pytest.raises(OptionError, match="layers: 'some' is not one of none, rescales, ops"):
+        demo.check(1, engines=["iree", "tf"], layers="some")
+
+
+def test_the_command_compares_after_every_op(cli: Cli, demo_model: pathlib.Path) -> None:
+    done = cli("check", demo_model, "--engines", "iree,tf", "--inputs", 1, "--layers", "ops", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert " ops, twin = iree: " in done.stdout and "no mismatch" in done.stdout
+
+
+def test_check_takes_arrays(demo: tr.Model) -> None:
+    result = demo.check(np.zeros((3, 8, 8, 1), np.int8), engines=["iree", "iree-constant"])
+    assert result.samples == 3 and result.bit_exact
+
+
+class _Failing:
+    """An engine whose compiler gives up."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise CompileError("iree-compile: linalg.generic is not distributed")
+
+
+def test_where_iree_cannot_compile_the_twin_runs(demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = digits.take(20)
+    usual = demo.evaluate(data)
+    monkeypatch.setitem(ENGINES, "iree", _Failing)
+    found = demo.evaluate(data)
+    assert found.metrics == usual.metrics and usual.notes == ()
+    (note,) = found.notes
+    assert "IREE cannot compile it; the twin runs it, with the same integers (iree-compile: linalg.generic" in note
+    monkeypatch.setattr("tosa_rescale.measure.check.exact_engines", lambda: ["iree", "iree-constant", "tf"])
+    result = demo.check(2)
+    assert list(result.pairs) == [("iree-constant", "tf")] and result.bit_exact
+    assert result.left_out == {"iree": "iree-compile: linalg.generic is not distributed"}
+    with pytest.raises(CompileError, match="is not distributed"):
+        demo.check(2, engines=["iree", "tf"])
+    monkeypatch.setitem(ENGINES, "tf", _Failing)
+    with pytest.raises(CompileError, match="is not distributed"):
+        demo.check(2)
+
+
+def test_data_at_hand_is_evaluated(demo: tr.Model, digits: tr.Dataset) -> None:
+    data = digits.take(30)
+    x, y = np.asarray(data.samples), np.asarray(data.labels)
+    usual = demo.evaluate(data)
+    assert usual.metrics == demo.evaluate((x, y)).metrics
+    assert usual.metrics == demo.evaluate((x[i : i + 7], y[i : i + 7]) for i in range(0, 30, 7)).metrics
+    assert list(usual.metrics) == ["top1", "top5"] and usual.warnings == ()
+
+
+def test_a_first_dimension_that_is_no_batch_belongs_to_the_sample() -> None:
+    from runtime_modules import RescaleCase, apply_rescale, function, rescale
+
+    case = RescaleCase("i8", "i8", (1 << 30,), (31,), input_zp=3)
+    text = function([("x", "tensor<2x16xi8>")], rescale("y", "x", (2, 16), case), [("y", "tensor<2x16xi8>")])
+    model = tr.Model(Module.parse(text).to_bytecode(), "linear")
+    assert model.input_spec.shape == (2, 16)
+    x = np.random.default_rng(0).integers(-128, 128, (5, 2, 16), np.int8)
+    result = model.check(x)
+    assert result.bit_exact and all(each.values == 5 * 32 for each in result.pairs.values())
+    for engine in {name for pair in result.pairs for name in pair}:
+        (found,) = make_engine(engine, model).run_many([x])
+        np.testing.assert_array_equal(found, apply_rescale(x.astype(int), case))
+
+
+def test_a_model_of_several_inputs_and_outputs_is_measured(tmp_path: pathlib.Path) -> None:
+    from runtime_modules import RescaleCase, apply_rescale, rescale_module
+
+    cases = [RescaleCase("i8", "i8", (1518500249,), (shift,), output_zp=3) for shift in (30, 31)]
+    model = tr.Model(Module.parse(rescale_module(cases, (1, 5, 6))).to_bytecode(), "two")
+    rng = np.random.default_rng(0)
+    arrays = {spec.name: rng.integers(-128, 128, (20, 5, 6), np.int8) for spec in model.input_specs}
+    assert len(arrays) == 2
+    np.savez(tmp_path / "two.npz", **arrays)  # type: ignore[arg-type]
+    narrowed = model.narrow(1, scope="all")
+    found = narrowed.evaluate(tmp_path / "two.npz", reference=model)
+    wide = [apply_rescale(x.astype(int), case) for x, case in zip(arrays.values(), cases, strict=True)]
+    thin = [
+        apply_rescale(x.astype(int), dataclasses.replace(case, multiplier=(1 << 30,)))
+        for x, case in zip(arrays.values(), cases, strict=True)
+    ]
+    cosines = []
+    for a, b in zip(thin, wide, strict=True):
+        one, other = (each.reshape(20, -1).astype(float) for each in (a, b))
+        cosines.append((one * other).sum(1) / np.sqrt((one**2).sum(1) * (other**2).sum(1)))
+    assert list(found.metrics) == ["cosine"]
+    assert found.metrics["cosine"].value == pytest.approx(np.mean(cosines))
+    assert found.max_lsb == max(abs(a.astype(int) - b).max() for a, b in zip(thin, wide, strict=True))
+    assert narrowed.check(arrays).bit_exact
+    swept = tr.sweep(model, arrays, tmp_path / "sweep", bits=(1,), options=tr.NarrowOptions(1, scope="all"))
+    assert swept.metric == "cosine" and swept.points[1].evaluation.metrics == found.metrics
+    arrays["more"] = arrays["x0"] if "x0" in arrays else next(iter(arrays.values()))
+    with pytest.raises(DataError, match="has arrays that are no input: more"):
+        narrowed.evaluate(arrays, reference=model)
+
+
 # -- sweep -------------------------------------------------------------------------------------------------------------
 
 
@@ -113,12 +220,35 @@ def test_a_sweep_goes_from_the_original_down(demo: tr.Model, digits: tr.Dataset,
     assert result.base.evaluation.agreement == 100.0
     assert result.degradation_point("narrow") == 1
     written = write_report(tmp_path, result)
-    assert {p.name for p in written} == {"results.csv", "results.json", "accuracy.png", "report.html"}
+    assert {p.name for p in written} == {"results.csv", "results.json", "accuracy.svg", "report.html"}
     rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
     assert [row["bits"] for row in rows] == ["32", "8", "1"]
     assert float(rows[0]["top1"]) == result.base.evaluation.top1
     assert json.loads((tmp_path / "results.json").read_text())["degradation_points"] == {"narrow": 1}
-    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_follows_the_metric_that_was_asked_for(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    data = digits.take(40)
+    result = tr.sweep(demo, data, tmp_path, bits=(31, 1), metrics=("mse", "agreement"))
+    assert result.metric == "mse" and list(result.base.evaluation.metrics) == ["mse", "agreement"]
+    figures = [result.figure(point) for point in result.points]
+    assert all(figure is not None for figure in figures)
+    losses = [figure.loss for figure in figures if figure is not None]
+    assert losses[0] == 0.0 and losses[2] is not None and losses[2] > 0  # more is worse
+    assert result.degradation_point("narrow") == 1
+    assert read_sweep(tmp_path).metric == "mse" and read_sweep(tmp_path).points == result.points
+    with pytest.raises(OutputError, match=r"holds a sweep of metrics mse, agreement; .*--force"):
+        tr.sweep(demo, data, tmp_path, bits=(31, 1), metrics="agreement")
+
+
+def test_the_search_follows_the_metric_that_was_asked_for(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
+    data, compensator = digits.take(40), Compensator(demo, None)
+    tolerant = find_bits(demo, data, tmp_path / "a", compensator, metrics="mse", max_drop=1e9)
+    assert (tolerant.bits, tolerant.metric) == (1, "mse")
+    usual = find_bits(demo, data, tmp_path / "b", compensator, metrics="mse", max_drop=None)
+    base = demo.evaluate(data, reference=demo, metrics="mse").metrics["mse"]
+    assert usual.drop <= base.tolerance < dict(usual.tried)["k=1"] or usual.bits == 1
+    assert [label for label, _ in usual.tried] == [f"k={k}" for k in range(1, usual.bits + 1)]
 
 
 def test_a_cut_off_sweep_goes_on_where_it_stopped(
@@ -156,7 +286,7 @@ def test_a_finished_sweep_runs_nothing(
 
 def test_a_folder_with_another_sweep_needs_force(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
     tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
-    with pytest.raises(OutputError, match=r"another model, data or options; .*--force"):
+    with pytest.raises(OutputError, match=r"holds a sweep of other data \(.*digits\.npz\); .*--force"):
         tr.sweep(demo, digits.take(11), tmp_path, bits=(4,))
     tr.sweep(demo, digits.take(11), tmp_path, bits=(4,), force=True)
     (tmp_path / STATE_FILE).write_text("{ half")

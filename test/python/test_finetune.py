@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runtime_modules import RescaleCase, constant, function, rescale, tensor
 from tosa_rescale_runtime import Module
 
 pytest.importorskip("tensorflow")
@@ -20,9 +21,10 @@ from tosa_rescale.core.changes import weight_changes
 from tosa_rescale.core.errors import DataError, ModelError, OptionError, OutputError
 from tosa_rescale.core.options import FinetuneOptions, NarrowOptions
 from tosa_rescale.data.dataset import Dataset, Preprocessing
+from tosa_rescale.data.source import as_dataset
 from tosa_rescale.twin import Twin, read_graph
 from tosa_rescale.twin.backend import tf
-from tosa_rescale.twin.finetune import Finetuned, TrainingError, TrainingRun, as_dataset, finetune
+from tosa_rescale.twin.finetune import Finetuned, TrainingError, TrainingRun, finetune, narrowed_for_training
 from tosa_rescale.twin.gains import narrowed_gains
 from tosa_rescale.twin.scaling import Scale
 
@@ -259,14 +261,16 @@ def test_bad_data_is_refused(original: tr.Model, digits: dict[str, np.ndarray]) 
         short(original, dataset(x, np.where(y == y[3], 10, y)), teacher="labels")
     with pytest.raises(DataError, match="has no labels, which --teacher labels needs"):
         short(original, dataset(x), teacher="labels")
-    with pytest.raises(DataError, match="holds no samples"):
+    with pytest.raises(DataError, match="0 samples cannot be split"):
         short(original, dataset(x[:0]))
     with pytest.raises(DataError, match="1 samples cannot be split"):
         short(original, dataset(x[:1]))
-    with pytest.raises(DataError, match=r"tf\.data: holds no samples"):
-        as_dataset(tf.data.Dataset.from_tensor_slices(x[:0]).batch(2))
-    with pytest.raises(DataError, match="int is not a Dataset"):
-        as_dataset(3)
+    with pytest.raises(DataError, match=r"labels needs one class for each decision, integers \['N'\], got int64 \[20, 2\]"):
+        short(original, dataset(x, np.stack([y, y], 1)), teacher="labels")
+    with pytest.raises(DataError, match="data: holds no samples"):
+        finetune(original, tf.data.Dataset.from_tensor_slices(x[:0]).batch(2))
+    with pytest.raises(DataError, match="int is no data set"):
+        finetune(original, 3)
 
 
 def test_bad_options_are_refused(original: tr.Model, training: Dataset) -> None:
@@ -311,6 +315,7 @@ import pathlib, resource, sys
 import numpy as np
 import tosa_rescale as tr
 from tosa_rescale.data.dataset import Dataset, Preprocessing
+from tosa_rescale.data.source import as_dataset
 from tosa_rescale.core.options import FinetuneOptions
 from tosa_rescale.twin.finetune import TrainingRun, finetune
 
@@ -367,6 +372,88 @@ def test_a_callback_adds_to_the_history(original: tr.Model, training: Dataset, t
         assert json.loads(str(file["state"]))["history"] == list(found.history)
 
 
+# -- what is trained ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("teacher", "rounding"), [("original", "up"), ("labels", "nearest")])
+def test_python_the_command_line_and_a_sweep_train_the_same_start(
+    original: tr.Model,
+    demo_model: pathlib.Path,
+    demo_data: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    teacher: str,
+    rounding: str,
+) -> None:
+    from tosa_rescale.cli import main
+    from tosa_rescale.core.options import NarrowOptions
+    from tosa_rescale.core.progress import Silent
+    from tosa_rescale.sweeping.training import TrainingPlan, train
+
+    seen: list[tuple[bytes, str]] = []
+
+    def note(model: Any, data: Any, *, teacher: Any, **_others: Any) -> None:
+        """Stands for the training, and stops before it."""
+        seen.append((model.bytecode, teacher if isinstance(teacher, str) else teacher.fingerprint))
+        raise DataError("enough")
+
+    monkeypatch.setattr("tosa_rescale.twin.finetune.finetune", note)
+    with pytest.raises(DataError, match="enough"):
+        original.finetune(demo_data, 2, teacher=teacher)
+    argv = ["finetune", demo_model, "-o", tmp_path / "x.mlirbc", "--bits", 2, "--data", demo_data, "--teacher", teacher]
+    assert main([str(each) for each in [*argv, "--quiet"]]) == 2
+    with pytest.raises(DataError, match="enough"):
+        plan = TrainingPlan(tr.load_data(demo_data), teacher=teacher)
+        train(original, NarrowOptions(2), FinetuneOptions(), plan, Silent())
+    assert len(seen) == 3 and len(set(seen)) == 1
+    assert seen[0][0] == original.narrow(2, multiplier_rounding=rounding).bytecode
+    start, taught_by = narrowed_for_training(original, 2, FinetuneOptions(), teacher)
+    assert start.bytecode == seen[0][0] and taught_by == (original if teacher == "original" else "labels")
+
+
+# -- more than one image in, and no batch ------------------------------------------------------------------------------
+
+
+def linear(rows: int, inputs: int) -> tr.Model:
+    """One or two inputs [rows, 1, 1, 8], combined by xor, a linear layer of 4 outputs and a rescale."""
+    # Its first dimension is not 1: it counts no samples.
+    rng = np.random.default_rng(5)
+    shape, out = (rows, 1, 1, 8), (rows, 1, 1, 4)
+    kinds = {"x": tensor(shape, "i8"), "w": "tensor<4x1x1x8xi8>", "b": "tensor<4xi32>", "z": "tensor<1xi8>"}
+    body = constant("w", rng.integers(-127, 128, (4, 1, 1, 8)), "i8") + constant("b", rng.integers(-99, 99, 4), "i32")
+    body += constant("z", [0], "i8")
+    name = "x0"
+    if inputs == 2:
+        body += f'    %s = "tosa.bitwise_xor"(%x0, %x1) : ({kinds["x"]}, {kinds["x"]}) -> {kinds["x"]}\n'
+        name = "s"
+    zeros, ones = (f"array<i64: {values}>" for values in ("0, 0, 0, 0", "1, 1"))
+    body += (
+        f'    %a = "tosa.conv2d"(%{name}, %w, %b, %z, %z) <{{acc_type = i32, pad = {zeros}, stride = {ones},'
+        f" dilation = {ones}}}> : ({kinds['x']}, {kinds['w']}, {kinds['b']}, {kinds['z']}, {kinds['z']})"
+        f" -> {tensor(out, 'i32')}\n"
+    )
+    body += rescale("y", "a", out, RescaleCase("i32", "i8", (1518500249, 1985246732, 1288490188, 1100000000), (40,) * 4))
+    arguments = [(f"x{i}", kinds["x"]) for i in range(inputs)]
+    return tr.Model(Module.parse(function(arguments, body, [("y", tensor(out, "i8"))])).to_bytecode(), "linear")
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_layer_over_several_rows_is_checked_and_trained(inputs: int) -> None:
+    # [16, 1, 1, 8] is one sample, not sixteen.
+    original = linear(16, inputs)
+    narrowed = original.narrow(2, multiplier_rounding="up")
+    rng = np.random.default_rng(6)
+    names = [spec.name for spec in original.input_specs]
+    x = {name: rng.integers(-128, 128, (40, 16, 1, 1, 8)).astype(np.int8) for name in names}
+    samples = Dataset("rows", x if inputs == 2 else x[names[0]], None, Preprocessing())
+    assert narrowed.check(samples.take(3), engines=["iree", "tf", "tf64"]).bit_exact
+    found = finetune(narrowed, samples, teacher=original, options=FinetuneOptions(epochs=2))
+    leading = found.history[0].get("folded", found.history[0])
+    assert leading["validation_loss"] < found.history[0]["validation_loss"] / 2
+    assert found.changes.touched == 1
+    assert found.model.check(samples.take(3), engines=["iree", "tf"]).bit_exact
+
+
 # -- command line ------------------------------------------------------------------------------------------------------
 
 
@@ -412,7 +499,7 @@ def test_the_command_trains_and_writes(cli, demo_model: pathlib.Path, training: 
 def test_an_epoch_that_gains_nothing_is_taken_back(
     original: tr.Model, training: Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tosa_rescale.twin.finetune.DIVERGED", 1e9)  # which would stop it first
+    monkeypatch.setattr("tosa_rescale.twin.trainer.DIVERGED", 1e9)  # which would stop it first
     path = tmp_path / "state.npz"
     found = short(original.narrow(2), training.take(128), learning_rate=12.0, teacher=original, checkpoint=path)
     assert found.history[1]["validation_loss"] > found.history[0]["validation_loss"]  # such steps are too large

@@ -11,7 +11,8 @@ import pytest
 import tosa_rescale as tr
 from conftest import ROOT, Cli
 from tosa_rescale.core.errors import ModelError, PassError
-from tosa_rescale.formats import read as importer
+from tosa_rescale.formats import limits
+from tosa_rescale.formats.litert import convert
 
 FUZZ = ROOT / "test" / "fuzz" / "fuzz.py"
 COUNT = 80
@@ -52,8 +53,9 @@ def test_a_converter_that_hangs_is_ended(
 ) -> None:
     slow = tmp_path / "slow.py"
     slow.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(importer, "CONVERTER", slow)
-    monkeypatch.setattr(importer, "READ_TIMEOUT", 0.2)
+    convert._convert.cache_clear()  # the model may have been read before
+    monkeypatch.setattr(convert, "CONVERTER", slow)
+    monkeypatch.setattr(limits, "READ_TIMEOUT", 0.2)
     with pytest.raises(ModelError, match=r"digits_int8.tflite: the converter did not end within 0 s \(corrupt file\?\)"):
         tr.load(demo_model)
 
@@ -63,14 +65,14 @@ def test_a_reader_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path:
     slow.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
     slow.chmod(0o755)
     monkeypatch.setenv("TOSA_RESCALE_OPT", str(slow))
-    monkeypatch.setattr(importer, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(limits, "READ_TIMEOUT", 0.2)
     (tmp_path / "x.mlirbc").write_bytes(b"ML\xefR")
     with pytest.raises(PassError, match=r"x.mlirbc: tosa-rescale-opt did not end within 0 s \(corrupt file\?\)"):
         tr.load(tmp_path / "x.mlirbc")
 
 
 def test_limits_are_below_ten_seconds() -> None:
-    assert importer.READ_TIMEOUT < 10
+    assert limits.READ_TIMEOUT < 10
 
 
 def test_a_member_without_numpys_header_is_no_array(cli: Cli, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:

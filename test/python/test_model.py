@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import pathlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import tosa_rescale as tr
+from runtime_modules import RescaleCase, rescale_module
+from runtime_modules import apply_rescale as spec_rescale
 from tosa_rescale.core import files
 from tosa_rescale.core.errors import FileKindError, ModelError, OutputError, PassError
 from tosa_rescale.core.passes import parse_diagnostics
-from tosa_rescale.core.rescales import significant_bits
+from tosa_rescale.core.rescales import apply_rescale, compact, significant_bits
 from tosa_rescale_runtime import Module
 
 MODELS = ("efficientnet_lite0_int8", "keyword_spotting_int8", "mobilenet_v1_0.25_128_uint8", "resnet8_cifar10_int8")
@@ -37,6 +40,26 @@ def test_the_border_keeps_its_quantization(demo: tr.Model) -> None:
 def test_significant_bits_counts_from_leading_to_last_one() -> None:
     # 0b1011000 -> 1011 -> 4 bits; powers of two -> 1; 0 -> 0; an odd 31-bit number -> 31.
     assert significant_bits(np.array([0b1011000, 1, 1 << 30, 0, 0x7FFFFFFF])).tolist() == [4, 1, 1, 0, 31]
+
+
+def test_compact_pairs_have_the_same_value() -> None:
+    rng = np.random.default_rng(0)
+    multiplier = np.concatenate([rng.integers(0, 1 << 12, 500) << rng.integers(0, 19, 500), [0, 1, 1 << 30]])
+    shift = rng.integers(2, 63, len(multiplier))
+    small, less = compact(multiplier, shift)
+    for m, s, n, t in zip(*(each.tolist() for each in (multiplier, shift, small, less)), strict=True):
+        assert m * Fraction(2) ** -s == n * Fraction(2) ** -t
+    assert ((small % 2 == 1) | (multiplier == 0)).all() and (less[multiplier == 0] == shift[multiplier == 0]).all()
+
+
+@pytest.mark.parametrize("double_round", [False, True])
+def test_a_rescale_is_applied_as_the_specification_says(double_round: bool) -> None:
+    rng = np.random.default_rng(1)
+    pairs = (1 << 30, 1234567891, 3 << 29), (31, 40, 33)
+    case = RescaleCase("i32", "i8", *pairs, output_zp=-7, double_round=double_round)
+    (rescale,) = Module.parse(rescale_module([case], (1, 3))).rescales()
+    values = np.concatenate([rng.integers(-3000, 3000, (500, 3)), [[-1, 0, 1], [-(1 << 31), (1 << 31) - 1, 5]]])
+    np.testing.assert_array_equal(apply_rescale(rescale, values), spec_rescale(values, case))
 
 
 @pytest.mark.parametrize(

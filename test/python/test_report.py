@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import itertools
 import json
 import pathlib
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,14 +18,21 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import Cli
+from stored_sweeps import Counts, stored_of, sweep_of
 from tosa_rescale.core.errors import OutputError
 from tosa_rescale.core.version import versions
 from tosa_rescale.reporting import sections
+from tosa_rescale.reporting.area import areas
+from tosa_rescale.reporting.blocks import signed
+from tosa_rescale.reporting.charts import spike_limit
 from tosa_rescale.reporting.page import PAGE, read_stored, render
 from tosa_rescale.reporting.paper import MODELS, figures_for
+from tosa_rescale.reporting.sections import findings
+from tosa_rescale.reporting.style import STAND_INS, palette
 from tosa_rescale.sweeping.details import MANTISSA_BINS, census
 from tosa_rescale.sweeping.results import read_sweep
 
+SAME = Counts(0, 0)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -99,63 +108,20 @@ def page(swept: pathlib.Path) -> Tables:
 def test_the_page_has_every_point_with_its_figures(swept: pathlib.Path, page: Tables) -> None:
     points = json.loads((swept / "results.json").read_text())["points"]
     (rows,) = [rows for caption, rows in page.tables.items() if caption.startswith("All points")]
-    found = {row[0]: row[1:7] for row in rows[1:]}
+    found = {row[0]: row[1:8] for row in rows[1:]}
     assert len(found) == len(points) == 7
     for point in points[1:]:
-        top1, difference, _error, top5, agreement, largest = found[f"{point['method']}, k = {point['bits']}"]
+        top1, difference, _bounds, _verdict, top5, agreement, largest = found[f"{point['method']}, k = {point['bits']}"]
         assert [top1, top5, agreement] == [f"{point[key]:.2f}" for key in ("top1", "top5", "agreement")]
         assert float(difference.replace("\N{MINUS SIGN}", "-")) == pytest.approx(point["top1"] - points[0]["top1"], abs=0.005)
         assert largest == str(point["max_lsb"])
-
-
-def test_the_findings_are_those_of_the_points(copied: pathlib.Path) -> None:
-    state = json.loads((copied / "sweep.json").read_text())
-    figures = {("base", 32): 90.0, ("narrow", 8): 89.5, ("narrow", 2): 89.4, ("narrow", 1): 90.0}
-    figures |= {("compensate", 8): 89.0, ("compensate", 2): 90.0, ("compensate", 1): 90.0}
-    for point in state["points"]:
-        point |= {"top1": figures[point["method"], point["bits"]], "agreement": 100.0}
-    (copied / "sweep.json").write_text(json.dumps(state))
-    stored = read_stored(copied)
-    # 0.5 points below is kept, 0.6 is not; what is narrower than a fallen width does not count.
-    safe = stored.safe("narrow")
-    assert safe is not None and safe.bits == 8 and stored.safe("compensate") is None
-    assert sections.lead(stored).startswith("8 significant bits are enough. With narrow at k = 8, top-1 is 89.50 %")
-    assert "narrow k = 2, compensate k = 8" in sections.accuracy(stored).text[1]
-
-
-def test_what_so_few_samples_cannot_tell_is_said(copied: pathlib.Path) -> None:
-    state = json.loads((copied / "sweep.json").read_text())
-    # Of 400 samples 16 are decided differently: the standard error of the difference is at most 4 / 400, one point.
-    for point in state["points"]:
-        point |= {"samples": 400, "top1": {32: 90.0, 8: 89.0, 2: 88.1, 1: 87.9}[point["bits"]], "agreement": 96.0}
-    (copied / "sweep.json").write_text(json.dumps(state))
-    stored = read_stored(copied)
-    safe = stored.safe("narrow")
-    assert safe is not None and safe.bits == 2 and stored.standard_error(safe) == pytest.approx(1.0)
-    assert sections.lead(stored).startswith("2 significant bits may be enough")
-    assert "400 samples resolve differences of 2.0 points" in sections.lead(stored)
-    assert "on some 6,400" in sections.lead(stored)  # 2 * sqrt(0.04 / n) = 0.005
-    assert {tile.unit for tile in sections.tiles(stored)} == {"within sampling error"}
-
-
-@pytest.mark.parametrize(
-    ("points", "expected"),
-    [
-        ([(100, 90.0), (50, 90.0), (40, 80.0)], [1, 2]),  # as good for less; worse, but for less
-        ([(50, 90.0), (50, 91.0)], [1]),
-        ([(50, 90.0), (50, 90.0)], [0, 1]),  # equals do not beat one another
-        ([(10, 50.0), (20, 40.0), (30, 60.0)], [0, 2]),
-    ],
-)
-def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]], expected: list[int]) -> None:
-    assert sections.front(points) == expected
 
 
 def test_area_is_that_of_the_synthesised_widths_and_between_them() -> None:
     from tosa_rescale.hardware import read_costs
 
     costs = {cost.bits: cost for cost in read_costs() if cost.macs == 4}
-    area = sections.areas(4)
+    area = areas(4)
     four, five, six, whole = (area(bits) for bits in (4, 5, 6, 32))
     assert four and five and six and whole and (whole.area, whole.area_delay) == (100, 100)
     assert four.area == pytest.approx(100 * costs[4].transistors / costs[32].transistors)
@@ -164,6 +130,101 @@ def test_area_is_that_of_the_synthesised_widths_and_between_them() -> None:
     )
     assert five.interpolated and not four.interpolated and five.area == pytest.approx((four.area + six.area) / 2)
     assert area(33) is None
+
+
+def census_of(bits: int, elementwise: int) -> dict[str, Any]:
+    return {"multipliers": {"accumulator": {"bits": {"1": 3, str(bits): 2}}, "elementwise": {"bits": {str(elementwise): 1}}}}
+
+
+def test_area_is_that_of_the_multipliers_a_point_has() -> None:
+    """With a hidden bit k = 4 asks for five significant bits; where they were counted, the count holds."""
+    result = sweep_of(1000, 900, {("narrow", 4): SAME, ("compensate", 4): SAME})
+    result = dataclasses.replace(result, options={"hidden_bit": True})
+    stored = stored_of(result, details={("narrow", 4): census_of(3, 3)})
+    assert [stored.significant(point) for point in result.points] == [32, 3, 5]
+    (three, five) = (areas(4)(bits) for bits in (3, 5))
+    assert three and five
+    rows = sections.hardware.section(stored).blocks[0].tables[0].rows
+    assert [row.cells[2] for row in rows[1:]] == [f"{three.area:.1f}", f"≈ {five.area:.1f}"]
+
+
+def test_a_tile_says_of_which_engine_its_area_is_and_what_that_leaves_out() -> None:
+    result = sweep_of(1000, 900, {("compensate", 1): SAME, ("align", 1): SAME})
+    details = {("compensate", 1): census_of(1, 31), ("align", 1): census_of(1, 1)}
+    compensate, align = findings.tiles(stored_of(result, details=details))
+    four, sixteen = areas(4)(1), areas(16)(1)
+    assert four and sixteen
+    said = f"area of an engine {signed(four.area - 100, 0)} % with 4 MACs, {signed(sixteen.area - 100, 0)} % with 16;"
+    assert [line for line in compensate.lines if line.startswith(said)]
+    left = "multipliers of additions and means keep 31 bits, which this area leaves out"
+    assert left in compensate.lines and left not in align.lines
+
+
+def test_the_page_says_what_each_method_does_as_the_sweep_stored_it(swept: pathlib.Path, copied: pathlib.Path) -> None:
+    from tosa_rescale.sweeping.methods import METHODS
+
+    said = json.loads((swept / "sweep.json").read_text())["methods"]
+    assert said == {name: METHODS[name].says for name in ("narrow", "compensate")}
+    assert f"narrow: {said['narrow']}" in (swept / PAGE).read_text()
+    state = json.loads((copied / "sweep.json").read_text())
+    del state["methods"]  # as an older version wrote it
+    (copied / "sweep.json").write_text(json.dumps(state))
+    assert read_sweep(copied).says == {}
+    assert "Methods:" not in sections.accuracy.section(read_stored(copied)).text[0]
+
+
+def test_the_marks_of_a_method_that_rises_again_are_those_that_fall() -> None:
+    """k = 2 loses more than half a point, and k = 1 does not: no mark speaks of all that follow."""
+    result = sweep_of(200, 180, {("narrow", 4): SAME, ("narrow", 2): Counts(3, 0), ("narrow", 1): Counts(1, 0)})
+    stored = stored_of(result)
+    assert [stored.beyond(point) for point in result.points] == [False, False, True, False]
+    assert "narrow k = 2" in sections.accuracy.section(stored).text[2]
+
+
+# -- charts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.3, 0.5, 0.4, 3700.0, 0.6], 1.25 * 0.6),
+        ([0.3, 0.5, 0.4, 2.0, 0.6], None),  # not much larger than the rest
+        ([1.0, 2.0], None),
+        ([0.0, 0.0, 0.0, 5.0], None),
+        ([float("nan"), 0.2, 0.3, 0.3, 90.0], 1.25 * 0.3),
+    ],
+)
+def test_an_axis_ends_before_single_spikes(values: list[float], expected: float | None) -> None:
+    assert spike_limit(values) == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_spike_is_marked_with_its_value() -> None:
+    errors = [
+        {
+            "name": f"r{i}", "op": "conv2d", "bits": 4, "output_bits": 8, "absorbed": False,
+            "predicted": {"std": 0.3}, "measured": {"std": 3700.0 if i == 2 else 0.4},
+            "isolated": {"histogram": {"0": 9, "1": 1}}, "end_to_end": {"std": 0.5, "largest": 2},
+        }
+        for i in range(6)
+    ]  # fmt: skip
+    stored = stored_of(sweep_of(1000, 900, {("narrow", 4): SAME}), errors={"errors-x": errors})
+    alone, chain, _ = sections.layers.section(stored).blocks[0].figures
+    assert ">3,700<" in alone.svg and "beyond the axis: 3,700" in alone.svg
+    assert "beyond the axis" not in chain.svg
+
+
+def test_a_chart_that_stands_alone_needs_no_page(tmp_path: pathlib.Path) -> None:
+    stored = stored_of(sweep_of(1000, 900, {("narrow", 4): Counts(4, 1), ("narrow", 2): Counts(90, 0)}))
+    sections.accuracy.metric_figure(stored).write(tmp_path / "accuracy.svg")
+    text = (tmp_path / "accuracy.svg").read_text()
+    root = ET.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(" not in text and not set(STAND_INS) & set(re.findall("#[0-9a-f]{6}", text))
+    words = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"narrow", "original model", "Top-1 accuracy", "top-1, %"} <= words
+    assert palette()["s0"] in text
+    sections.accuracy.metric_figure(stored).write(tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text() == text
 
 
 def test_every_rescale_with_an_8_bit_result_is_in_the_table_of_errors(swept: pathlib.Path, page: Tables) -> None:
@@ -286,7 +347,7 @@ def test_without_labels_agreement_is_what_counts(demo: tr.Model, digits: tr.Data
 def test_a_training_beside_the_results_becomes_a_chart(copied: pathlib.Path) -> None:
     history = [{"epoch": e, "agreement": 90.0 + e, "validation_loss": 1 / (e + 1), "seconds": 1.0} for e in range(3)]
     (copied / "finetune-k2.json").write_text(json.dumps({"history": history, "changes": {"layers": []}}))
-    (block,) = sections.training(read_stored(copied)).blocks
+    (block,) = sections.training.section(read_stored(copied)).blocks
     assert [row.cells[:4] for row in block.tables[0].rows] == [
         ("finetune-k2", str(e), f"{90 + e:.2f}", f"{1 / (e + 1):.4f}") for e in range(3)
     ]
@@ -304,7 +365,7 @@ def test_a_training_in_the_sweep_shows_accuracy_on_scored_samples(copied: pathli
     layer = {"op": "conv2d0", "name": "first", "weights": 200, "changed": 7, "mean_absolute": 1.0, "largest": 2}
     state["points"][2]["training"] = {"history": history, "best_epoch": 1, "changes": {"layers": [layer]}}
     (copied / "sweep.json").write_text(json.dumps(state))
-    (block,) = sections.training(read_stored(copied)).blocks
+    (block,) = sections.training.section(read_stored(copied)).blocks
     assert [(row.cells[1:], row.mark) for row in block.tables[0].rows] == [
         (("0", "80.00", "0.2500", "3.50", "1.00", "2"), False),
         (("1", "81.00", "0.2500", "3.50", "1.00", "2"), True),

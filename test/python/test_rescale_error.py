@@ -221,7 +221,7 @@ def test_the_command_shows_a_table(cli, demo_model: pathlib.Path, demo_data: pat
     tr.load(demo_model).compensate(2, calibration="none").save(tmp_path / "c.mlirbc")
     done = cli("errors", "c.mlirbc", "--reference", demo_model, "--data", demo_data, "--take", 4, "--quiet", "--json", "e.json")
     assert done.returncode == 0, done.stderr
-    assert "predicted is what they leave of it" in done.stdout
+    assert "predicted is what they leave of it" in " ".join(done.stdout.split())
     found = [RescaleError.from_dict(each) for each in json.loads((tmp_path / "e.json").read_text())]
     assert any(each.absorbed for each in found)
     done = cli("errors", "c.mlirbc", "--reference", "none.tflite", "--data", demo_data)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runtime_modules import RescaleCase, constant, function, rescale_module, tensor
-from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, CompileError, Executable, compile_module, default_cache
+from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, CompileError, Executable, compile_module, default_cache, watch_compiler
 from tosa_rescale_runtime import compile as compile_file
 from tosa_rescale_runtime.compile import cache_key, compile_command
 
@@ -53,6 +54,24 @@ def test_second_compilation_comes_from_the_cache(tmp_path, compilations):
     assert len(compilations) == 3
     compile_module(TEXT, ("--a",), cache=False)
     assert len(compilations) == 4
+
+
+def test_runs_of_the_compiler_are_watched_and_the_cache_is_not(tmp_path, compilations):
+    seen: list[int] = []
+
+    @contextlib.contextmanager
+    def watch():
+        seen.append(len(compilations))
+        yield
+        seen.append(len(compilations))
+
+    watch_compiler(watch)
+    try:
+        for _ in range(2):
+            compile_module(TEXT, ("--a",), Cache(tmp_path))
+    finally:
+        watch_compiler(contextlib.nullcontext)
+    assert seen == [0, 1]  # entered before the one run, left after it
 
 
 def test_address_depends_on_the_machine_only_for_its_own_code(monkeypatch):
@@ -133,13 +152,31 @@ def test_failure_is_one_line_and_keeps_the_rest(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
     assert "IREE executes SINGLE_ROUND and DOUBLE_ROUND only" in str(caught.value)
     assert "tosa.rescale" in caught.value.stderr
+    assert caught.value.unsupported  # another engine may run it
     assert caught.value.saved is not None
     assert sorted(path.name for path in Path(caught.value.saved).iterdir()) == ["command.txt", "input.mlirbc", "stderr.txt"]
 
 
 def test_unknown_flag_is_named():
-    with pytest.raises(CompileError, match=r"see `iree-compile --help`"):
+    with pytest.raises(CompileError, match=r"see `iree-compile --help`") as caught:
         compile_module(TEXT, ("--no-such-flag",), cache=False)
+    assert not caught.value.unsupported
+
+
+@pytest.mark.parametrize("flag", ["--iree-opt-data-tiling=maybe", "--iree-hal-target-device=nothing"])
+def test_flags_with_bad_values_are_not_taken_for_graphs_that_iree_lacks(flag):
+    with pytest.raises(CompileError) as caught:
+        compile_module(TEXT, (flag,), cache=False)
+    assert not caught.value.unsupported
+
+
+def test_an_op_that_iree_cannot_split_is_said_in_one_line(monkeypatch):
+    said = "x.mlir:3:9: error: 'linalg.generic' op write affecting operations on global resources are restricted to workgroup "
+    answer = subprocess.CompletedProcess([], 1, "", said + "distributed contexts.\nx.mlir:3:9: note: see current operation\n")
+    monkeypatch.setattr(compile_file.subprocess, "run", lambda *_, **__: answer)
+    with pytest.raises(CompileError, match="cannot split the work of an op of this graph") as caught:
+        compile_module(TEXT, FAST, cache=False)
+    assert caught.value.unsupported and "\n" not in str(caught.value)
 
 
 def test_a_padded_convolution_of_one_pixel_compiles() -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runtime_modules import ConvNet, RescaleCase, apply_rescale, rescale_module
+from runtime_modules import ConvNet, RescaleCase, apply_rescale, function, rescale, rescale_module
 from tosa_rescale_runtime import (
     Cache,
     Comparison,
@@ -48,6 +48,47 @@ def test_run_many_keeps_the_order(executable, samples, workers):
     assert sum(done) == len(samples)
     for index in range(len(samples)):
         np.testing.assert_array_equal(results[0][index], NET.apply(samples[index : index + 1])[0])
+
+
+def linear(shape: tuple[int, ...]) -> str:
+    """y = rescale(x) of any shape: every number is tripled."""
+    return rescale_module([RescaleCase("i8", "i16", (3 << 28,), (28,))], shape)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 16), (16,), (), (3, 1, 4)])
+def test_a_first_dimension_that_is_fixed_belongs_to_the_sample(cache, shape, workers):
+    executable = Executable.build(linear(shape), flags=FAST, cache=cache)
+    x = np.random.default_rng(2).integers(-128, 128, (5, *shape), dtype=np.int8)
+    assert not executable.signature.batched
+    np.testing.assert_array_equal(executable.run_many(x, workers=workers)[0], x.astype(np.int16) * 3)
+    np.testing.assert_array_equal(executable.run(x[0, ...])[0], x[0].astype(np.int16) * 3)
+    with pytest.raises(ExecutionError, match="requires shape"):
+        executable.run_many(x[..., None])
+
+
+@pytest.mark.parametrize("shape", [(1, 16), (1,), (1, 1, 3)])
+def test_a_first_dimension_of_one_counts_samples(cache, shape):
+    executable = Executable.build(linear(shape), flags=FAST, cache=cache)
+    x = np.random.default_rng(2).integers(-128, 128, (5, *shape[1:]), dtype=np.int8)
+    assert executable.signature.batched
+    np.testing.assert_array_equal(executable.run_many(x)[0], x.astype(np.int16) * 3)
+
+
+def test_one_input_that_is_not_batched_decides_for_the_graph(cache):
+    """A mask [3] beside an image [1, 4, 3]: samples are whole tensors, outputs too."""
+    case = RescaleCase("i8", "i16", (3 << 28,), (28,))
+    body = rescale("y0", "x0", (1, 4, 3), case) + rescale("y1", "x1", (3,), case)
+    text = function(
+        [("x0", "tensor<1x4x3xi8>"), ("x1", "tensor<3xi8>")], body, [("y0", "tensor<1x4x3xi16>"), ("y1", "tensor<3xi16>")]
+    )
+    executable = Executable.build(text, taps=["rescale0"], flags=FAST, cache=cache)
+    rng = np.random.default_rng(3)
+    x = rng.integers(-128, 128, (5, 1, 4, 3), dtype=np.int8), rng.integers(-128, 128, (5, 3), dtype=np.int8)
+    assert not executable.signature.batched
+    assert [executable.signature.sample_shape(spec) for spec in executable.outputs] == [(1, 4, 3), (3,), (1, 4, 3)]
+    for result, expected in zip(executable.run_many(*x), (x[0], x[1], x[0]), strict=True):
+        np.testing.assert_array_equal(result, expected.astype(np.int16) * 3)
 
 
 def test_no_samples_give_empty_results(executable, samples):

@@ -19,7 +19,7 @@ from runtime_modules import (
     shared_file,
     tensor,
 )
-from tosa_rescale_runtime import Cache, Executable, ModuleError, Tap, compare_all, externalize
+from tosa_rescale_runtime import Cache, Executable, ExecutionError, ModuleError, Tap, compare_all, externalize
 from tosa_rescale_runtime import compile as compile_file
 from tosa_rescale_runtime.arithmetic import pack_rescale
 
@@ -113,8 +113,8 @@ def test_48_bit_accumulator(cache):
     x = rng.integers(-32768, 32768, image, dtype=np.int16)
     accumulator = np.einsum("nhwc,oc->nhwo", x.astype(np.int64), weight[:, 0, 0].astype(np.int64)) + bias
     expected = apply_rescale(accumulator, case)
-    # Not compared with the module with constants: IREE 3.13 takes negative i48 constants for positive ones.
-    np.testing.assert_array_equal(Executable.build(text, flags=FAST, cache=cache).run(x)[0], expected)
+    for executable in build_both(text, cache):
+        np.testing.assert_array_equal(executable.run(x)[0], expected)
     tapped = Executable.build(text, taps=[Tap("rescale0", 0)], flags=FAST, cache=cache).run(x)
     np.testing.assert_array_equal(tapped[0], expected)
     np.testing.assert_array_equal(tapped[1], accumulator)
@@ -188,12 +188,12 @@ def test_skeleton_ignores_locations_and_foreign_attributes():
 def test_taps_return_inner_values_in_addition(cache):
     net = ConvNet.random()
     taps = [
-        "rescale0",
+        Tap("rescale0"),
         Tap("conv2d0"),
         Tap("depthwise_conv2d0", operand=0, channel_sum=True),
         Tap("conv2d0", channel_sum=True),
     ]
-    executable = Executable.build(net.text(), taps=taps, flags=FAST, cache=cache)
+    executable = Executable.build(net.text(), taps=["rescale0", *taps[1:]], flags=FAST, cache=cache)
     assert [spec.name for spec in executable.outputs[1:]] == [
         "rescale0", "conv2d0", "depthwise_conv2d0.in0.channel_sum", "conv2d0.channel_sum",
     ]  # fmt: skip
@@ -206,6 +206,16 @@ def test_taps_return_inner_values_in_addition(cache):
         np.testing.assert_array_equal(many[2][index], first[0])
         np.testing.assert_array_equal(many[3][index], middle[0].astype(np.int64).sum((0, 1)))
         np.testing.assert_array_equal(many[4][index], first[0].sum((0, 1)))
+    # The same, a few samples at a time, outputs and taps apart.
+    for chunk, sizes in ((1, [1, 1, 1]), (2, [2, 1]), (9, [3])):
+        parts = list(executable.run_taps(x, chunk=chunk))
+        assert [len(part.outputs[0]) for part in parts] == sizes
+        assert [tuple(part.taps) for part in parts] == [tuple(taps)] * len(sizes)
+        np.testing.assert_array_equal(np.concatenate([part.outputs[0] for part in parts]), many[0])
+        for tap, expected in zip(taps, many[1:], strict=True):
+            np.testing.assert_array_equal(np.concatenate([part.taps[tap] for part in parts]), expected)
+    with pytest.raises(ExecutionError, match="chunk: 0 is out of range; give at least 1"):
+        next(executable.run_taps(x, chunk=0))
 
 
 def test_channel_sum_of_an_unsigned_input_counts_it_as_unsigned(cache):
@@ -222,6 +232,10 @@ def test_channel_sum_of_an_unsigned_input_counts_it_as_unsigned(cache):
     [
         (ConvNet.random().text().replace("DOUBLE_ROUND", "INEXACT_ROUND"), "requires SINGLE_ROUND or DOUBLE_ROUND"),
         (rescale_module([RescaleCase("i32", "i8", (1 << 30,), (63,))], SHAPE), "requires shifts in 1..62"),
+        (
+            rescale_module([RescaleCase("i32", "i8", (-3,), (40,))], SHAPE),
+            r"requires multipliers in 0..2147483647, got \[-3, -3\]",
+        ),
         (
             rescale_module([RescaleCase("i32", "i8", (1 << 30,), (30,))], SHAPE).replace("1x64x3", "?x64x3"),
             "dynamic shape",

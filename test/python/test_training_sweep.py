@@ -17,15 +17,15 @@ pytest.importorskip("tensorflow")
 import tosa_rescale as tr
 from tosa_rescale.api import sweep
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import FinetuneOptions, NarrowOptions
+from tosa_rescale.core.options import CalibrationOptions, FinetuneOptions, NarrowOptions, Options
 from tosa_rescale.data.dataset import Dataset, Preprocessing
 from tosa_rescale.reporting import write_training
 from tosa_rescale.sweeping.results import SweepPoint, SweepResult
 from tosa_rescale.sweeping.training import EpochScores, TrainingPlan, split_training
 
-PLAN = FinetuneOptions(epochs=2, batch=16)
-# Left open, multipliers would be rounded up before training, and the point of `narrow` would be another model than its start.
+# One rounding for both methods, so that training starts from the very model of the method `narrow`.
 NEAREST = NarrowOptions(31, multiplier_rounding="nearest")  # type: ignore[arg-type]
+OWN = {"finetune": FinetuneOptions(epochs=2, batch=16)}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,17 @@ def swept(
     demo: tr.Model, digits: Dataset, training: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[SweepResult, pathlib.Path]:
     folder = tmp_path_factory.mktemp("sweep")
-    plan = TrainingPlan(training, options=PLAN)
-    return sweep(demo, digits, folder, bits=[2], methods=["narrow", "finetune"], options=NEAREST, training=plan), folder
+    plan = TrainingPlan(training)
+    asked = {"options": NEAREST, "training": plan, "method_options": OWN}
+    return sweep(demo, digits, folder, bits=[2], methods=["narrow", "finetune"], **asked), folder
+
+
+@pytest.mark.parametrize("own", [{"narrow": FinetuneOptions()}, {"finetune": CalibrationOptions()}])
+def test_options_of_no_method_are_refused(
+    demo: tr.Model, digits: Dataset, training: Dataset, tmp_path: pathlib.Path, own: dict[str, Options]
+) -> None:
+    with pytest.raises(OptionError, match=r"method_options: '\w+' takes no \w+; give those of finetune \(FinetuneOptions\)"):
+        sweep(demo, digits, tmp_path, bits=[2], methods=["finetune"], training=TrainingPlan(training), method_options=own)
 
 
 def test_every_epoch_is_scored_on_the_same_samples_as_the_points(swept: tuple[SweepResult, pathlib.Path]) -> None:
@@ -50,7 +59,10 @@ def test_every_epoch_is_scored_on_the_same_samples_as_the_points(swept: tuple[Sw
     assert [entry["epoch"] for entry in history] == [0, 1, 2]
     # The points are evaluated by themselves: before training it is the narrowed model, the kept epoch is the result.
     for point, entry in ((narrow, history[0]), (tuned, history[best])):
-        for name, value in entry["scored"].items():
+        scored = dict(entry["scored"])
+        metrics = scored.pop("metrics")
+        assert metrics == {name: figure.value for name, figure in point.evaluation.metrics.items()}
+        for name, value in scored.items():
             assert getattr(point.evaluation, name) == value
     assert best > 0
     assert tuned.evaluation.mean_lsb is not None
@@ -70,8 +82,10 @@ def test_a_finished_point_is_read_back_and_not_trained_again(
     result, folder = swept
     assert not (folder / ".training").exists()
     monkeypatch.setattr("tosa_rescale.twin.finetune.finetune", lambda *_a, **_o: pytest.fail("trained again"))
-    plan = TrainingPlan(training, options=PLAN)
-    again = sweep(demo, digits, folder, bits=[2], methods=["narrow", "finetune"], options=NEAREST, training=plan)
+    plan = TrainingPlan(training)
+    again = sweep(
+        demo, digits, folder, bits=[2], methods=["narrow", "finetune"], options=NEAREST, training=plan, method_options=OWN
+    )
     assert again.points == result.points
     point = result.points[-1]
     assert SweepPoint.from_dict(json.loads(json.dumps(point.as_dict()))) == point
@@ -80,7 +94,7 @@ def test_a_finished_point_is_read_back_and_not_trained_again(
 def test_the_report_has_epochs_and_layers(swept: tuple[SweepResult, pathlib.Path]) -> None:
     result, folder = swept
     written = [path.name for path in write_training(folder, result)]
-    assert written == ["epochs.csv", "layers.csv", "epochs.png", "layers.png"]
+    assert written == ["epochs.csv", "layers.csv", "epochs.svg", "layers.svg"]
     with open(folder / "epochs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -101,8 +115,8 @@ def test_an_interrupted_training_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run() -> SweepResult:
-        plan = TrainingPlan(training, options=PLAN)
-        return sweep(demo, digits, tmp_path, bits=[2], methods=["finetune"], options=NEAREST, training=plan)
+        asked = {"options": NEAREST, "training": TrainingPlan(training), "method_options": OWN}
+        return sweep(demo, digits, tmp_path, bits=[2], methods=["finetune"], **asked)
 
     scored: list[int] = []
     original = EpochScores.on_epoch_end
@@ -160,4 +174,4 @@ def test_the_command_trains_on_half_of_the_data(cli, demo_model: pathlib.Path, d
     assert "accuracy on samples not trained on" in done.stdout
     state = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [point["samples"] for point in state["points"]] == [50, 50]
-    assert (tmp_path / "out" / "epochs.png").exists()
+    assert (tmp_path / "out" / "epochs.svg").exists()

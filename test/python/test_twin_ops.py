@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from op_cases import DTYPES, Operand, op_module
 from runtime_modules import RescaleCase, apply_rescale, constant, function, rescale, rescale_module, tensor
 from tosa_rescale_runtime import Module
 
@@ -15,35 +17,10 @@ pytest.importorskip("tensorflow")
 
 from tosa_rescale.twin import LoweringError, Twin
 from tosa_rescale.twin.backend import tf
+from tosa_rescale.twin.values import Numbers
 
 RNG = np.random.default_rng(0)
-DTYPES = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "ui8": np.uint8, "i1": np.bool_}
-
-Operand = tuple[str, np.ndarray] | list[int]
-
-
-def module(kind: str, inputs: list[tuple[str, np.ndarray]], extra: list[Operand], attributes: str, result: str) -> Module:
-    """A module of one op: inputs are arguments (element, array [N, ...]), extras are constants or shapes."""
-    body, names, kinds = "", [], []
-    for index, operand in enumerate(extra):
-        name = f"c{index}"
-        if isinstance(operand, list):
-            rank = len(operand)
-            body += (
-                f'    %{name} = "tosa.const_shape"() <{{values = dense<{operand}> : tensor<{rank}xindex>}}>'
-                f" : () -> !tosa.shape<{rank}>\n"
-            )
-            kinds.append(f"!tosa.shape<{rank}>")
-        else:
-            body += constant(name, operand[1], operand[0])
-            kinds.append(tensor(operand[1].shape, operand[0]))
-        names.append(name)
-    arguments = [(f"x{i}", tensor((1, *array.shape[1:]), element)) for i, (element, array) in enumerate(inputs)]
-    operands = ", ".join(f"%{name}" for name in [*(name for name, _ in arguments), *names])
-    types = ", ".join([*(kind for _, kind in arguments), *kinds])
-    properties = f" <{{{attributes}}}>" if attributes else ""
-    body += f'    %y = "tosa.{kind}"({operands}){properties} : ({types}) -> {result}\n'
-    return Module.parse(function(arguments, body, [("y", result)]))
+DTYPES = DTYPES | {"ui8": np.uint8}
 
 
 def run(
@@ -55,7 +32,8 @@ def run(
     element: str,
 ) -> np.ndarray:
     """Runs one op in both modes, which must agree, on N samples."""
-    parsed = module(kind, inputs, extra, attributes, tensor((1, *shape), element))
+    taken = [(name, (1, *array.shape[1:])) for name, array in inputs]
+    parsed = op_module(kind, taken, extra, attributes, tensor((1, *shape), element))
     arrays = [array for _, array in inputs]
     fast, exact = (Twin(parsed, reference=reference).run(arrays)[0] for reference in (False, True))
     np.testing.assert_array_equal(fast, exact)
@@ -336,6 +314,49 @@ def test_multiplication_with_shift() -> None:
     np.testing.assert_array_equal(y, [[min((p + (1 << 30)) >> 31, (1 << 31) - 1) for p in row] for row in products])
 
 
+def test_what_leaves_the_type_keeps_its_low_bits() -> None:
+    # UNPREDICTABLE in the specification; integer engines wrap, and so does the twin.
+    a = np.array([[(1 << 31) - 1, -(1 << 31), (1 << 31) - 1, 123456789, -5, 1 << 16]], np.int32)
+    b = np.array([[1, -1, (1 << 31) - 1, 987654321, 1 << 30, 1 << 16]], np.int32)
+    both: list[tuple[str, np.ndarray]] = [("i32", a), ("i32", b)]
+    pairs = list(zip(a[0].tolist(), b[0].tolist(), strict=True))
+    for kind, exact in (("add", [p + q for p, q in pairs]), ("sub", [p - q for p, q in pairs])):
+        np.testing.assert_array_equal(run(kind, both, [], "", (6,), "i32")[0], low_bits(exact), kind)
+    np.testing.assert_array_equal(run("mul", both, [ZERO], "", (6,), "i32")[0], low_bits([p * q for p, q in pairs]))
+    one: list[Operand] = [("i8", np.array([1], np.int8))]
+    np.testing.assert_array_equal(run("mul", both, one, "", (6,), "i32")[0], low_bits([(p * q + 1) >> 1 for p, q in pairs]))
+    y = run("reduce_sum", [("i32", a)], [], "axis = 1 : i32", (1,), "i32")
+    np.testing.assert_array_equal(y[0], low_bits([sum(a[0].tolist())]))
+    y = run("reduce_product", [("i32", a)], [], "axis = 1 : i32", (1,), "i32")
+    np.testing.assert_array_equal(y[0], low_bits([math.prod(a[0].tolist())]))
+
+
+def low_bits(values: list[int]) -> np.ndarray:
+    """Two's complement of 32 bits."""
+    return np.array([(v + (1 << 31)) % (1 << 32) - (1 << 31) for v in values], np.int64)
+
+
+def test_integers_beyond_a_double_are_refused() -> None:
+    twin = Numbers(reference=False)
+    assert twin.dtype(1 << 53) == tf.float64
+    with pytest.raises(ValueError, match=r"integers up to 1.8e\+16 may occur, beyond the 2\^53 of a float64"):
+        twin.dtype(1 << 54)
+
+
+def test_a_shift_by_nothing_changes_nothing() -> None:
+    x = np.array([[-128, -1, 0, 127]], np.int8)
+    for kind in ("logical_right_shift", "logical_left_shift", "arithmetic_right_shift"):
+        given = "round = true" if kind.startswith("arithmetic") else ""
+        np.testing.assert_array_equal(run(kind, [("i8", x), ("i8", np.zeros_like(x))], [], given, (4,), "i8"), x)
+
+
+@pytest.mark.parametrize("kind", ["argmax", "argmin"])
+def test_places_of_extremes_are_the_first_of_many_ties(kind: str) -> None:
+    x = RNG.integers(-2, 2, (4, 5, 300)).astype(np.int8)
+    y = run(kind, [("i8", x)], [], "axis = 2 : i32", (5,), "i32")
+    np.testing.assert_array_equal(y, getattr(np, kind)(x, 2))  # NumPy takes the first
+
+
 def test_shifts_and_leading_zeros() -> None:
     x = np.array([[0, 1, -1, 5, -5, 7, 1 << 30, -(1 << 31), (1 << 31) - 1, 3 << 20]], np.int32)
     s = np.array([[3, 1, 1, 1, 1, 2, 30, 31, 5, 20]], np.int32)
@@ -454,6 +475,13 @@ def test_moving_data() -> None:
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_op_that_is_not_on_integers_is_named_with_its_location() -> None:
+    body = '    %y = "tosa.abs"(%x) : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("head/Abs")\n'
+    parsed = Module.parse(function([("x", "tensor<1x4xf32>")], body, [("y", "tensor<1x4xf32>")]), "m.tosa")
+    with pytest.raises(LoweringError, match=r"m\.tosa: `abs0` \(tosa\.abs at head/Abs\): requires integer elements, got"):
+        Twin(parsed)
 
 
 def test_an_op_without_a_lowering_is_named_with_its_location() -> None:

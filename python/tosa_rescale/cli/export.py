@@ -7,28 +7,15 @@ from typing import Any
 
 import click
 
-from tosa_rescale.cli.commands import (
-    _console,
-    _data_options,
-    _load,
-    _load_data,
-    _progress,
-    group,
-)
+from tosa_rescale.cli import options
 from tosa_rescale.core.options import Scope
 
 
-@group.command()
-@click.argument("model", type=click.Path())
+@options.command("export")
+@options.model
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder to make.")
 @click.option("--format", "formats", default="json,c,hex", show_default=True, help="By comma: json, c, hex, rtl.")
-@click.option(
-    "--scope",
-    type=click.Choice([scope.value for scope in Scope]),
-    default="all",
-    show_default=True,
-    help="All rescales, or those of MAC layers only.",
-)
+@options.rescales
 @click.option(
     "--goldens", metavar="DATA|random", help="Record golden vectors while IREE runs images, an .npz or random samples."
 )
@@ -39,9 +26,8 @@ from tosa_rescale.core.options import Scope
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of random samples and of the positions that vectors have."
 )
-@_data_options
+@options.samples_of_data
 @click.option("--force", is_flag=True, help="Write into a folder that exists.")
-@click.option("--quiet", is_flag=True, help="No progress.")
 def export(
     model: str,
     output: str,
@@ -51,40 +37,29 @@ def export(
     samples: int,
     limit: int,
     seed: int,
-    take: int | None,
-    leave_out: int | None,
     force: bool,
-    quiet: bool,
-    **preprocessing: Any,
+    **given: Any,
 ) -> int:
     """Write MODEL's rescales for hardware and firmware: compact (m, s) as JSON, C, memory images; golden vectors."""
-    import numpy as np
-
+    from tosa_rescale.cli import common, show
+    from tosa_rescale.data.source import input_arrays
     from tosa_rescale.hardware.bundle import parse_formats, require_folder, write_bundle
     from tosa_rescale.hardware.goldens import record_goldens
     from tosa_rescale.hardware.pairs import read_tables
 
     wanted = parse_formats(formats)
     require_folder(output, force)
-    loaded = _load(model)
+    loaded = common.load(model)
     tables = read_tables(loaded, Scope(scope))
     recorded, inputs = None, []
     if goldens is not None:
         if goldens == "random":
             inputs = loaded.random_inputs(samples, seed)
         else:
-            data = _load_data(goldens, preprocessing, take, leave_out).take(samples)
-            inputs = [np.concatenate(list(data.quantized(loaded.input_spec)))]
-        recorded = record_goldens(loaded, tables, inputs, limit, seed, _progress(quiet))
-    written = write_bundle(output, loaded, tables, wanted, recorded, force)
-    console = _console()
-    pairs, bits = sum(table.channels for table in tables), max(table.bits for table in tables)
-    for path in written:
-        if path.suffix != ".txt":
-            console.print(f"{path}  {path.stat().st_size} bytes")
-    fitting = sum(table.fits_rtl for table in tables)
-    console.print(f"{len(tables)} rescales, {pairs} pairs, widest {bits} bits; the RTL computes {fitting} of them")
-    if recorded is not None:
-        vectors = sum(len(each.input) for each in recorded.vectors)
-        console.print(f"{vectors} golden vectors of {len(inputs[0])} samples, one .txt for each rescale")
+            data = common.load_data(goldens, given).take(samples)
+            inputs = input_arrays(data, loaded.input_specs)
+        recorded = record_goldens(loaded, tables, inputs, limit, seed, common.progress())
+    show.exported(
+        write_bundle(output, loaded, tables, wanted, recorded, force), tables, recorded, len(inputs[0]) if inputs else 0
+    )
     return 0

@@ -7,10 +7,10 @@ import pathlib
 
 import click
 
-from tosa_rescale.cli.commands import group
+from tosa_rescale.cli import options
 
 
-@group.command()
+@options.command("report")
 @click.argument("results", metavar="DIR|sweep.json", type=click.Path())
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="The page. Default: report.html beside the results.")
 def report(results: str, output: str | None) -> int:
@@ -19,10 +19,11 @@ def report(results: str, output: str | None) -> int:
     Files named finetune*.json and errors*.json in the folder, as `finetune --json` and `errors --json` write them, become
     sections of the page.
     """
+    from tosa_rescale.cli import show
     from tosa_rescale.reporting.page import PAGE, read_stored, write_page
 
     folder = pathlib.Path(results) if pathlib.Path(results).is_dir() else pathlib.Path(results).parent
     target = pathlib.Path(output) if output else folder / PAGE
     write_page(target, read_stored(results))
-    click.echo(target)
+    show.line(str(target))
     return 0

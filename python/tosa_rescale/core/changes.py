@@ -7,12 +7,12 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from tosa_rescale_runtime import Module
+from tosa_rescale_runtime import MAC_KINDS, Module
 
 from tosa_rescale.core.errors import ModelError
 
-TRAINABLE = ("conv2d", "conv3d", "depthwise_conv2d", "transpose_conv2d", "fully_connected")
-"""Ops whose operands 1 and 2 are weights and bias."""
+CONVOLUTIONS = tuple(kind for kind in MAC_KINDS if kind != "matmul")
+"""Ops whose operands 1 and 2 are weights and bias: what calibration measures, compensation folds into and training moves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ def weight_changes(before: bytes, after: bytes) -> WeightChanges:
         ModelError: they are not of one graph.
     """
     modules = [Module.parse(each) for each in (before, after)]
-    first, second = ([op for op in module.ops() if op.kind in TRAINABLE] for module in modules)
+    first, second = ([op for op in module.ops() if op.kind in CONVOLUTIONS] for module in modules)
     if [op.key for op in first] != [op.key for op in second]:
         raise ModelError("the models have other layers; compare a model with one made from it")
     layers = []

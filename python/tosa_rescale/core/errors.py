@@ -35,6 +35,10 @@ class ClusterError(TosaRescaleError):
     """A cluster that cannot be reached, whose workers have other versions, or that lost a task again and again."""
 
 
+class MetricError(TosaRescaleError):
+    """A user's metric that raised, or returned no number."""
+
+
 class PassError(TosaRescaleError):
     """A pass that refused the module.
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from tosa_rescale.core.errors import FileKindError, OutputError
+from tosa_rescale.core.errors import FileKindError, ModelError, OutputError
 
 PathLike = str | os.PathLike[str]
 
@@ -42,6 +42,18 @@ def kind_of(path: PathLike) -> FileKind:
     except ValueError:
         known = ", ".join(kind.value for kind in FileKind)
         raise FileKindError(f"{path}: unknown suffix {suffix!r}; file kinds go by suffix, one of {known}") from None
+
+
+def read_file(path: PathLike) -> bytes:
+    """A model file's bytes. Raises ModelError where it is missing, unreadable or empty."""
+    path = pathlib.Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    if not data:
+        raise ModelError(f"{path}: is empty")
+    return data
 
 
 def require_writable(path: PathLike, force: bool) -> pathlib.Path:

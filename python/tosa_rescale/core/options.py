@@ -148,6 +148,29 @@ def parse_bits(value: Any, option: str = "bits") -> int:
     return parse_number(value, int, _BITS, option)
 
 
+ORIGINAL_BITS = 32
+"""Among widths it stands for the original model."""
+
+
+def parse_widths(text: str, option: str = "bits") -> tuple[int, ...]:
+    """Widths and ranges of them by comma, such as `1-4,8`; 32 stands for the original model. Raises OptionError."""
+
+    def parse(part: str) -> int:
+        return ORIGINAL_BITS if part == str(ORIGINAL_BITS) else parse_bits(part, option)
+
+    found: list[int] = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        first, dash, last = (each.strip() for each in part.partition("-"))
+        if dash and first:
+            low, high = sorted((parse_bits(first, option), parse_bits(last, option)))
+            found += range(low, high + 1)
+        else:
+            found.append(parse(part))
+    if not found:
+        raise OptionError(f"{option}: names no width; give some by comma, such as 1-4,8")
+    return tuple(dict.fromkeys(found))
+
+
 class Options:
     """What all sets of options can do. A subclass is a frozen dataclass whose fields are made by `option`."""
 
@@ -158,9 +181,9 @@ class Options:
                 continue
             spelled, about = name.replace("_", "-"), about_of(field)
             if issubclass(kind, enum.StrEnum):
-                value = parse_enum(kind, value, spelled)
+                value = parse_enum(kind, str(value), spelled)
             elif kind is bool:
-                value = _boolean(value, spelled)
+                value = parse_boolean(value, spelled)
             elif kind in (int, float):
                 value = parse_number(value, kind, about, spelled)
             object.__setattr__(self, name, value)  # frozen: what the caller gave is normalised once, here
@@ -220,7 +243,8 @@ def describe(options: type[Options]) -> Mapping[str, tuple[dataclasses.Field[Any
     return types.MappingProxyType(found)
 
 
-def _boolean(value: Any, option: str) -> bool:
+def parse_boolean(value: Any, option: str) -> bool:
+    """A truth value from one or from a text; an empty text, as of a flag without a value, is true. Raises OptionError."""
     known = {"true": True, "1": True, "": True, "false": False, "0": False}
     if isinstance(value, bool):
         return value

@@ -31,10 +31,10 @@ class InputSpec:
     """What a graph's input takes.
 
     Attributes:
-        shape: of one sample, without the batch dimension.
+        shape: of one sample: without the first dimension where that counts samples (see Signature.batched).
         dtype: of its integers.
         quantization: scale and zero point; None where unknown.
-        name: of the input.
+        name: of the input in the file that the model came from. Inputs of one name take the same real values.
     """
 
     shape: tuple[int, ...]
@@ -87,10 +87,14 @@ class Program:
     def input_specs(self) -> tuple[InputSpec, ...]:
         """What the graph's inputs take, in order."""
         known = self.quantization.inputs if self.quantization else ()
-        return tuple(
-            InputSpec(tuple(int(n or 1) for n in each.shape[1:]), each.dtype, known[i] if i < len(known) else None, each.name)
-            for i, each in enumerate(self.signature.inputs)
-        )
+        specs = []
+        for i, each in enumerate(self.signature.inputs):
+            quantization = known[i] if i < len(known) else None
+            # One float32 input that the file quantizes in several ways is several inputs of the module, of one name.
+            name = quantization.name if quantization is not None and quantization.real else each.name
+            shape = tuple(int(n or 1) for n in self.signature.sample_shape(each))
+            specs.append(InputSpec(shape, each.dtype, quantization, name))
+        return tuple(specs)
 
     @property
     def input_spec(self) -> InputSpec:

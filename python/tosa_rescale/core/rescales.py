@@ -13,7 +13,7 @@ from tosa_rescale.core.passes import run_passes
 from tosa_rescale.core.program import Program
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Module
+    from tosa_rescale_runtime import Module, Rescale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +76,47 @@ def significant_bits(multipliers: np.ndarray) -> np.ndarray:
         int64 [C]; 0 for a multiplier of 0, 1 for a power of two.
     """
     return np.array([(m // (m & -m)).bit_length() if m else 0 for m in map(int, multipliers)], np.int64)
+
+
+def compact(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers and shifts as hardware stores them: trailing zeros of the multiplier moved to the shift.
+
+    Args:
+        multiplier, shift: integers [C], as they stand in the op; multiplier >= 0.
+
+    Returns:
+        int64 [C] each; the value m * 2^-s is the same. A multiplier of 0 keeps its shift.
+    """
+    multiplier, shift = multiplier.astype(np.int64), shift.astype(np.int64)
+    zeros = trailing_zeros(multiplier)
+    return multiplier >> zeros, shift - zeros
+
+
+def trailing_zeros(multipliers: np.ndarray) -> np.ndarray:
+    """Zeros below the last one of each multiplier, int64 [C]; 0 for a multiplier of 0."""
+    lowest = np.where(multipliers > 0, multipliers & -multipliers, 1)
+    return np.log2(lowest).astype(np.int64)  # exact: powers of two up to 2^30
+
+
+def apply_rescale(rescale: Rescale, values: np.ndarray) -> np.ndarray:
+    """What a rescale gives for zero-point-free accumulators, as the specification says it (TOSA, RESCALE).
+
+    Args:
+        rescale: with constant multipliers and shifts.
+        values: int64 [..., C], less the input zero point; below 2^32, so that the product fits.
+
+    Returns:
+        int64 [..., C]: shifted, rounded, with the output zero point, saturated.
+    """
+    from tosa_rescale_runtime import type_limits
+
+    assert rescale.multiplier is not None and rescale.shift is not None
+    shift = rescale.shift
+    rounding = np.int64(1) << (shift - 1)
+    if rescale.rounding_mode == "DOUBLE_ROUND":
+        rounding = rounding + np.where(shift > 31, np.where(values >= 0, 1 << 30, -(1 << 30)), 0)
+    scaled = ((values * rescale.multiplier + rounding) >> shift) + (rescale.output_zp or 0)
+    return np.clip(scaled, *type_limits(rescale.output_bits, rescale.output_unsigned))
 
 
 def wider_than(rescales: Sequence[RescaleInfo], bits: int) -> list[RescaleInfo]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import enum
 import functools
 import os
 import pathlib
@@ -23,32 +24,76 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tosa_rescale.core.errors import FileKindError, ModelError, OptionError, OutputError, TosaRescaleError
-from tosa_rescale.core.files import PathLike, atomic_write, write_text
-from tosa_rescale.driver.settings import CompileSettings, describe, to_json
+from tosa_rescale.core.errors import ModelError, OptionError, OutputError, TosaRescaleError
+from tosa_rescale.core.files import PathLike, atomic_write, read_file, write_text
+from tosa_rescale.driver.settings import PREFIX, SETTINGS, CompileSettings, Setting, describe, to_json
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
 
 PROGRAM = "tosa-rescale-compile"
-PREFIX = "tosa-rescale-"
 EXIT_FAILURE = 1  # what iree-compile ends with, whatever was wrong
 DEBUG_VARIABLE = "TOSA_RESCALE_DEBUG"
 
-# Name, value as --help shows it ("" for a flag without one), meaning.
+
+@dataclasses.dataclass(frozen=True)
+class OwnFlag:
+    """A flag `--tosa-rescale-<name>`.
+
+    Attributes:
+        name: without the prefix.
+        value: what --help shows behind the name: `=<k>`, `[=<true|false>]` where it may be left out, or nothing.
+        says: its meaning.
+    """
+
+    name: str
+    value: str
+    says: str
+
+    @property
+    def spelled(self) -> str:
+        """As it is typed."""
+        return f"--{PREFIX}{self.name}"
+
+    @property
+    def needs_value(self) -> bool:
+        """Its value is the next argument where it does not follow `=`."""
+        return self.value.startswith("=")
+
+
+_TRUTH = "[=<true|false>]"
+
+
+def _flag_of(setting: Setting) -> OwnFlag:
+    """The flag of an option that a dataclass declares."""
+    default = setting.field.default
+    if issubclass(setting.kind, enum.StrEnum):
+        value = f"=<{'|'.join(setting.kind)}>"
+    elif setting.kind is bool:
+        value, default = _TRUTH, str(default).lower()
+    else:
+        value = f"=<{(setting.about.metavar or 'n').lower()}>"
+    with_default = "" if default in (dataclasses.MISSING, None) else f" (default {default})"
+    condition = "" if setting.narrows else f"With --{PREFIX}compensate: "
+    says = setting.about.help.rstrip(".").replace("--", f"--{PREFIX}")
+    return OwnFlag(setting.name, value, f"{condition}{says}{with_default}")
+
+
 OWN_FLAGS = (
-    ("bits", "<k>", "Significant bits of the rescale multipliers, 1 to 31; 1 is a pure shift"),
-    ("multiplier-rounding", "<nearest|up|truncate>", "How a multiplier loses bits (default nearest)"),
-    ("scope", "<accumulator|all>", "Rescales of MAC layers only, or all (default accumulator)"),
-    ("encoding", "<aligned|scale16>", "At the top of an i32, or compact in an i16, k <= 15 (default aligned)"),
-    ("compensate", "", "Let weights and biases absorb the error"),
-    ("calibration", "<path|synthetic|none>", "Images or .npz for --tosa-rescale-compensate (default synthetic)"),
-    ("config", "<file>", "YAML or JSON with these settings, and widths of single ops by name pattern; flags override it"),
-    ("report", "<file>", "Write what was done to every rescale, as JSON"),
-    ("depfile", "<file>", "Write the files that were read as a rule for make and ninja"),
-    ("cmake-dir", "", "Print the folder of TosaRescaleConfig.cmake, which has tosa_rescale_module(...), and end"),
+    *map(_flag_of, SETTINGS.values()),
+    OwnFlag("compensate", _TRUTH, "Let weights and biases absorb the error"),
+    OwnFlag(
+        "calibration",
+        "=<path|synthetic|none>",
+        f"With --{PREFIX}compensate: images or .npz to calibrate on (default synthetic)",
+    ),
+    OwnFlag(
+        "config", "=<file>", "YAML or JSON with these settings, and widths of single ops by name pattern; flags override it"
+    ),
+    OwnFlag("report", "=<file>", "Write what was done to every rescale, as JSON"),
+    OwnFlag("depfile", "=<file>", "Write the files that were read as a rule for make and ninja"),
+    OwnFlag("cmake-dir", "", "Print the folder of TosaRescaleConfig.cmake, which has tosa_rescale_module(...), and end"),
 )
-_VALUED = {name for name, value, _ in OWN_FLAGS if value}
 _HELP = ("help", "h", "help-hidden", "help-list", "help-list-hidden")
 # One line of iree-compile's help, `  --name=<value>  - text`; `[=<value>]` is optional and never the next argument.
 _HELP_LINE = re.compile(r"^\s+--?(?P<name>[\w.-]+)(?P<value>=<| <)?", re.MULTILINE)
@@ -129,15 +174,15 @@ def parse_command_line(arguments: Sequence[str], takes_value: Callable[[str], bo
 
 
 def _take_own(own: dict[str, str], name: str, value: str | None, rest: list[str]) -> None:
-    flag = f"--{PREFIX}{name}"
-    if name not in {each for each, _, _ in OWN_FLAGS}:
-        known = ", ".join(f"--{PREFIX}{each}" for each, _, _ in OWN_FLAGS)
-        raise OptionError(f"{flag}: unknown command line argument; use one of {known}")
+    flag = next((each for each in OWN_FLAGS if each.name == name), None)
+    if flag is None:
+        known = ", ".join(each.spelled for each in OWN_FLAGS)
+        raise OptionError(f"--{PREFIX}{name}: unknown command line argument; use one of {known}")
     if name in own:
-        raise OptionError(f"{flag}: is given twice; give it once")
-    if value is None and name in _VALUED:
+        raise OptionError(f"{flag.spelled}: is given twice; give it once")
+    if value is None and flag.needs_value:
         if not rest:
-            raise OptionError(f"{flag}: requires a value; see {PROGRAM} --help")
+            raise OptionError(f"{flag.spelled}: requires a value; see {PROGRAM} --help")
         value = rest.pop(0)
     own[name] = value or ""
 
@@ -194,7 +239,7 @@ def compile(model: Program | PathLike, flags: Sequence[str] = ()) -> bytes:
         OptionError: a flag is unknown or contradicts another, or names an input or output.
         CompileError: iree-compile failed.
     """
-    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module
+    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module, prepare_for_iree
 
     from tosa_rescale.core.program import Program
     from tosa_rescale.formats.read import read
@@ -210,16 +255,19 @@ def compile(model: Program | PathLike, flags: Sequence[str] = ()) -> bytes:
     rewritten = settings.apply(loaded)
     if not any("-target-" in each for each in line.others):
         line = dataclasses.replace(line, others=(*DEFAULT_FLAGS, *line.others))
-    executable = compile_module(rewritten.bytecode, line.others)
+    executable = compile_module(prepare_for_iree(rewritten.bytecode, rewritten.source), line.others)
     if "report" in line.own:
         write_text(line.own["report"], to_json(describe(loaded, rewritten, settings)))
     return executable
 
 
 def _compile(arguments: Sequence[str]) -> int:
+    if not arguments:
+        print(f"{_help_text()}Everything else goes to iree-compile; --help shows its options too.", file=sys.stderr)
+        return EXIT_FAILURE
     line = parse_command_line(arguments, _takes_value)
     if line.wants_help:
-        print(_help_text(), flush=True)
+        print(f"{_help_text()}Everything else goes to iree-compile:\n", flush=True)
         return _run([_iree_compile(), *line.others])
     if "cmake-dir" in line.own:
         print(pathlib.Path(__file__).parent / "cmake")
@@ -230,26 +278,47 @@ def _compile(arguments: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         source, report = None, None
         path = line.others[line.inputs[0]]
-        rewriting = settings.bits is not None or "report" in line.own
-        data = _read_input(path) if rewriting or path.endswith(".tflite") else None
+        rewriting = settings.step is not None or "report" in line.own
+        data = _read_input(path) if rewriting or path.endswith((".tflite", ".tosa")) else None
         if data is not None:
             model = _load(data, path)
             rewritten = settings.apply(model)
-            for remark in rewritten.remarks:
+            for remark in dict.fromkeys((*model.remarks, *rewritten.remarks)):
                 print(f"{remark.where}: remark: {remark.text}", file=sys.stderr)
             report = to_json(describe(model, rewritten, settings)) if "report" in line.own else None
+            bytecode: bytes | None = rewritten.bytecode
+        else:
+            bytecode = None if path == "-" else _misread_by_iree(path)
+        if bytecode is not None:
             stem = "stdin" if path == "-" else pathlib.Path(path).stem
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))
             source = str(pathlib.Path(folder, f"{stem}.mlirbc"))
-            pathlib.Path(source).write_bytes(_named_after(rewritten.bytecode, source))
+            pathlib.Path(source).write_bytes(_as_iree_reads_it(bytecode, source))
         return _run_into(line, source, report, settings)
 
 
-def _named_after(bytecode: bytes, path: str) -> bytes:
-    """The module, from the file `path`: iree-compile names the files it dumps after that, as it would without us."""
-    from tosa_rescale_runtime import Module
+def _misread_by_iree(path: str) -> bytes | None:
+    """A module that is to be compiled as it is, where iree-compile would read other constants in it than it holds; else None."""
+    from tosa_rescale_runtime import Module, rewrite_for_iree
+
+    try:
+        data = pathlib.Path(path).read_bytes()
+        if b"tosa" not in data:
+            return None
+        module = Module.parse(data, path)
+        before = module.to_bytecode()
+        rewrite_for_iree(module)
+    except (OSError, TosaRescaleError):
+        return None  # iree-compile says what is wrong with it, or knows more dialects than we do
+    return data if module.to_bytecode() != before else None
+
+
+def _as_iree_reads_it(bytecode: bytes, path: str) -> bytes:
+    """The module in a form that IREE reads as it is meant, from the file `path`: iree-compile names what it dumps after that."""
+    from tosa_rescale_runtime import Module, rewrite_for_iree
 
     module = Module.parse(bytecode, path)
+    rewrite_for_iree(module)
     module.set_file_name(pathlib.Path(path).name)
     return module.to_bytecode()
 
@@ -297,12 +366,7 @@ def _replaceable(output: str) -> bool:
 
 
 def _read_input(path: str) -> bytes:
-    if path == "-":
-        data = sys.stdin.buffer.read()
-    else:
-        from tosa_rescale.formats.read import read_file
-
-        data = read_file(pathlib.Path(path))
+    data = sys.stdin.buffer.read() if path == "-" else read_file(path)
     if not data.strip():
         raise ModelError(f"{'<stdin>' if path == '-' else path}: is empty")
     return data
@@ -310,23 +374,9 @@ def _read_input(path: str) -> bytes:
 
 def _load(data: bytes, path: str) -> Program:
     """The model in a file's bytes; its kind goes by content, as iree-compile's does."""
-    from tosa_rescale_runtime import Module
+    from tosa_rescale.formats.read import read_content
 
-    from tosa_rescale.core.program import Program
-    from tosa_rescale.core.recipe import read_state
-    from tosa_rescale.formats.read import import_flatbuffer, require_readable
-
-    source = "<stdin>" if path == "-" else path
-    if data[4:8] == b"TFL3" or path.endswith(".tflite"):
-        imported = import_flatbuffer(data, source)
-        return Program(imported.bytecode, source, imported.quantization, imported.flatbuffer)
-    if data[4:8] == b"TOSA":
-        raise FileKindError(f"{source}: is a .tosa flatbuffer; turn it into .mlirbc with `tosa-rescale convert`")
-    if data[:4] != b"ML\xefR":
-        data = Module.parse(data, source).to_bytecode()  # text is IREE's dialect of it, which our tool need not read
-    require_readable(data, source)
-    quantization, recipe = read_state(data, source)
-    return Program(data, source, quantization, recipe=recipe)
+    return read_content(data, "<stdin>" if path == "-" else path)
 
 
 def _dependency_rule(line: CommandLine, settings: CompileSettings) -> str:
@@ -368,11 +418,11 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 def _help_text() -> str:
-    flags = "\n".join(f"  {f'--{PREFIX}{n}' + (f'={v}' if v else ''):<52} - {text}" for n, v, text in OWN_FLAGS)
+    flags = "\n".join(f"  {each.spelled + each.value:<52} - {each.says}" for each in OWN_FLAGS)
     return (
-        f"USAGE: {PROGRAM} [--{PREFIX}... ] [iree-compile options] <model.tflite, .mlirbc, .mlir, or '-' for stdin>\n\n"
+        f"USAGE: {PROGRAM} [--{PREFIX}... ] [iree-compile options] <model.tflite, .mlirbc, .mlir, .tosa, or '-' for stdin>\n\n"
         f"Narrows the rescale multipliers of an integer model, then compiles it with iree-compile.\n\n"
-        f"tosa-rescale options:\n\n{flags}\n\nEverything else goes to iree-compile:\n"
+        f"tosa-rescale options:\n\n{flags}\n\n"
     )
 
 

@@ -12,20 +12,25 @@ from typing import Any
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import (
+    About,
+    CalibrationOptions,
     CompensateOptions,
-    Encoding,
-    MultiplierRounding,
     NarrowOptions,
-    Scope,
+    Options,
+    about_of,
     parse_bits,
-    parse_enum,
+    parse_boolean,
 )
+from tosa_rescale.core.options import describe as describe_options
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.rescales import describe_rescales
 from tosa_rescale.core.version import versions
 from tosa_rescale.rewrite.narrow import narrow, with_bits
 
-_KEYS = ("bits", "multiplier-rounding", "scope", "encoding", "compensate", "calibration", "ops")
+PREFIX = "tosa-rescale-"
+COMPENSATING: tuple[type[Options], ...] = (CompensateOptions, CalibrationOptions)
+"""What may be asked of a compensation; of a narrowing: NarrowOptions."""
+
 REPORT_SCHEMA = 1
 
 
@@ -38,24 +43,60 @@ class OpRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class Setting:
+    """One option of the rewriting, as flag `--tosa-rescale-<name>` and as key of a configuration.
+
+    Attributes:
+        name: with dashes.
+        field: of the dataclass that declares it.
+        kind: of its value.
+        narrows, compensates: a narrowing takes it, a compensation does.
+    """
+
+    name: str
+    field: dataclasses.Field[Any]
+    kind: type
+    narrows: bool
+    compensates: bool
+
+    @property
+    def about(self) -> About:
+        """What is known of it."""
+        return about_of(self.field)
+
+
+def _settings() -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    for kind in (NarrowOptions, *COMPENSATING):
+        for name, (field, value, _) in describe_options(kind).items():
+            if about_of(field).only_in_python:
+                continue
+            compensates = any(name in describe_options(each) for each in COMPENSATING)
+            spelled = name.replace("_", "-")
+            found.setdefault(spelled, Setting(spelled, field, value, name in describe_options(NarrowOptions), compensates))
+    return found
+
+
+SETTINGS = _settings()
+"""Every option of NarrowOptions, CompensateOptions and CalibrationOptions, by name."""
+
+KEYS = (*SETTINGS, "compensate", "calibration", "ops")
+"""Keys of a configuration."""
+
+
+@dataclasses.dataclass(frozen=True)
 class CompileSettings:
     """The rewriting in front of a compilation.
 
     Attributes:
-        bits: significant bits of the multipliers, 1..31; None: the model stays as it is.
-        multiplier_rounding: how a multiplier loses bits; None: nearest. Compensation has its own rule.
-        scope: which rescales are narrowed.
-        encoding: how a multiplier stands in the op.
-        compensate: weights and biases absorb the error.
+        step: what is asked of the narrowing or of the compensation; None: the model stays as it is.
+        plan: how samples for a compensation are taken.
         calibration: an image folder or .npz, `synthetic`, or `none`; for compensation. None: synthetic.
         ops: widths of single rescales; of the rules that match one, the last holds.
     """
 
-    bits: int | None = None
-    multiplier_rounding: MultiplierRounding | None = None
-    scope: Scope | None = None
-    encoding: Encoding | None = None
-    compensate: bool = False
+    step: NarrowOptions | CompensateOptions | None = None
+    plan: CalibrationOptions = dataclasses.field(default_factory=CalibrationOptions)
     calibration: str | None = None
     ops: tuple[OpRule, ...] = ()
 
@@ -70,34 +111,21 @@ class CompileSettings:
             OptionError: a value is out of range, contradicts another, or the file cannot be used.
         """
         values: dict[str, Any] = _read_config(pathlib.Path(flags["config"])) if "config" in flags else {}
-        values.update({key: value for key, value in flags.items() if key in _KEYS})
-        settings = CompileSettings(
-            bits=parse_bits(values["bits"], "tosa-rescale-bits") if "bits" in values else None,
-            multiplier_rounding=_member(MultiplierRounding, values, "multiplier-rounding"),
-            scope=_member(Scope, values, "scope"),
-            encoding=_member(Encoding, values, "encoding"),
-            compensate=_boolean(values.get("compensate", "false")),
-            calibration=values.get("calibration"),
-            ops=values.get("ops", ()),
-        )
-        settings._require_consistent()
-        return settings
-
-    def _require_consistent(self) -> None:
-        if self.bits is None:
-            for name in ("ops", "compensate", "multiplier_rounding", "scope", "encoding", "calibration"):
-                if getattr(self, name):
-                    raise OptionError(
-                        f"tosa-rescale-{name.replace('_', '-')}: has no effect without a width for all rescales in scope;"
-                        " pass --tosa-rescale-bits, 1 to 31"
-                    )
-        if self.compensate and self.multiplier_rounding is not None:
-            raise OptionError(
-                "tosa-rescale-multiplier-rounding: compensation chooses its multipliers itself;"
-                " leave it out, or leave --tosa-rescale-compensate out"
+        values.update({key: value for key, value in flags.items() if key in KEYS})
+        try:
+            compensates = parse_boolean(values.pop("compensate", "false"), "compensate")
+            _require_effect(values, compensates)
+            if "bits" not in values:
+                return CompileSettings()
+            return CompileSettings(
+                _made(CompensateOptions if compensates else NarrowOptions, values),
+                _made(CalibrationOptions, values),
+                values.get("calibration"),
+                values.get("ops", ()),
             )
-        if self.calibration is not None and not self.compensate:
-            raise OptionError("tosa-rescale-calibration: has no effect without --tosa-rescale-compensate; pass that too")
+        except OptionError as error:
+            # The dataclasses speak of options; here they are flags with a prefix.
+            raise OptionError(PREFIX + str(error).replace("--", f"--{PREFIX}")) from None
 
     def apply(self, model: Program) -> Program:
         """The model as asked for; the same one where nothing is.
@@ -108,19 +136,16 @@ class CompileSettings:
             ModelError: the model has no rescale.
             PassError: a pass refused the module.
         """
-        if self.bits is None:
+        if self.step is None:
             return model
-        options: dict[str, Any] = {"scope": self.scope or Scope.ACCUMULATOR, "encoding": self.encoding or Encoding.ALIGNED}
         bits_of = self._bits_of(model)
-        if self.compensate:
+        if isinstance(self.step, CompensateOptions):
             from tosa_rescale.data.source import CalibrationPlan
             from tosa_rescale.rewrite.compensate import compensate
 
-            plan = CalibrationPlan(source=self._calibration_source())
-            return compensate(model, CompensateOptions(self.bits, **options), plan, bits_of=bits_of)
-        if bits_of:
-            model = with_bits(model, bits_of)
-        return narrow(model, NarrowOptions(self.bits, multiplier_rounding=self.multiplier_rounding, **options))
+            plan = CalibrationPlan(**self.plan.as_dict(), source=self._calibration_source())
+            return compensate(model, self.step, plan, bits_of=bits_of)
+        return narrow(with_bits(model, bits_of) if bits_of else model, self.step)
 
     def calibration_files(self) -> list[pathlib.Path]:
         """The files that calibration reads, for a dependency file."""
@@ -131,7 +156,11 @@ class CompileSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return dataclasses.asdict(self)
+        step = {} if self.step is None else self.step.as_dict()
+        compensates = isinstance(self.step, CompensateOptions)
+        sampled = {**self.plan.as_dict(), "calibration": self.calibration or "synthetic"} if compensates else {}
+        ops = [dataclasses.asdict(rule) for rule in self.ops]
+        return {"bits": None, **step, "compensate": compensates, **sampled, "ops": ops}
 
     def _calibration_source(self) -> Any:
         if self.calibration in (None, "synthetic", "none"):
@@ -194,11 +223,11 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise OptionError(f"{path}: is neither YAML nor JSON: {' '.join(str(error).split())}") from None
     if not isinstance(read, dict):
-        raise OptionError(f"{path}: needs a mapping with some of the keys {', '.join(_KEYS)}")
+        raise OptionError(f"{path}: needs a mapping with some of the keys {', '.join(KEYS)}")
     config = {str(key).replace("_", "-"): value for key, value in read.items()}
     for key in config:
-        if key not in _KEYS:
-            raise OptionError(f"{path}: unknown key {key!r}; use some of {', '.join(_KEYS)}")
+        if key not in KEYS:
+            raise OptionError(f"{path}: unknown key {key!r}; use some of {', '.join(KEYS)}")
     rules = config.pop("ops", None)
     values: dict[str, Any] = {key: str(value) for key, value in config.items()}
     if rules is not None:
@@ -214,15 +243,24 @@ def _read_rule(path: pathlib.Path, index: int, rule: Any) -> OpRule:
     return OpRule(rule["pattern"], parse_bits(str(rule["bits"]), f"{path}: ops[{index}].bits"))
 
 
-def _member(kind: Any, values: Mapping[str, Any], name: str) -> Any:
-    return parse_enum(kind, values[name], f"tosa-rescale-{name}") if name in values else None
+def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """An options class of the values that are its fields."""
+    names = {name.replace("_", "-"): name for name in describe_options(kind)}
+    return kind(**{names[key]: value for key, value in values.items() if key in names})
 
 
-def _boolean(value: str) -> bool:
-    known = {"true": True, "1": True, "": True, "false": False, "0": False}
-    if value.lower() not in known:
-        raise OptionError(f"tosa-rescale-compensate: {value!r} is not one of true, false")
-    return known[value.lower()]
+def _require_effect(values: Mapping[str, Any], compensates: bool) -> None:
+    """Raises OptionError where something is asked for that nothing would take."""
+    for name in values:
+        if "bits" not in values:
+            raise OptionError(f"{name}: has no effect without a width for all rescales in scope; pass --bits, 1 to 31")
+        setting = SETTINGS.get(name)
+        if compensates and setting is not None and not setting.compensates:
+            raise OptionError(f"{name}: compensation chooses its multipliers itself; leave it out, or leave --compensate out")
+        if not compensates and (name == "calibration" or (setting is not None and not setting.narrows)):
+            raise OptionError(f"{name}: has no effect without --compensate; pass that too")
+    if compensates and "bits" not in values:
+        raise OptionError("compensate: has no effect without a width for all rescales in scope; pass --bits, 1 to 31")
 
 
 def to_json(report: Mapping[str, Any]) -> str:

@@ -1,125 +1,119 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Reads a model of any supported file kind into TOSA bytecode."""
+"""Reads a model of any kind into a Program: `read` goes by a path's suffix, `read_content` by the bytes alone."""
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
-import subprocess
-import sys
-import tempfile
+from collections.abc import Mapping, Sequence
 
-from tosa_rescale.core.errors import FileKindError, ModelError
-from tosa_rescale.core.files import FileKind, PathLike, kind_of
-from tosa_rescale.core.passes import run_passes
+from tosa_rescale.core.errors import FileKindError, ModelError, PassError
+from tosa_rescale.core.files import FileKind, PathLike, kind_of, read_file
+from tosa_rescale.core.passes import run_passes_on
 from tosa_rescale.core.program import Program
-from tosa_rescale.core.quantization import GraphQuantization, read_flatbuffer
 from tosa_rescale.core.recipe import read_state
+from tosa_rescale.formats.module import passes, sound
 from tosa_rescale.formats.tosa import deserialize
 
-CONVERTER = pathlib.Path(__file__).parent / "_converter.py"
-READ_TIMEOUT = 8  # seconds, and one more for each megabyte
+_MAGIC = {FileKind.LITERT: (4, b"TFL3"), FileKind.TOSA: (4, b"TOSA"), FileKind.BYTECODE: (0, b"ML\xefR")}
+_SAID = {
+    FileKind.LITERT: "a LiteRT model (.tflite)",
+    FileKind.TOSA: "a TOSA flatbuffer (.tosa)",
+    FileKind.BYTECODE: "MLIR bytecode (.mlirbc)",
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Imported:
-    """A model as it came from its file.
+def read(
+    path: PathLike, batch: int = 1, *, until: str | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Program:
+    """Reads a model with its state; the kind goes by suffix (.tflite, .mlirbc, .mlir, .tosa).
 
-    Attributes:
-        bytecode: a TOSA module with static shapes.
-        quantization: that of the graph's border; None where the file does not say.
-        flatbuffer: the LiteRT file it came from, for writing back.
-    """
-
-    bytecode: bytes
-    quantization: GraphQuantization | None
-    flatbuffer: bytes | None
-
-
-def import_model(path: PathLike, batch: int = 1) -> Imported:
-    """Reads a model; the kind goes by suffix (.tflite, .mlirbc, .mlir, .tosa).
+    Of a .tflite, the part that TOSA can express in integers is read; `remarks` says what of the file stays as it is. Its
+    float32 inputs and outputs are read as the integers that the file quantizes them to.
 
     Args:
         path: the file.
-        batch: extent given to a dynamic batch dimension.
+        batch: extent given to a first dimension that the file leaves open.
+        until: .tflite: the tensor that the part ends with; None: as far as TOSA goes.
+        shapes: .tflite: whole shapes of inputs, by name; needed where other dimensions than the first are open.
 
     Raises:
-        FileKindError: the suffix is unknown, or names no model.
-        ModelError: the file is missing, corrupt, or cannot be converted.
+        FileKindError: the suffix is unknown, names no model, or is not that of the content.
+        ModelError: the file is missing, corrupt, or cannot be converted; `until` or `shapes` do not fit it.
         MissingToolError: a .tosa file, and tosa-opt is not installed.
         PassError: the module cannot be made static.
     """
     path = pathlib.Path(path)
     kind = kind_of(path)
     data = read_file(path)
-    match kind:
-        case FileKind.LITERT:
-            return import_flatbuffer(data, str(path), batch)
-        case FileKind.TOSA:
-            data = deserialize(data, str(path))
-        case FileKind.EXECUTABLE:
-            raise FileKindError(f"{path}: is a compiled executable; give the model it was made from (.tflite, .mlirbc, .mlir)")
-        case FileKind.BYTECODE | FileKind.TEXT:
-            pass
-    return Imported(_make_static(data, str(path), batch), None, None)
+    if kind is FileKind.EXECUTABLE:
+        raise FileKindError(f"{path}: is a compiled executable; give the model it was made from (.tflite, .mlirbc, .mlir)")
+    found = _kind_by_magic(data)
+    if found is not None and found is not kind and (kind, found) != (FileKind.TEXT, FileKind.BYTECODE):
+        raise FileKindError(f"{path}: holds {_SAID[found]}; rename it to {path.with_suffix(found.value).name}")
+    return _read(data, kind, str(path), batch, until, shapes)
 
 
-def read(path: PathLike, batch: int = 1) -> Program:
-    """Reads a model with its state; the kind goes by suffix; see import_model."""
-    imported = import_model(path, batch)
-    quantization, recipe = read_state(imported.bytecode, str(path))
-    return Program(imported.bytecode, str(path), imported.quantization or quantization, imported.flatbuffer, recipe)
+def read_content(
+    data: bytes,
+    source: str,
+    batch: int | None = None,
+    *,
+    until: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Program:
+    """Reads a model with its state; the kind goes by content (LiteRT, TOSA, MLIR bytecode, else MLIR text).
+
+    Args:
+        data: the bytes.
+        source: what to call them in messages, such as the file's name. A suffix of .tflite says what they should be.
+        batch: extent given to a first dimension that is open; None: it stays open, and is 1 in a LiteRT model.
+        until, shapes: see `read`.
+
+    Raises:
+        ModelError, MissingToolError, PassError: see `read`.
+    """
+    if not data.strip():
+        raise ModelError(f"{source}: is empty")
+    kind = _kind_by_magic(data) or (FileKind.LITERT if source.endswith(FileKind.LITERT.value) else FileKind.TEXT)
+    return _read(data, kind, source, batch, until, shapes)
 
 
-def import_flatbuffer(data: bytes, source: str, batch: int = 1) -> Imported:
-    """Reads a LiteRT flatbuffer; see import_model."""
-    quantization = read_flatbuffer(data, source)
-    return Imported(_make_static(_convert_flatbuffer(data, source), source, batch), quantization, data)
+def _kind_by_magic(data: bytes) -> FileKind | None:
+    return next((kind for kind, (start, magic) in _MAGIC.items() if data[start : start + len(magic)] == magic), None)
 
 
-def _make_static(data: bytes, source: str, batch: int) -> bytes:
-    return run_passes(data, [f"tosa-rescale-static-batch=batch={batch}"], source=source, timeout=_read_limit(data)).bytecode
+def _read(
+    data: bytes,
+    kind: FileKind,
+    source: str,
+    batch: int | None,
+    until: str | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+) -> Program:
+    if kind is FileKind.LITERT:
+        from tosa_rescale.formats.litert.read import read_flatbuffer
+
+        return read_flatbuffer(data, source, batch or 1, until, shapes)
+    for option, given in (("--until", until), ("--shape", shapes)):
+        if given:
+            raise ModelError(f"{source}: {option} is for .tflite files; this is {_SAID.get(kind, 'MLIR text')}")
+    if kind is FileKind.TOSA:
+        data = deserialize(data, source)
+    bytecode = _from_text(data, source, batch) if kind is FileKind.TEXT else sound(data, source, batch)
+    quantization, recipe = read_state(bytecode, source)
+    return Program(bytecode, source, quantization, None, recipe)
 
 
-def require_readable(data: bytes, source: str) -> None:
-    """Raises PassError where a module cannot be read; in a process of its own, because the reader may never return."""
-    run_passes(data, [], source=source, timeout=_read_limit(data))
+def _from_text(data: bytes, source: str, batch: int | None) -> bytes:
+    """Bytecode of text, which MLIR releases spell differently: as our tool writes it, else as IREE does."""
+    from tosa_rescale_runtime import Module
+    from tosa_rescale_runtime.errors import TosaRescaleError
 
-
-def _read_limit(data: bytes) -> float:
-    """Seconds. Converter and bytecode reader can loop on a corrupt file; a sound one takes them 100 ms for each megabyte."""
-    return READ_TIMEOUT + len(data) / 1e6
-
-
-def read_file(path: pathlib.Path) -> bytes:
-    """A file's bytes. Raises ModelError where it is missing, unreadable or empty."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    if not data:
-        raise ModelError(f"{path}: is empty")
-    return data
-
-
-def _convert_flatbuffer(data: bytes, source: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
-        # A fixed name in the working folder: the converter writes it into every location, and equal models must give
-        # equal bytecode wherever they lie.
-        (pathlib.Path(folder) / "model.tflite").write_bytes(data)
-        argv = [sys.executable, "-P", str(CONVERTER), "model.tflite", "model.mlirbc"]
+        return sound(data, source, batch)
+    except PassError as refused:
         try:
-            done = subprocess.run(argv, cwd=folder, capture_output=True, check=False, timeout=_read_limit(data))
-        except subprocess.TimeoutExpired:
-            raise ModelError(f"{source}: the converter did not end within {_read_limit(data):.0f} s (corrupt file?)") from None
-        converted = pathlib.Path(folder) / "model.mlirbc"
-        if done.returncode != 0 or not converted.is_file():
-            raise ModelError(
-                f"{source}: cannot be converted to TOSA: {_converter_reason(done.stderr.decode(errors='replace'))}"
-            )
-        return converted.read_bytes()
-
-
-def _converter_reason(said: str) -> str:
-    errors = [line.split("error: ", 1)[1] for line in said.splitlines() if "error: " in line]
-    return errors[0] if errors else "the converter ended without a message (corrupt file?)"
+            module = Module.parse(data, source)
+        except TosaRescaleError:
+            raise refused from None
+        return run_passes_on(module, passes(batch), source).bytecode

@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Arm's tosa-tools, where installed: .tosa files and the TOSA reference model.
 
-They pin packages against ours and live in an environment of their own; here they are executables on PATH.
+They pin packages against ours and mostly live in an environment of their own; here they are executables, beside the Python
+that runs or on PATH.
 """
 
 from __future__ import annotations
 
 import pathlib
+import re
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from collections.abc import Sequence
 
 import numpy as np
+from tosa_rescale_runtime import Module
 
 from tosa_rescale.core.errors import MissingToolError, ModelError
+from tosa_rescale.core.passes import run_passes_on
 
-HINT = "pip install tosa-tools in an environment of its own and put its bin folder on PATH"
+HINT = "pip install tosa-tools here, or in an environment of its own and put its bin folder on PATH"
+# What tosa-opt writes as an operator's name: the location's text, such as `loc("dense"("model.tflite":0:0))`.
+_NAME = re.compile(r'^loc\("(?P<name>(?:[^"\\]|\\.)*)"')
+_FUSED = re.compile(r'[\[ ]"((?:[^"\\]|\\.)*)"\(')
 
 
 def deserialize(data: bytes, source: str) -> bytes:
@@ -35,7 +43,35 @@ def deserialize(data: bytes, source: str) -> bytes:
             folder,
             source,
         )
-        return (folder / "out.mlirbc").read_bytes()
+        return _with_clean_names((folder / "out.mlirbc").read_bytes(), source)
+
+
+def find_tool(name: str) -> str | None:
+    """A program of tosa-tools: in this installation's scripts folder, else on PATH; None where it is not installed."""
+    installed = pathlib.Path(sysconfig.get_path("scripts")) / name
+    return str(installed) if installed.is_file() else shutil.which(name)
+
+
+def operator_name(text: str) -> str:
+    """The tensor names in what a .tosa file has as an operator's name, joined by `;`; empty where there is none."""
+    if named := _NAME.match(text):
+        return named["name"]
+    return ";".join(_FUSED.findall(text)) if text.startswith("loc(") else text
+
+
+def _with_clean_names(bytecode: bytes, source: str) -> bytes:
+    """The module with the source's tensor names as locations, as the LiteRT converter writes them."""
+    from tosa_rescale_runtime import Module
+    from tosa_rescale_runtime.mlir import ir
+
+    module = Module.parse(bytecode, source)
+    with module.ir.context:
+        unknown = ir.Location.unknown()
+        for view in module.block.operations:
+            location = view.operation.location
+            name = operator_name(location.name_str) if isinstance(location, ir.NameLoc) else ""
+            view.operation.location = ir.Location.name(name) if name else unknown
+    return run_passes_on(module, [], source).bytecode
 
 
 def serialize(bytecode: bytes, source: str) -> bytes:
@@ -48,14 +84,19 @@ def serialize(bytecode: bytes, source: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
         folder = pathlib.Path(name)
         (folder / "in.mlirbc").write_bytes(bytecode)
+        (folder / "in.mlir").write_text(Module.parse(bytecode, source).to_generic_text())
         passes = ["--tosa-convert-integer-type-to-signless", "--tosa-serialize", "--tosa-flatbuffer-filename=out.tosa"]
-        _tosa_opt(["in.mlirbc", *passes, "-o", "/dev/null"], folder, source)
+        try:
+            _tosa_opt(["in.mlirbc", *passes, "-o", "/dev/null"], folder, source)
+        except ModelError:
+            # Bytecode has no form of its own for the properties of some ops, such as cast; the generic text has.
+            _tosa_opt(["in.mlir", *passes, "-o", "/dev/null"], folder, source)
         return (folder / "out.tosa").read_bytes()
 
 
 def reference_model_available() -> bool:
-    """Whether tosa_reference_model and tosa-opt are on PATH."""
-    return all(shutil.which(tool) for tool in ("tosa_reference_model", "tosa-opt"))
+    """Whether tosa_reference_model and tosa-opt are installed."""
+    return all(find_tool(tool) for tool in ("tosa_reference_model", "tosa-opt"))
 
 
 def run_reference_model(tosa: bytes, inputs: Sequence[np.ndarray], outputs: int, source: str) -> list[np.ndarray]:
@@ -71,7 +112,7 @@ def run_reference_model(tosa: bytes, inputs: Sequence[np.ndarray], outputs: int,
         MissingToolError: tosa_reference_model is not installed.
         ModelError: the reference model says UNPREDICTABLE or ERROR.
     """
-    tool = shutil.which("tosa_reference_model")
+    tool = find_tool("tosa_reference_model")
     if tool is None:
         raise MissingToolError(f"tosa_reference_model: not found; {HINT}")
     input_files, output_files = ([f"{role}{i}.npy" for i in range(n)] for role, n in (("in", len(inputs)), ("out", outputs)))
@@ -104,10 +145,23 @@ def _schema(tool: pathlib.Path) -> pathlib.Path:
     return found[0]
 
 
-def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
-    tool = shutil.which("tosa-opt")
+def require_tosa_opt(source: str) -> str:
+    """The path of tosa-opt.
+
+    Args:
+        source: the file that needs it, for the error.
+
+    Raises:
+        MissingToolError: it is not installed.
+    """
+    tool = find_tool("tosa-opt")
     if tool is None:
         raise MissingToolError(f"{source}: .tosa files need tosa-opt; {HINT}")
+    return tool
+
+
+def _tosa_opt(arguments: Sequence[str], folder: pathlib.Path, source: str) -> None:
+    tool = require_tosa_opt(source)
     done = subprocess.run([tool, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [line.split("error: ", 1)[1] for line in done.stderr.splitlines() if "error: " in line]

@@ -6,10 +6,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable, Sequence
 
-from tosa_rescale.core.errors import FileKindError
+from tosa_rescale.core.errors import FileKindError, ModelError
 from tosa_rescale.core.files import FileKind, PathLike, kind_of, require_writable, write_bytes
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.recipe import attach_state
+from tosa_rescale.formats.tosa import require_tosa_opt
 
 
 def save(
@@ -55,6 +56,29 @@ def save(
     return path
 
 
+def require_writable_as(program: Program, path: PathLike, *, original: PathLike | None = None) -> None:
+    """Checks, before anything is computed, that what is made of a program can be written as the kind that a suffix names.
+
+    Args:
+        program: the program, or one that it will be made from.
+        path: the file to write.
+        original: see save.
+
+    Raises:
+        FileKindError: the suffix is unknown.
+        MissingToolError: .tosa: tosa-opt is not installed.
+        ModelError: .tflite: there is no original.
+    """
+    kind = kind_of(path)
+    if kind is FileKind.TOSA:
+        require_tosa_opt(str(path))
+    if kind is FileKind.LITERT and program.flatbuffer is None and original is None:
+        raise ModelError(
+            f"{path}: cannot be written, as {program.source} came from no .tflite; write a .mlirbc, or convert that with"
+            " --original and the .tflite that the model was made from"
+        )
+
+
 def with_state(program: Program) -> bytes:
     """The bytecode with quantization and recipe as module attributes."""
     return attach_state(program.bytecode, program.quantization, program.recipe, program.source)
@@ -80,6 +104,7 @@ def _tosa(program: Program, target: str) -> bytes:
 
 
 def _executable(program: Program, flags: Sequence[str] | None) -> bytes:
-    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module
+    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module, prepare_for_iree
 
-    return compile_module(program.bytecode, DEFAULT_FLAGS if flags is None else tuple(flags))
+    module = prepare_for_iree(program.bytecode, program.source)
+    return compile_module(module, DEFAULT_FLAGS if flags is None else tuple(flags))

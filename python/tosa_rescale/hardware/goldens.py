@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -91,26 +91,21 @@ def record_goldens(
     """
     from tosa_rescale_runtime import Executable, Tap
 
-    taps: list[Any] = [tap for table in tables for tap in (Tap(table.key, 0), Tap(table.key))]
-    executable = Executable.build(model.bytecode, taps=taps, source=model.source)
-    plain = len(executable.outputs) - len(taps)
-    graph: list[list[np.ndarray]] = [[] for _ in range(plain)]
+    taps = [(Tap(table.key, 0), Tap(table.key)) for table in tables]
+    executable = Executable.build(model.bytecode, taps=[tap for pair in taps for tap in pair], source=model.source)
+    graph: list[tuple[np.ndarray, ...]] = []
     parts: list[list[Vectors]] = [[] for _ in tables]
-    count = len(inputs[0])
-    with (progress or Silent()).task("run on iree", count) as advance:
-        for sample in range(count):  # one at a time: every tensor of the graph is in memory at once
-            values = executable.run(*(array[sample : sample + 1] for array in inputs))
-            for kept, value in zip(graph, values[:plain], strict=True):
-                kept.append(value)
-            for index, (table, kept) in enumerate(zip(tables, parts, strict=True)):
-                before, after = values[plain + 2 * index], values[plain + 2 * index + 1]
-                kept.append(_take(table, before, after, sample, limit, seed))
+    with (progress or Silent()).task("run on iree", len(inputs[0])) as advance:
+        for sample, run in enumerate(executable.run_taps(*inputs)):  # one at a time: all its tensors are in memory
+            graph.append(run.outputs)
+            for table, kept, (before, after) in zip(tables, parts, taps, strict=True):
+                kept.append(_take(table, run.taps[before], run.taps[after], sample, limit, seed))
             advance(1)
     vectors = [
         Vectors(*(np.concatenate([getattr(part, field.name) for part in each]) for field in dataclasses.fields(Vectors)))
         for each in parts
     ]
-    return Goldens(inputs, [np.concatenate(each) for each in graph], vectors)
+    return Goldens(inputs, [np.concatenate(column) for column in zip(*graph, strict=True)], vectors)
 
 
 def _take(table: RescaleTable, before: np.ndarray, after: np.ndarray, sample: int, limit: int, seed: int) -> Vectors:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.options import Scope
+from tosa_rescale.core.rescales import compact, trailing_zeros
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Rescale
@@ -106,12 +107,12 @@ def compact_pairs(multiplier: np.ndarray, shift: np.ndarray, double_round: bool)
     Returns:
         Multiplier, shift and second_round of `RescaleTable`.
     """
-    lowest = multiplier & -multiplier
-    zeros = np.array([int(bit).bit_length() - 1 if bit else 0 for bit in lowest], np.int64)
+    zeros = trailing_zeros(multiplier)
+    least, shifts = compact(multiplier, shift)
     twice = (shift > _SECOND_ROUND_FROM) & double_round & (multiplier != 0)
     return (
-        multiplier >> zeros,
-        np.where(multiplier == 0, ZERO_SHIFT, shift - zeros),
+        least,
+        np.where(multiplier == 0, ZERO_SHIFT, shifts),
         np.where(twice, 30 - zeros, NO_ROUND),
     )
 

@@ -4,23 +4,33 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tosa_rescale_runtime import Comparison, compare_all
+from tosa_rescale_runtime import Comparison, CompileError, compare_all
 
 from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.options import parse_enum
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.data.dataset import Dataset
-from tosa_rescale.data.source import input_arrays, random_inputs
+from tosa_rescale.data.source import as_dataset, input_arrays, random_inputs
 from tosa_rescale.measure.engines import exact_engines, make_engine
 
-LAYER_BATCH = 4  # samples whose every rescale is held at a time
+LAYER_BATCH = 4  # samples whose every layer is held at a time
+WIDEST_TAP = 32  # bits; wider accumulators do not leave IREE
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
+
+
+class Layers(enum.StrEnum):
+    """Where the twin is compared with IREE inside the graph."""
+
+    NONE = "none"
+    RESCALES = "rescales"  # after every rescale
+    OPS = "ops"  # after every op
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +40,19 @@ class CheckResult:
     Attributes:
         samples: number of samples run.
         pairs: the comparison of every pair of engines.
-        layers: the comparison of the twin with IREE at every rescale, by key, in program order; empty unless asked for.
+        layers: the comparison of the twin with IREE after every rescale or op, by key, in program order; empty unless asked
+            for.
+        left_out: engines that cannot run the model, with their words, where none was asked for by name.
     """
 
     samples: int
     pairs: dict[tuple[str, str], Comparison]
     layers: dict[str, Comparison] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def first_difference(self) -> tuple[str, Comparison] | None:
-        """The first rescale, in program order, whose results differ."""
+        """The first of `layers`, in program order, whose results differ."""
         return next(((key, compared) for key, compared in self.layers.items() if not compared.exact), None)
 
     @property
@@ -61,35 +74,38 @@ class CheckResult:
                 {"op": key, "values": c.values, "mismatches": c.mismatches, "max_lsb": c.max_lsb}
                 for key, c in self.layers.items()
             ],
+            "left_out": self.left_out,
         }
 
 
 def check(
     model: Program,
-    inputs: Dataset | int = 8,
+    inputs: Any = 8,
     *,
     engines: Sequence[str] | None = None,
     seed: int = 0,
     workers: int | None = None,
-    layers: bool = False,
+    layers: Layers | str | bool = Layers.NONE,
     progress: Progress | None = None,
 ) -> CheckResult:
     """Runs a model on several engines and compares every output value.
 
     Args:
         model: the model.
-        inputs: a dataset, or a number of uniform random samples.
-        engines: at least two; None: all that are at hand and must agree.
+        inputs: a number of uniform random samples; a Dataset, or what as_dataset makes one of.
+        engines: at least two; None: all that are at hand, must agree and can run the model.
         seed: of the random samples.
         workers: threads; None: one for each core.
-        layers: compare the differentiable twin with IREE at every rescale as well.
+        layers: compare the differentiable twin with IREE inside the graph as well, after every rescale (True) or op.
         progress: shows rate and remaining time.
 
     Raises:
-        OptionError: fewer than two engines.
+        OptionError: fewer than two engines, or `layers` is none of them.
+        CompileError: an engine that was asked for cannot compile the model, or fewer than two can run it.
         DataError: samples do not fit the input.
         MissingToolError: `layers`, and TensorFlow is not installed.
     """
+    where = parse_enum(Layers, _spelled(layers), "layers")
     names = list(exact_engines() if engines is None else engines)
     if len(set(names)) < 2:
         raise OptionError(f"engines: {', '.join(names) or 'none'} cannot be compared; give at least two, by comma")
@@ -98,31 +114,66 @@ def check(
             raise OptionError(f"inputs: {inputs} is out of range; give at least 1")
         arrays = random_inputs(model.input_specs, inputs, seed)
     else:
-        arrays = input_arrays(inputs, model.input_specs)
-    outputs = {}
+        arrays = input_arrays(as_dataset(inputs), model.input_specs)
+    outputs: dict[str, list[np.ndarray]] = {}
+    failed: dict[str, CompileError] = {}
     for name in names:
         with (progress or Silent()).task(f"run on {name}", len(arrays[0])) as advance:
-            outputs[name] = make_engine(name, model, workers).run_many(arrays, advance)
-    pairs = {(a, b): compare_all(outputs[a], outputs[b]) for a, b in itertools.combinations(names, 2)}
-    return CheckResult(len(arrays[0]), pairs, compare_layers(model, arrays, workers) if layers else {})
+            try:
+                outputs[name] = make_engine(name, model, workers).run_many(arrays, advance)
+            except CompileError as error:
+                if engines is not None:
+                    raise
+                failed[name] = error
+    if failed and len(outputs) < 2:
+        raise next(iter(failed.values()))
+    pairs = {(a, b): compare_all(outputs[a], outputs[b]) for a, b in itertools.combinations(outputs, 2)}
+    inside = {} if where is Layers.NONE else compare_layers(model, arrays, where, workers)
+    return CheckResult(len(arrays[0]), pairs, inside, {name: str(error) for name, error in failed.items()})
 
 
-def compare_layers(model: Program, arrays: list[np.ndarray], workers: int | None) -> dict[str, Comparison]:
-    """Every rescale of the twin against IREE's, a few samples at a time: all of them are in memory at once."""
-    from tosa_rescale_runtime import Executable, Module
+def _spelled(layers: Layers | str | bool) -> str:
+    if isinstance(layers, bool):
+        return Layers.RESCALES if layers else Layers.NONE
+    return layers
+
+
+def compare_layers(model: Program, arrays: list[np.ndarray], which: Layers, workers: int | None) -> dict[str, Comparison]:
+    """The twin's value of every rescale or op against IREE's, a few samples at a time: all of them are in memory at once.
+
+    Args:
+        model: the model.
+        arrays: one array [N, *shape of a sample] for each input.
+        which: after which ops.
+        workers: see `check`.
+
+    Returns:
+        Key of the op to its comparison, in program order. An op that the twin computes together with another, a reshape between
+        two convolutions for instance, and a result that is wider than 32 bits have none.
+    """
+    from tosa_rescale_runtime import Executable, Module, Tap
 
     from tosa_rescale.twin import Twin
 
     module = Module.parse(model.bytecode, model.source)
-    keys = [each.key for each in module.rescales()]
     twin = Twin(module)
+    known = {node.key for node in twin.graph.nodes}
+    ops = [op for op in module.ops() if op.key in known and (op.kind == "rescale" or which is Layers.OPS)]
+    keys = [op.key for op in ops if (module.result_bits(op) or WIDEST_TAP + 1) <= WIDEST_TAP]
     executable = Executable.build(model.bytecode, taps=keys, source=model.source)
-    plain = len(executable.outputs) - len(keys)
     found: dict[str, Comparison] = {}
-    for start in range(0, len(arrays[0]), LAYER_BATCH):
-        chunk = [array[start : start + LAYER_BATCH] for array in arrays]
-        theirs = executable.run_many(*chunk, workers=workers)[plain:]
-        for key, one, other in zip(keys, twin.run(chunk, keys), theirs, strict=True):
-            compared = compare_all([one.reshape(other.shape)], [other])
+    for number, run in enumerate(executable.run_taps(*arrays, chunk=LAYER_BATCH, workers=workers)):
+        start = number * LAYER_BATCH
+        values = twin.run([array[start : start + LAYER_BATCH] for array in arrays], keys)
+        for key, value in zip(keys, values, strict=True):
+            theirs = run.taps[Tap(key)]
+            compared = compare_all([_signed(value, theirs.dtype).reshape(theirs.shape)], [theirs])
             found[key] = found[key] + compared if key in found else compared
     return found
+
+
+def _signed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The twin's integers as a signless type shows them: what is unsigned in the graph wraps, and nothing else does."""
+    limits = np.iinfo(dtype)
+    span = int(limits.max) - int(limits.min) + 1
+    return np.where((values > limits.max) & (values < span), values - span, values) if limits.min < 0 else values

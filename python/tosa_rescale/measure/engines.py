@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from tosa_rescale_runtime import CompileError
 
 from tosa_rescale.core.errors import MissingToolError, OptionError
+from tosa_rescale.core.hush import hushed
 from tosa_rescale.core.progress import Advance
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Cache
+    from tosa_rescale_runtime import Cache, Signature
 
     from tosa_rescale.core.program import Program
 
@@ -26,11 +28,11 @@ class Engine(Protocol):
         """Runs N samples.
 
         Args:
-            inputs: one array [N, *shape of the input without batch] for each input.
+            inputs: one array [N, *shape of a sample] for each input, see Signature.sample_shape.
             advance: called with the number of samples done since the last call.
 
         Returns:
-            One array [N, *shape of the output without batch] for each output.
+            One array [N, *shape of a sample] for each output.
         """
         ...
 
@@ -67,24 +69,25 @@ class LitertEngine:
     def __init__(self, model: Program, workers: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        from tosa_rescale.formats.litert.export import to_litert
+        from tosa_rescale.formats.litert.export import litert_part
 
-        self._interpreter = Interpreter(model_content=to_litert(model), num_threads=workers or os.cpu_count())
-        details = self._interpreter.get_input_details()
-        for each in details:
-            shape = [1, *each["shape"][1:]]
-            self._interpreter.resize_tensor_input(each["index"], shape)
-        self._interpreter.allocate_tensors()
+        self._signature = model.signature
+        with hushed():  # it says which delegate it takes
+            self._interpreter = Interpreter(model_content=litert_part(model), num_threads=workers or os.cpu_count())
+            details = self._interpreter.get_input_details()
+            for each, spec in zip(details, self._signature.inputs, strict=True):
+                self._interpreter.resize_tensor_input(each["index"], [extent or 1 for extent in spec.shape])
+            self._interpreter.allocate_tensors()
         self._inputs = [each["index"] for each in details]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
 
     def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
         rows: list[list[np.ndarray]] = []
         for sample in zip(*inputs, strict=True):
-            for index, array in zip(self._inputs, sample, strict=True):
-                self._interpreter.set_tensor(index, array[None])
+            for index, array in zip(self._inputs, _graphs(sample, self._signature), strict=True):
+                self._interpreter.set_tensor(index, array)
             self._interpreter.invoke()
-            rows.append([self._interpreter.get_tensor(index)[0] for index in self._outputs])
+            rows.append(_samples([self._interpreter.get_tensor(index) for index in self._outputs], self._signature))
             if advance:
                 advance(1)
         return [np.stack(column) for column in zip(*rows, strict=True)]
@@ -99,16 +102,18 @@ class ReferenceEngine:
         del workers
         self._source = model.source
         self._tosa = serialize(model.bytecode, model.source)
-        self._outputs = model.signature.outputs
+        self._signature = model.signature
 
     def run_many(self, inputs: Sequence[np.ndarray], advance: Advance | None = None) -> list[np.ndarray]:
         from tosa_rescale.formats.tosa import run_reference_model
 
         rows: list[list[np.ndarray]] = []
         for sample in zip(*inputs, strict=True):
-            results = run_reference_model(self._tosa, [_signless(a[None]) for a in sample], len(self._outputs), self._source)
+            given = [_signless(array) for array in _graphs(sample, self._signature)]
+            results = run_reference_model(self._tosa, given, len(self._signature.outputs), self._source)
             # The format knows no unsigned types: the bits are the same.
-            rows.append([each[0].view(spec.dtype) for each, spec in zip(results, self._outputs, strict=True)])
+            typed = [each.view(spec.dtype) for each, spec in zip(results, self._signature.outputs, strict=True)]
+            rows.append(_samples(typed, self._signature))
             if advance:
                 advance(1)
         return [np.stack(column) for column in zip(*rows, strict=True)]
@@ -144,6 +149,20 @@ class ReferenceTwinEngine(TwinEngine):
     REFERENCE = True
 
 
+def _graphs(sample: Sequence[np.ndarray], signature: Signature) -> list[np.ndarray]:
+    """One sample of each input in the shape that the graph takes."""
+    return [
+        np.ascontiguousarray(array).reshape([extent or 1 for extent in spec.shape])
+        for array, spec in zip(sample, signature.inputs, strict=True)
+    ]
+
+
+def _samples(results: Sequence[np.ndarray], signature: Signature) -> list[np.ndarray]:
+    """What the graph gave, each output in the shape of one sample."""
+    shapes = ([extent or 1 for extent in signature.sample_shape(spec)] for spec in signature.outputs)
+    return [result.reshape(shape) for result, shape in zip(results, shapes, strict=True)]
+
+
 def _signless(array: np.ndarray) -> np.ndarray:
     return array.view(array.dtype.str.replace("u", "i")) if array.dtype.kind == "u" else array
 
@@ -177,6 +196,25 @@ def make_engine(name: str, model: Program, workers: int | None = None) -> Engine
         return ENGINES[name](model, workers=workers)
     except ImportError as error:
         raise MissingToolError(f"engine {name}: {error.name} is not installed; pip install {error.name}") from error
+
+
+def engine_or_twin(name: str, model: Program, workers: int | None = None) -> tuple[Engine, str]:
+    """The engine for a model; where IREE cannot compile the model, the twin in its place, which gives the same integers.
+
+    Returns:
+        The engine, and a sentence that says so; empty where it is the one that was asked for.
+
+    Raises:
+        OptionError, ModelError, MissingToolError: see make_engine.
+        CompileError: the engine cannot compile the model, and TensorFlow is not installed.
+    """
+    try:
+        return make_engine(name, model, workers), ""
+    except CompileError as error:
+        if not name.startswith("iree") or not importlib.util.find_spec("tensorflow"):
+            raise
+        said = f"{model.source}: IREE cannot compile it; the twin runs it, with the same integers ({error})"
+        return make_engine("tf", model, workers), said
 
 
 def exact_engines() -> list[str]:

@@ -4,20 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from tosa_rescale.reporting import charts
-
-# One for each of charts.SERIES, in a box of 38 x 14: what the legend shows is what the chart draws.
-_MARKER_PATHS = (
-    "M14.5 7a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0",
-    "M15 3h8v8h-8z",
-    "M19 2.2l5 9h-10z",
-    "M19 1.8l5.2 5.2l-5.2 5.2l-5.2-5.2z",
-    "M19 11.8l5-9h-10z",
-    "M17 2h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
-)
-_DASHES = ("", "9 3", "4 2.5", "9 3 3 3", "12 5", "2 2")
+from tosa_rescale.core.files import PathLike, write_text
+from tosa_rescale.reporting.charts import Chart
+from tosa_rescale.reporting.style import LegendEntry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,24 +31,27 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class LegendEntry:
-    """A line of a chart's legend; colour is the name of a CSS variable."""
-
-    name: str
-    colour: str
-    marker: str = ""
-    dashes: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
 class Figure:
-    """A chart with its text alternative and, where no table beside it has them, its data."""
+    """A chart with its caption, its legend and, where no table beside it has them, its data."""
 
-    title: str
+    chart: Chart
     caption: str
-    svg: str
     legend: tuple[LegendEntry, ...] = ()
     table: Table | None = None
+
+    @property
+    def title(self) -> str:
+        """The chart's."""
+        return self.chart.title
+
+    @property
+    def svg(self) -> str:
+        """The chart as it stands in the page. Raises MissingToolError."""
+        return self.chart.inline()
+
+    def write(self, path: PathLike) -> None:
+        """Writes the chart as an SVG file with its legend. Raises MissingToolError and OutputError."""
+        write_text(path, self.chart.alone(self.legend))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,21 +90,6 @@ def rows(cells: Sequence[Sequence[str]], marked: Sequence[bool] | None = None) -
     """Rows of a table, some of them marked."""
     flags = marked or [False] * len(cells)
     return tuple(Row(tuple(each), flag) for each, flag in zip(cells, flags, strict=True))
-
-
-def series_legend(names: Mapping[int, str] | Sequence[str], base: bool = True) -> tuple[LegendEntry, ...]:
-    """The legend of a chart.
-
-    Args:
-        names: of the series, by their number, which is what colour and marker go by.
-        base: with the original model's line.
-    """
-    numbered = names if isinstance(names, Mapping) else dict(enumerate(names))
-    entries = [
-        LegendEntry(name, f"s{i % charts.SERIES}", _MARKER_PATHS[i % charts.SERIES], _DASHES[i % charts.SERIES])
-        for i, name in numbered.items()
-    ]
-    return (*entries, LegendEntry("original model", "soft", dashes="5 4")) if base else tuple(entries)
 
 
 def number(value: float | None, digits: int = 2) -> str:

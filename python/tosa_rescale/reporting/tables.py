@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A sweep as terminal table, CSV and JSON."""
+"""A sweep as CSV and JSON, and all files that it leaves behind."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import csv
 import io
 import json
 import pathlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from tosa_rescale.core.errors import MissingToolError
 from tosa_rescale.core.files import PathLike, write_text
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from tosa_rescale.sweeping.results import SweepResult
+from tosa_rescale.reporting.page import write_page_of
+from tosa_rescale.reporting.sections.accuracy import metric_figure
+from tosa_rescale.reporting.stored import stored_beside
+from tosa_rescale.sweeping.results import SweepResult
 
 COLUMNS = ("method", "bits", "top1", "top5", "agreement", "max_lsb", "mean_lsb", "samples", "seconds")
 
@@ -25,62 +25,37 @@ def write_json(path: PathLike, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def write_csv(path: PathLike, result: SweepResult) -> None:
-    """Writes one row a point: COLUMNS; an empty field where a figure does not apply."""
+def write_rows(path: PathLike, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a CSV with these columns of each row; an empty field where a row has no such value."""
     text = io.StringIO(newline="")
-    writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(point.as_dict() for point in result.points)
+    writer.writerows(rows)
     write_text(path, text.getvalue())
 
 
+def write_csv(path: PathLike, result: SweepResult) -> None:
+    """Writes one row a point: COLUMNS, and the value of every other metric; an empty field where a figure does not apply."""
+    others = [name for name in result.base.evaluation.metrics if name not in COLUMNS]
+    values = [{name: figure.value for name, figure in point.evaluation.metrics.items()} for point in result.points]
+    rows = [{**own, **point.as_dict()} for own, point in zip(values, result.points, strict=True)]
+    write_rows(path, (*COLUMNS, *others), rows)
+
+
 def write_report(folder: PathLike, result: SweepResult) -> list[pathlib.Path]:
-    """Writes results.csv, results.json and, where the extra `report` is installed, accuracy.png and report.html.
+    """Writes results.csv, results.json and, where the extra `report` is installed, accuracy.svg and report.html.
 
     Returns:
         The files written.
     """
-    from tosa_rescale.core.errors import MissingToolError
-    from tosa_rescale.reporting.page import write_page_of
-    from tosa_rescale.reporting.plot import write_plot
-
     folder = pathlib.Path(folder)
     write_csv(folder / "results.csv", result)
     write_json(folder / "results.json", result.as_dict())
     written = [folder / "results.csv", folder / "results.json"]
     try:
-        write_plot(folder / "accuracy.png", result)
-        written.append(folder / "accuracy.png")
+        metric_figure(stored_beside(folder, result)).write(folder / "accuracy.svg")
+        written.append(folder / "accuracy.svg")
         written.append(write_page_of(folder, result))
     except MissingToolError:
         pass
     return written
-
-
-def print_sweep(result: SweepResult, console: Console) -> None:
-    """Prints one row a point, the degradation point of each method marked."""
-    import rich.table
-
-    table = rich.table.Table(title=f"{pathlib.Path(result.model).name} on {pathlib.Path(result.data).name}")
-    for name in ("method", "k", "top-1 %", "top-5 %", "agreement %", "max LSB", "mean LSB", "seconds", ""):
-        table.add_column(name, justify="left" if name in ("method", "") else "right")
-    for point in result.points:
-        e = point.evaluation
-        fallen = point.method != "base" and point.bits == result.degradation_point(point.method)
-        table.add_row(
-            point.method,
-            str(point.bits),
-            _number(e.top1, "{:.2f}"),
-            _number(e.top5, "{:.2f}"),
-            _number(e.agreement, "{:.2f}"),
-            _number(e.max_lsb, "{}"),
-            _number(e.mean_lsb, "{:.3f}"),
-            f"{point.seconds:.1f}",
-            "more than 0.5 below base from here" if fallen else "",
-        )
-    console.print(table)
-
-
-def _number(value: float | None, form: str) -> str:
-    formatter: Callable[[float], str] = form.format
-    return "-" if value is None else formatter(value)

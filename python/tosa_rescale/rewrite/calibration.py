@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Calibration: what every MAC layer sees at its input, measured in the integer executable and written on the ops.
+"""Calibration: what every layer with weights sees at its input, measured in the integer executable and written on the ops.
 
 For weight i of an output channel, x_i is the zero-point-free input value that it multiplies, 0 where that is border padding.
-Averages run over output positions and samples. All attributes are float32; K = KH * KW * IC weights of one output channel,
-in their order; a depthwise layer has C channels.
+Averages run over output positions, the rows of the layer's own batch (of a transformer's linear layers, the tokens) and
+samples. All attributes are float32; K counts the weights of one output channel, in their order; a depthwise layer has C
+channels.
 
-| attribute                    | holds    | conv2d, transpose_conv2d | depthwise_conv2d |
-|------------------------------|----------|--------------------------|------------------|
-| `tosa_rescale.input_mean`    | E[x_i]   | [KH, KW, IC]             | [KH, KW, C]      |
-| `tosa_rescale.input_square`  | E[x_i^2] | [KH, KW, IC]             | [KH, KW, C]      |
-| `tosa_rescale.input_factors` | F        | [R, K]                   | [C, R, KH * KW]  |
+| attribute                    | holds    | conv2d, transpose_conv2d | conv3d           | depthwise_conv2d |
+|------------------------------|----------|--------------------------|------------------|------------------|
+| `tosa_rescale.input_mean`    | E[x_i]   | [KH, KW, IC]             | [KD, KH, KW, IC] | [KH, KW, C]      |
+| `tosa_rescale.input_square`  | E[x_i^2] | [KH, KW, IC]             | [KD, KH, KW, IC] | [KH, KW, C]      |
+| `tosa_rescale.input_factors` | F        | [R, K]                   | [R, K]           | [C, R, KH * KW]  |
 
 F holds the R leading factors of the second moments: E[x_i x_j] ~ (F^T F)_ij for i != j. The full moments of a network would
 be a hundred megabytes, and a few dozen samples do not determine them anyway.
@@ -18,12 +19,14 @@ be a hundred megabytes, and a few dozen samples do not determine them anyway.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tosa_rescale.core.attributes import INPUT_FACTORS, INPUT_MEAN, INPUT_SQUARE
+from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
@@ -31,10 +34,8 @@ from tosa_rescale.core.progress import Progress, Silent
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op, Tap
 
-MAC_KINDS = ("conv2d", "depthwise_conv2d", "transpose_conv2d")
-
 RANK = 8  # factors kept; more changed no figure measured
-ROWS = 128  # output positions of one sample that enter the factors; means and squares take all
+ROWS = 128  # output positions of one sample (its own batch among them) that enter the factors; means and squares take all
 DIRECT_WIDTH = 64  # up to here the moments are decomposed directly
 POWER_STEPS = 3  # of the subspace iteration; leading eigenvalues lie far apart
 
@@ -53,7 +54,7 @@ def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress
 
     Args:
         program: the model.
-        inputs: one array [N, *shape without batch] for each input.
+        inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
 
     Returns:
@@ -65,8 +66,8 @@ def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress
     from tosa_rescale_runtime import Tap
 
     module = program.module()
-    layers = [op for op in module.ops() if op.kind in MAC_KINDS and module.constant(op, 1) is not None]
-    measures = [_Measure(module, op) for op in layers]
+    layers = [op for op in module.ops() if op.kind in CONVOLUTIONS and module.constant(op, 1) is not None]
+    measures = [Measure(module, op) for op in layers]
     for seen in observe(program, [Tap(op.key, operand=0) for op in layers], inputs, "calibrate", progress):
         for measure, layer_input in zip(measures, seen, strict=True):
             measure.add(layer_input)
@@ -86,7 +87,7 @@ def observe(
     Args:
         program: the model.
         taps: values inside its graph.
-        inputs: one array [N, *shape without batch] for each input.
+        inputs: one array [N, *shape of a sample] for each input.
         label: of the progress.
         progress: shows rate and remaining time.
 
@@ -98,14 +99,15 @@ def observe(
     if not len(inputs) or not len(inputs[0]):
         raise DataError("calibration: there are no samples; give at least one")
     executable = Executable.build(program.bytecode, taps=taps, source=program.source)
+    shapes = [[extent or 1 for extent in spec.shape] for spec in executable.tap_specs]
     with (progress or Silent()).task(label, len(inputs[0])) as advance:
-        for sample in zip(*inputs, strict=True):
-            results = executable.run(*(array[None] for array in sample))
-            yield list(results[len(results) - len(taps) :])
+        for run in executable.run_taps(*inputs):
+            # A sample's tensor, whose first dimension may be a batch of the layer's own.
+            yield [run.taps[tap].reshape(shape) for tap, shape in zip(taps, shapes, strict=True)]
             advance(1)
 
 
-class _Measure:
+class Measure:
     """Adds up the statistics of one layer over samples."""
 
     def __init__(self, module: Module, op: Op) -> None:
@@ -119,17 +121,21 @@ class _Measure:
         self._rng = np.random.default_rng(0)  # the choice of rows must not change from run to run
 
     def add(self, layer_input: np.ndarray) -> None:
-        """Adds one sample's input, [1, H, W, C]."""
-        x = layer_input[0].astype(np.int16) - np.int16(self._zero_point)
+        """Adds one sample's input, [B, spatial dimensions, C]; B is the layer's own batch."""
+        wide = layer_input.dtype.itemsize > 1
+        x = layer_input.astype(np.int32 if wide else np.int16) - self._zero_point
         planes = self._geometry.planes(x)
-        height, width, _ = planes[0].shape
-        real = [plane.astype(np.float32) for plane in planes]
-        self._sum = self._sum + np.stack([plane.mean((0, 1), dtype=np.float64) for plane in real])
-        self._sum_of_squares = self._sum_of_squares + np.stack([np.square(p).mean((0, 1), dtype=np.float64) for p in real])
+        *extents, _ = planes[0].shape
+        axes = tuple(range(len(extents)))
+        # Squares of 8-bit values are exact in a float32.
+        real = [plane.astype(np.float64 if wide else np.float32) for plane in planes]
+        self._sum = self._sum + np.stack([plane.mean(axes, dtype=np.float64) for plane in real])
+        self._sum_of_squares = self._sum_of_squares + np.stack([np.square(p).mean(axes, dtype=np.float64) for p in real])
         self._samples += 1
-        positions = height * width
+        positions = math.prod(extents)
         chosen = np.arange(positions) if positions <= ROWS else self._rng.choice(positions, ROWS, replace=False)
-        self._rows.append(np.stack([plane[chosen // width, chosen % width] for plane in planes], axis=1))  # [R, T, C]
+        at = np.unravel_index(chosen, extents)
+        self._rows.append(np.stack([plane[at] for plane in planes], axis=1))  # [R, T, C]
 
     def result(self) -> LayerStatistics:
         rows = np.concatenate(self._rows)  # [R, T, C]
@@ -167,22 +173,22 @@ def leading_factors(rows: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Which input value each weight of a convolution multiplies (TOSA CONV2D, DEPTHWISE_CONV2D, TRANSPOSE_CONV2D).
+    """Which input value each weight of a convolution multiplies (TOSA CONV2D, CONV3D, DEPTHWISE_CONV2D, TRANSPOSE_CONV2D).
 
     Attributes:
-        kind: conv2d, depthwise_conv2d or transpose_conv2d.
-        kernel: KH, KW.
-        pad: top, bottom, left, right; for transpose_conv2d what is added to the output.
-        stride, dilation: y, x.
-        output: OH, OW.
+        kind: conv2d, conv3d, depthwise_conv2d or transpose_conv2d.
+        kernel: extents, KH and KW, behind KD in three dimensions.
+        pad: before and after, for each spatial dimension; for transpose_conv2d what is added to the output.
+        stride, dilation: of each spatial dimension.
+        output: extents, OH and OW, behind OD.
     """
 
     kind: str
-    kernel: tuple[int, int]
-    pad: tuple[int, int, int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    output: tuple[int, int]
+    kernel: tuple[int, ...]
+    pad: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    output: tuple[int, ...]
 
     @property
     def depthwise(self) -> bool:
@@ -194,42 +200,45 @@ class Geometry:
         """Reads an op's attributes and shapes."""
         weight = module.constant(op, 1)
         assert weight is not None  # calibrate measures layers with constant weights only
-        kernel = weight.shape[:2] if op.kind == "depthwise_conv2d" else weight.shape[1:3]
-        transposed, output = op.kind == "transpose_conv2d", module.result_shape(op)
+        kernel = weight.shape[:2] if op.kind == "depthwise_conv2d" else weight.shape[1:-1]
+        transposed = op.kind == "transpose_conv2d"
         return Geometry(
             op.kind,
-            (int(kernel[0]), int(kernel[1])),
+            tuple(kernel),
             tuple(module.attribute(op, "out_pad" if transposed else "pad")),
             tuple(module.attribute(op, "stride")),
             (1, 1) if transposed else tuple(module.attribute(op, "dilation")),
-            (output[1] or 1, output[2] or 1),
+            tuple(extent or 1 for extent in module.result_shape(op)[1:-1]),
         )
 
     def planes(self, x: np.ndarray) -> list[np.ndarray]:
-        """For each tap (ky, kx), row by row, the value it multiplies at every output position.
+        """For each tap of the kernel, in its order, the value it multiplies at every output position.
 
         Args:
-            x: zero-point-free input [H, W, C].
+            x: zero-point-free input [..., spatial dimensions, C].
 
         Returns:
-            KH * KW arrays [OH, OW, C], 0 where the tap multiplies border padding or nothing.
+            One array [..., *output, C] for each tap, 0 where the tap multiplies border padding or nothing.
         """
-        taps = [(ky, kx) for ky in range(self.kernel[0]) for kx in range(self.kernel[1])]
-        return [self._transposed(x, *tap) if self.kind == "transpose_conv2d" else self._direct(x, *tap) for tap in taps]
+        if self.kind == "transpose_conv2d":
+            return [self._transposed(x, tap) for tap in np.ndindex(*self.kernel)]
+        pairs = list(zip(self.pad[::2], self.pad[1::2], strict=True))
+        padded = np.pad(x, [*[(0, 0)] * (x.ndim - len(pairs) - 1), *pairs, (0, 0)]) if any(self.pad) else x
+        return [self._direct(padded, tap) for tap in np.ndindex(*self.kernel)]
 
-    def _direct(self, x: np.ndarray, ky: int, kx: int) -> np.ndarray:
-        top, bottom, left, right = self.pad
-        padded = np.pad(x, ((top, bottom), (left, right), (0, 0))) if any(self.pad) else x
-        y0, x0 = ky * self.dilation[0], kx * self.dilation[1]
-        rows = slice(y0, y0 + self.stride[0] * (self.output[0] - 1) + 1, self.stride[0])
-        columns = slice(x0, x0 + self.stride[1] * (self.output[1] - 1) + 1, self.stride[1])
-        return padded[rows, columns]
+    def _direct(self, padded: np.ndarray, tap: tuple[int, ...]) -> np.ndarray:
+        starts = [k * dilation for k, dilation in zip(tap, self.dilation, strict=True)]
+        places = zip(starts, self.stride, self.output, strict=True)
+        return padded[..., *(slice(start, start + stride * (out - 1) + 1, stride) for start, stride, out in places), :]
 
-    def _transposed(self, x: np.ndarray, ky: int, kx: int) -> np.ndarray:
-        plane = np.zeros((*self.output, x.shape[2]), x.dtype)
+    def _transposed(self, x: np.ndarray, tap: tuple[int, ...]) -> np.ndarray:
+        *leading, height, width, channels = x.shape
+        plane = np.zeros((*leading, *self.output, channels), x.dtype)
         # Input row i adds to output row i * stride + out_pad_top + ky, where that exists.
-        y = np.arange(x.shape[0]) * self.stride[0] + self.pad[0] + ky
-        z = np.arange(x.shape[1]) * self.stride[1] + self.pad[2] + kx
-        y_in, z_in = (y >= 0) & (y < self.output[0]), (z >= 0) & (z < self.output[1])
-        plane[np.ix_(y[y_in], z[z_in])] = x[np.ix_(y_in, z_in)]
+        y, z = (
+            np.arange(extent) * stride + before + k
+            for extent, stride, before, k in zip((height, width), self.stride, self.pad[::2], tap, strict=True)
+        )
+        y_in, z_in = ((place >= 0) & (place < out) for place, out in zip((y, z), self.output, strict=True))
+        plane[..., y[y_in][:, None], z[z_in], :] = x[..., np.flatnonzero(y_in)[:, None], np.flatnonzero(z_in), :]
         return plane

@@ -31,7 +31,7 @@ def measure_ranges(program: Program, inputs: Sequence[np.ndarray], progress: Pro
 
     Args:
         program: the model.
-        inputs: one array [N, *shape without batch] for each input.
+        inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
 
     Returns:

@@ -21,7 +21,7 @@ from tosa_rescale.core.program import P
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.data.source import CalibrationPlan
-from tosa_rescale.formats.litert.write import fixed_scale_tensors
+from tosa_rescale.formats.litert.scales import fixed_scale_tensors
 from tosa_rescale.rewrite.calibration import calibrate
 from tosa_rescale.rewrite.clipping import measure_ranges
 from tosa_rescale.rewrite.narrow import mark_bits
@@ -80,7 +80,7 @@ class Compensator(Generic[P]):
 
     Args:
         program: the original.
-        inputs: calibration samples, one array [N, *shape without batch] for each input; None for none.
+        inputs: calibration samples, one array [N, *shape of a sample] for each input; None for none.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
     """

@@ -18,6 +18,7 @@ import importlib.metadata
 import itertools
 import logging
 import os
+import pathlib
 import platform
 import secrets
 import socket
@@ -32,16 +33,22 @@ from tosa_rescale_runtime import DEFAULT_FLAGS, Cache, compile_module, default_c
 from tosa_rescale_runtime.compile import cache_key
 
 from tosa_rescale.core.errors import ClusterError, MissingToolError, OptionError, TosaRescaleError
+from tosa_rescale.core.functions import find_function
 from tosa_rescale.core.options import NarrowOptions
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.version import versions
 from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.data.source import as_dataset
+from tosa_rescale.measure.choice import MetricPlan, plan_metrics
 from tosa_rescale.measure.engines import ENGINES, Engine, IreeEngine, make_engine
-from tosa_rescale.measure.evaluate import CHUNK, Evaluation, Score, require_measurable, score
+from tosa_rescale.measure.evaluate import CHUNK, Itself, Score, require_measurable, score
+from tosa_rescale.measure.evaluation import Evaluation
+from tosa_rescale.measure.metrics import Metric
+from tosa_rescale.measure.own_metric import OwnRows
 from tosa_rescale.sweeping.methods import METHODS, MethodContext, make
 from tosa_rescale.sweeping.results import BASE as BASE_METHOD
-from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint, agreeing_with_itself
+from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint
 
 LOCAL = "local"
 RETRIES = 3
@@ -168,15 +175,19 @@ def _score_shard(
     prepared: _Prepared,
     engine: str,
     shard: Dataset,
+    first: int,
+    plan: MetricPlan,
     reference: list[np.ndarray] | None,
-    keep: bool,
+    base: bool,
 ) -> tuple[tuple[Score, float], list[np.ndarray] | None]:
-    """Task: counts of one point on one shard, with its seconds; and the outputs, where others are compared with them."""
+    """Task: counts of one point on one shard, whose first sample is at `first`, with its seconds; and the outputs of the base,
+    with which others are compared.
+    """
     _require_versions(expected)
     began = time.perf_counter()
-    kept = _Held() if keep else None
-    runner = _engine(prepared, engine)
-    counted = score(runner, prepared.model.input_spec, shard, None if reference is None else _Held(reference), kept)
+    kept = _Held() if base else None
+    held = Itself() if base else None if reference is None else _Held(reference)
+    counted = score(_engine(prepared, engine), prepared.model.input_specs, shard, plan, held, kept, first=first)
     return (counted, time.perf_counter() - began), kept.joined() if kept else None
 
 
@@ -225,6 +236,7 @@ class Cluster:
         *,
         engine: str = "iree",
         reference: Program | None = None,
+        metrics: Any = None,
         progress: Progress | None = None,
         label: str = "sweep",
     ) -> Iterator[Measured]:
@@ -237,6 +249,7 @@ class Cluster:
             options: of the narrowing; None: every point is the context's model itself.
             engine: what executes them.
             reference: a model to compare with where BASE is not among the points; executed by IREE.
+            metrics: what is measured; None or empty: what outputs and labels suggest.
             progress: shows rate and remaining time.
             label: what progress calls this.
 
@@ -245,9 +258,14 @@ class Cluster:
             TosaRescaleError: what a task raised.
         """
         ray = self._ray
+        plan = plan_metrics(metrics, context.model, data, reference or options is not None)
+        require_measurable(plan, data, reference or options)
+        data = self._with_functions(plan, data)
+        planned = ray.put(plan)
         prepare, measure = self._task(_prepare_point), self._task(_score_shard, num_returns=2)
         common = self._submit(self._task(_prepare_context), _without_progress(context), [method for method, _ in points])
         size = max(1, min(LARGEST_SHARD, -(-len(data) // (TASKS_PER_CORE * self.cores))))
+        size = -(-size // data.group) * data.group  # rows that belong together go to one worker
         starts = range(0, len(data), size)
         # Read when first used: on a large dataset the first workers need not wait for the last file.
         shard = functools.cache(lambda i: ray.put(data[starts[i] : starts[i] + size].detached()))
@@ -264,14 +282,15 @@ class Cluster:
                 models.append(self._submit(prepare, common, points[index], options, engine, original))
                 original = models[index] if base else original
             if reference is not None and part not in compared:
-                compared[part] = self._submit(measure, original, "iree", shard(part), None, True)[1]
-            counted, outputs = self._submit(measure, models[index], engine, shard(part), compared.get(part), base)
+                compared[part] = self._submit(measure, original, "iree", shard(part), starts[part], planned, None, True)[1]
+            others = compared.get(part)
+            counted, outputs = self._submit(measure, models[index], engine, shard(part), starts[part], planned, others, base)
             if base:
                 compared[part] = outputs
             return counted
 
         todo = ((index, part) for index in range(len(points)) for part in range(len(starts)))
-        totals = [Score(data.labels is not None) for _ in points]
+        totals = [Score(plan) for _ in points]
         seconds, left = [0.0] * len(points), [len(starts)] * len(points)
         waiting: dict[Any, int] = {}
         with (progress or Silent()).task(label, len(points) * len(data)) as advance:
@@ -284,13 +303,28 @@ class Cluster:
                 (done,), _ = ray.wait(list(waiting), num_returns=1)
                 index = waiting.pop(done)
                 counted, spent = self._get(done)
-                totals[index] += counted
+                totals[index].merge(counted)
                 seconds[index] += spent
                 left[index] -= 1
                 advance(counted.samples)
                 if not left[index]:
                     spent = seconds[index] + self._get(models[index]).seconds
-                    yield Measured(points[index], totals[index].result(), spent)
+                    yield Measured(points[index], totals[index].result(data), spent)
+
+    def _with_functions(self, plan: MetricPlan, data: Dataset) -> Dataset:
+        """The data with its function itself: functions of the user's own travel, workers need not have their modules."""
+        own = [metric.rows.function for metric in plan.chosen if isinstance(metric.rows, OwnRows)]
+        if data.preprocessing.preprocess is not None:
+            function = find_function(data.preprocessing.preprocess, "preprocess")
+            own.append(function)
+            data = data[:]
+            data.preprocessing = dataclasses.replace(data.preprocessing, preprocess=function)
+        for function in own:
+            module = sys.modules.get(getattr(function, "__module__", ""))
+            path = getattr(module, "__file__", None)
+            if module is not None and path is not None and not _is_installed(path):
+                self._ray.cloudpickle.register_pickle_by_value(module)
+        return data
 
     def _task(self, function: Callable[..., Any], num_returns: int = 1) -> Any:
         return self._ray.remote(num_cpus=1, num_returns=num_returns, max_retries=RETRIES)(function)
@@ -351,23 +385,24 @@ def connect(address: str, workers: int | None = None) -> Iterator[Cluster]:
 def evaluate_on(
     address: str,
     model: Program,
-    data: Dataset,
+    data: Any,
     engine: str,
     reference: object,
     workers: int | None,
     progress: Progress | None,
     label: str,
+    metrics: Any = None,
 ) -> Evaluation:
     """`tosa_rescale.evaluate` on a cluster."""
+    data = as_dataset(data)
     if not (reference is None or isinstance(reference, Program)):
         raise OptionError("cluster: outputs stay with the workers; give a model as the reference")
-    require_measurable(data, reference)
     if engine not in ENGINES:
         raise OptionError(f"engine: {engine!r} is not one of {', '.join(ENGINES)}")
     with connect(address, workers) as cluster:
         context = MethodContext(model, workers=1)
         (found,) = cluster.points(
-            context, data, [BASE], None, engine=engine, reference=reference, progress=progress, label=label
+            context, data, [BASE], None, engine=engine, reference=reference, metrics=metrics, progress=progress, label=label
         )
     return found.evaluation
 
@@ -381,13 +416,24 @@ class ClusterMeasurer:
         self._address, self._workers = address, workers
 
     def measure(
-        self, context: MethodContext, data: Dataset, points: Sequence[Point], options: NarrowOptions
+        self,
+        context: MethodContext,
+        data: Dataset,
+        points: Sequence[Point],
+        options: NarrowOptions,
+        metrics: Sequence[Metric] = (),
     ) -> Iterator[tuple[SweepPoint, Program | None]]:
         """Yields each point as soon as it is measured; its model stays with the workers."""
         with connect(self._address, self._workers) as joined:
-            for each in joined.points(context, data, points, options, progress=context.progress):
-                found = agreeing_with_itself(each.evaluation) if each.point == BASE else each.evaluation
-                yield SweepPoint(*each.point, found, each.seconds), None
+            for each in joined.points(
+                context, data, points, options, metrics=metrics, progress=context.progress, label="samples"
+            ):
+                yield SweepPoint(*each.point, each.evaluation, each.seconds), None
+
+
+def _is_installed(path: str) -> bool:
+    """A file of an installed package, which workers have as well."""
+    return any(part in ("site-packages", "dist-packages") for part in pathlib.Path(path).parts)
 
 
 def _without_progress(context: MethodContext) -> MethodContext:

@@ -1,15 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What a point of a sweep is made of, beside its accuracy: multipliers and shifts, changed weights, errors of single layers.
-
-One JSON file for each point, `points/<method>-<bits>.json` beside the sweep's state, so that the report can be made again
-without the model.
-"""
+"""What a point of a sweep is made of, beside its accuracy: multipliers and shifts, changed weights, errors of single layers."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import pathlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +11,6 @@ import numpy as np
 
 from tosa_rescale.core.changes import weight_changes
 from tosa_rescale.core.errors import ModelError
-from tosa_rescale.core.files import write_text
 from tosa_rescale.core.rescales import annotated, significant_bits
 
 if TYPE_CHECKING:
@@ -25,7 +18,6 @@ if TYPE_CHECKING:
     from tosa_rescale.core.progress import Progress
     from tosa_rescale.data.dataset import Dataset
 
-POINTS_FOLDER = "points"
 MANTISSA_BINS = 32
 
 
@@ -103,34 +95,6 @@ def measure_errors(model: Program, original: Program, data: Dataset, progress: P
     from tosa_rescale.measure.rescale_error import rescale_errors
 
     return [each.as_dict() for each in rescale_errors(model, original, data, progress=progress)]
-
-
-class DetailStore:
-    """The details of a sweep's points on disk.
-
-    Args:
-        folder: the sweep's.
-        identity: of the sweep; details of another one count as missing.
-    """
-
-    def __init__(self, folder: pathlib.Path, identity: str) -> None:
-        self._folder, self._identity = folder / POINTS_FOLDER, identity
-
-    def read(self, method: str, bits: int) -> dict[str, Any]:
-        """What is known of a point; empty where nothing is."""
-        try:
-            values = json.loads(self._path(method, bits).read_text())
-        except (OSError, ValueError):
-            return {}
-        return values if isinstance(values, dict) and values.get("identity") == self._identity else {}
-
-    def write(self, method: str, bits: int, values: dict[str, Any]) -> None:
-        """Keeps what is known of a point. Raises OutputError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_text(self._path(method, bits), json.dumps({"identity": self._identity, **values}) + "\n")
-
-    def _path(self, method: str, bits: int) -> pathlib.Path:
-        return self._folder / f"{method}-{bits}.json"
 
 
 def _counted(values: np.ndarray) -> dict[str, int]:

@@ -34,10 +34,11 @@ class Journal:
             raise OutputError(f"{path}: is not a sweep's state; pass --force to start anew") from error
         if state.get("identity") == identity:
             self.done = {(point.method, point.bits): point for point in points}
-            self._about = {**about, "provenance": state.get("provenance", about["provenance"])}
+            said = {**(state.get("methods") or {}), **about.get("methods", {})}
+            self._about = {**about, "provenance": state.get("provenance", about["provenance"]), "methods": said}
         elif not force:
             raise OutputError(
-                f"{folder}: holds a sweep of another model, data or options;"
+                f"{folder}: holds a sweep of {', '.join(_differences(state, about)) or 'other options of a method'};"
                 " choose another folder or pass --force to start anew"
             )
 
@@ -50,3 +51,22 @@ class Journal:
         self.done[point.method, point.bits] = point
         state = {"identity": self._identity, **self._about, "points": [each.as_dict() for each in self.done.values()]}
         write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
+
+
+def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """What a stored sweep was of, where that is not what is asked for: "another model (a.tflite)", "hidden_bit=True"."""
+    old, new = stored.get("provenance") or {}, asked["provenance"]
+    found = []
+    for key, what, named in (("module_sha256", "another model", "model"), ("data_sha256", "other data", "data")):
+        if old.get(key) != new[key]:
+            found.append(f"{what} ({stored.get(named)})")
+    for key, value in (stored.get("options") or {}).items():
+        if key != "bits" and value != asked["options"].get(key):
+            found.append(f"{key.replace('_', '-')} {value}")
+    if old.get("calibration") != new["calibration"]:
+        calibration = old.get("calibration") or {}
+        found.append("calibration " + " ".join(f"{key}={value}" for key, value in calibration.items()))
+    if (measured := stored.get("metrics") or []) != asked.get("metrics", []):
+        found.append(f"metrics {', '.join(measured) or 'that follow from the outputs'}")
+    ours, theirs = (each.get("versions", {}).get("tosa-rescale") for each in (new, old))
+    return [*found, *([f"tosa-rescale {theirs}"] if ours != theirs else [])]

@@ -12,8 +12,9 @@ from tosa_rescale.core.options import NarrowOptions
 from tosa_rescale.core.program import Program
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.evaluate import OutputStore, evaluate
+from tosa_rescale.measure.metrics import Metric
 from tosa_rescale.sweeping.methods import MethodContext, make
-from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint, agreeing_with_itself
+from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint
 
 
 class LocalMeasurer:
@@ -29,7 +30,12 @@ class LocalMeasurer:
         self._workers = workers
 
     def measure(
-        self, context: MethodContext, data: Dataset, points: Sequence[tuple[str, int]], options: NarrowOptions
+        self,
+        context: MethodContext,
+        data: Dataset,
+        points: Sequence[tuple[str, int]],
+        options: NarrowOptions,
+        metrics: Sequence[Metric] = (),
     ) -> Iterator[tuple[SweepPoint, Program | None]]:
         """Yields each point with its model as soon as it is measured.
 
@@ -38,6 +44,7 @@ class LocalMeasurer:
             data: samples.
             points: methods and widths; the original model comes first, and all others are compared with it.
             options: of the narrowing; its `bits` is not used.
+            metrics: what is measured; empty: what outputs and labels suggest.
         """
         with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
             outputs = OutputStore(pathlib.Path(folder), len(data))
@@ -48,11 +55,11 @@ class LocalMeasurer:
                 found = evaluate(
                     made.program,
                     data,
-                    reference=None if base else outputs,
+                    metrics=metrics,
+                    reference=made.program if base else outputs,
                     keep=outputs if base else None,
                     workers=self._workers,
                     progress=context.progress,
                     label="original model" if base else f"{method} k={k}",
                 )
-                found = agreeing_with_itself(found) if base else found
                 yield SweepPoint(method, k, found, time.perf_counter() - began, made.training), made.program

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The methods that a sweep compares: each makes a narrowed model from the original. To add one, add a function and a row."""
+"""The methods that a sweep compares: each makes a narrowed model from the original. To add one, add a function and a row.
+
+A method that has options of its own names their dataclass in its row; the command line offers them, a sweep carries their
+values and hands them to the method in its context.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from tosa_rescale.core.options import CompensateOptions, NarrowOptions, Scope
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.options import CompensateOptions, FinetuneOptions, NarrowOptions, Options, Scope
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.data.source import CalibrationPlan
@@ -16,6 +21,8 @@ from tosa_rescale.rewrite.compensate import Compensator
 from tosa_rescale.rewrite.narrow import narrow
 from tosa_rescale.sweeping.results import BASE
 from tosa_rescale.sweeping.training import TrainingPlan, train
+
+_O = TypeVar("_O", bound=Options)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,6 +35,7 @@ class MethodContext:
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
         training: what methods that train train on.
+        own: the options that methods have of their own, by the method's name.
     """
 
     model: Program
@@ -35,6 +43,13 @@ class MethodContext:
     progress: Progress = dataclasses.field(default_factory=Silent)
     workers: int | None = None
     training: TrainingPlan | None = None
+    own: Mapping[str, Options] = dataclasses.field(default_factory=dict)
+
+    def options_of(self, method: str, kind: type[_O]) -> _O:
+        """The options that a method has of its own; their defaults where none were given."""
+        found = self.own.get(method, kind())
+        assert isinstance(found, kind)  # own_options has seen to it
+        return found
 
     @functools.cached_property
     def compensator(self) -> Compensator[Program]:
@@ -66,6 +81,7 @@ class Method:
         calibrates: it uses the context's compensator.
         trains: it needs a training plan, and its models are not made twice.
         clusters: its points may be measured on a cluster.
+        options: the class of the options that it has of its own, all with defaults; None: it has none.
     """
 
     name: str
@@ -74,6 +90,7 @@ class Method:
     calibrates: bool = False
     trains: bool = False
     clusters: bool = True
+    options: type[Options] | None = None
 
 
 def _narrow(context: MethodContext, options: NarrowOptions) -> Made:
@@ -91,7 +108,8 @@ def _align(context: MethodContext, options: NarrowOptions) -> Made:
 
 def _finetune(context: MethodContext, options: NarrowOptions) -> Made:
     assert context.training is not None  # SweepPlan requires it of a method that trains
-    return Made(*train(context.model, options, context.training, context.progress))
+    own = context.options_of("finetune", FinetuneOptions)
+    return Made(*train(context.model, options, own, context.training, context.progress))
 
 
 METHODS: dict[str, Method] = {
@@ -105,7 +123,14 @@ METHODS: dict[str, Method] = {
             "every rescale of the network is narrowed, adds and means included; activation scales change as well",
             calibrates=True,
         ),
-        Method("finetune", _finetune, "weights are trained through the integer arithmetic", trains=True, clusters=False),
+        Method(
+            "finetune",
+            _finetune,
+            "weights are trained through the integer arithmetic",
+            trains=True,
+            clusters=False,
+            options=FinetuneOptions,
+        ),
     )
 }
 
@@ -113,3 +138,21 @@ METHODS: dict[str, Method] = {
 def make(method: str, context: MethodContext, options: NarrowOptions) -> Made:
     """The model of one point; the original for the method `base`."""
     return Made(context.model) if method == BASE else METHODS[method].make(context, options)
+
+
+def own_options(methods: Sequence[str], given: Mapping[str, Options]) -> dict[str, Options]:
+    """The options that methods have of their own, by name of the method: those given, else the defaults.
+
+    Args:
+        methods: keys of METHODS.
+        given: options by name of the method.
+
+    Raises:
+        OptionError: options are given for a method that is not swept or has none, or are of another class.
+    """
+    kinds = {name: kind for name in methods if (kind := METHODS[name].options) is not None}
+    for name, options in given.items():
+        if name not in kinds or not isinstance(options, kinds[name]):
+            having = ", ".join(f"{each} ({kind.__name__})" for each, kind in kinds.items()) or "no method that is swept"
+            raise OptionError(f"method_options: {name!r} takes no {type(options).__name__}; give those of {having}")
+    return {name: given.get(name, kind()) for name, kind in kinds.items()}

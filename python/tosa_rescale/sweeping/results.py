@@ -6,19 +6,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from tosa_rescale.core.errors import OutputError
-from tosa_rescale.core.files import PathLike
+from tosa_rescale.core.files import PathLike, write_text
 from tosa_rescale.core.version import versions
-from tosa_rescale.measure.evaluate import Evaluation
+from tosa_rescale.measure.evaluation import Evaluation, MetricFigure
 
 BASE, BASE_BITS = "base", 32
 """Method and width that stand for the original model, as it came."""
 
-DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion
+DEGRADATION = 0.5  # points of top-1 below base; the source paper's criterion. Metrics have a tolerance of their own
 
 STATE_FILE = "sweep.json"
+POINTS_FOLDER = "points"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +51,8 @@ class SweepPoint:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> SweepPoint:
         """The inverse of as_dict."""
-        figures: dict[str, Any] = {f.name: values.get(f.name) for f in dataclasses.fields(Evaluation)}
-        figures["seconds"] = values["execution_seconds"]
-        if figures["histogram"] is not None:
-            figures["histogram"] = {int(key): count for key, count in figures["histogram"].items()}
-        return SweepPoint(values["method"], values["bits"], Evaluation(**figures), values["seconds"], values.get("training"))
+        found = Evaluation.from_dict({**values, "seconds": values["execution_seconds"]})
+        return SweepPoint(values["method"], values["bits"], found, values["seconds"], values.get("training"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +65,7 @@ class SweepResult:
         points: the original model first, then every method from wide to narrow.
         provenance: hashes of model and data, calibration and seed, versions, command, date; empty where it is not known.
         identity: of model, data and options; what the details of the points are kept under.
+        says: method to what it does, one line; empty for results of older versions.
     """
 
     model: str
@@ -74,6 +74,7 @@ class SweepResult:
     points: tuple[SweepPoint, ...]
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     identity: str = ""
+    says: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def base(self) -> SweepPoint:
@@ -89,13 +90,20 @@ class SweepResult:
         """The methods swept, in order."""
         return list(dict.fromkeys(point.method for point in self.points[1:]))
 
+    @property
+    def metric(self) -> str | None:
+        """The metric that decides; None where the original was not measured with one."""
+        primary = self.base.evaluation.primary
+        return None if primary is None else primary.name
+
+    def figure(self, point: SweepPoint) -> MetricFigure | None:
+        """What a point has of the metric that decides."""
+        return None if self.metric is None else point.evaluation.metrics.get(self.metric)
+
     def degradation_point(self, method: str) -> int | None:
-        """The widest k whose top-1 is more than 0.5 points below base; None: no width is, or there are no labels."""
-        base = self.base.evaluation.top1
-        if base is None:
-            return None
-        fallen = [p.bits for p in self.of_method(method) if base - (p.evaluation.top1 or 0.0) > DEGRADATION]
-        return max(fallen, default=None)
+        """The widest k that loses more of the metric that decides than is tolerated; None: no width does."""
+        found = ((point.bits, self.figure(point)) for point in self.of_method(method))
+        return max((bits for bits, figure in found if figure is not None and figure.degraded), default=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -103,17 +111,39 @@ class SweepResult:
             "model": self.model,
             "data": self.data,
             "options": self.options,
+            "metric": self.metric,
             "versions": versions(),
             "degradation_points": {method: self.degradation_point(method) for method in self.methods},
             "points": [point.as_dict() for point in self.points],
             "provenance": self.provenance,
             "identity": self.identity,
+            "methods": self.says,
         }
 
 
-def agreeing_with_itself(base: Evaluation) -> Evaluation:
-    """The original's figures: it agrees with itself."""
-    return dataclasses.replace(base, agreement=100.0, max_lsb=0, mean_lsb=0.0)
+def with_metrics(points: Sequence[SweepPoint]) -> list[SweepPoint]:
+    """Points of a sweep that knew top-1 and agreement alone, with figures of both; others as they are.
+
+    Args:
+        points: the original model's first.
+    """
+    if not points or any(point.evaluation.metrics for point in points):
+        return list(points)
+    base = points[0].evaluation
+    names = ("top1", "agreement") if base.top1 is not None else ("agreement",)
+
+    def figures(found: Evaluation) -> dict[str, MetricFigure]:
+        values = {name: (getattr(found, name), getattr(base, name)) for name in names}
+        return {
+            name: MetricFigure(name, own, of_base, of_base - own, samples=found.samples, tolerance=DEGRADATION)
+            for name, (own, of_base) in values.items()
+            if own is not None and of_base is not None
+        }
+
+    return [
+        dataclasses.replace(point, evaluation=dataclasses.replace(point.evaluation, metrics=figures(point.evaluation)))
+        for point in points
+    ]
 
 
 def read_sweep(path: PathLike) -> SweepResult:
@@ -145,9 +175,10 @@ def read_sweep(path: PathLike) -> SweepResult:
         values.get("model", "model"),
         values.get("data", "data"),
         values.get("options", {}),
-        tuple(points),
+        tuple(with_metrics(points)),
         provenance,
         values.get("identity", ""),
+        dict(values.get("methods") or {}),
     )
 
 
@@ -161,3 +192,32 @@ def _read_state(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise OutputError(f"{path}: is not a sweep's state; name the folder that `tosa-rescale sweep -o` wrote")
     return values
+
+
+class DetailStore:
+    """What the points of a sweep are made of (tosa_rescale.sweeping.details): a JSON file for each beside the sweep's state,
+    `points/<method>-<bits>.json`, so that the report can be made again without the model.
+
+    Args:
+        folder: the sweep's.
+        identity: of the sweep; details of another one count as missing.
+    """
+
+    def __init__(self, folder: pathlib.Path, identity: str) -> None:
+        self._folder, self._identity = folder / POINTS_FOLDER, identity
+
+    def read(self, method: str, bits: int) -> dict[str, Any]:
+        """What is known of a point; empty where nothing is."""
+        try:
+            values = json.loads(self._path(method, bits).read_text())
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) and values.get("identity") == self._identity else {}
+
+    def write(self, method: str, bits: int, values: dict[str, Any]) -> None:
+        """Keeps what is known of a point. Raises OutputError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_text(self._path(method, bits), json.dumps({"identity": self._identity, **values}) + "\n")
+
+    def _path(self, method: str, bits: int) -> pathlib.Path:
+        return self._folder / f"{method}-{bits}.json"

@@ -9,21 +9,22 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.options import NarrowOptions, parse_bits
+from tosa_rescale.core.options import NarrowOptions, Options, parse_bits
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.version import versions
 from tosa_rescale.data.dataset import Dataset
-from tosa_rescale.data.source import CalibrationPlan
-from tosa_rescale.sweeping.details import DetailStore, describe_point, measure_errors
+from tosa_rescale.data.source import CalibrationPlan, as_dataset
+from tosa_rescale.measure.metrics import Metric, find_metrics
+from tosa_rescale.sweeping.details import describe_point, measure_errors
 from tosa_rescale.sweeping.journal import Journal
-from tosa_rescale.sweeping.methods import METHODS, MethodContext, make
-from tosa_rescale.sweeping.results import BASE, BASE_BITS, SweepPoint, SweepResult
+from tosa_rescale.sweeping.methods import METHODS, MethodContext, make, own_options
+from tosa_rescale.sweeping.results import BASE, BASE_BITS, DetailStore, SweepPoint, SweepResult
 from tosa_rescale.sweeping.training import TrainingPlan
 
 Point = tuple[str, int]
@@ -41,9 +42,13 @@ class SweepPlan:
         training: what methods that train train on; None: no such method can be swept.
         errors: samples on which the error of every rescale is measured as well; 0: it is not.
         command: the command line that asked for it, for the report.
+        own: the options that methods have of their own, by name of the method; filled up with defaults.
+        metrics: what is measured, the metric that decides first; names, functions of the user's own, or rows (see
+            tosa_rescale.measure.metrics). Empty: what outputs and labels suggest.
 
     Raises:
-        OptionError: an unknown method, a width out of range, or a method that trains without a plan.
+        OptionError: an unknown method or metric, a width out of range, a method that trains without a plan, or options of
+            a method that is not swept.
     """
 
     bits: tuple[int, ...] = (32, 8, 6, 5, 4, 3, 2, 1)
@@ -53,13 +58,17 @@ class SweepPlan:
     training: TrainingPlan | None = None
     errors: int = 0
     command: str = ""
+    own: Mapping[str, Options] = dataclasses.field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", find_metrics(self.metrics))
         for name in self.methods:
             if name not in METHODS:
                 raise OptionError(f"methods: {name!r} is not one of {', '.join(METHODS)}")
             if METHODS[name].trains and self.training is None:
                 raise OptionError(f"methods: {name} needs samples to train on; give a training plan (--train, --epochs)")
+        object.__setattr__(self, "own", own_options(self.methods, self.own))
         self.points()
 
     def points(self) -> list[Point]:
@@ -74,6 +83,10 @@ class SweepPlan:
         fixed = {**self.options.as_dict(), "bits": None, "calibration": [source, plan.samples, plan.seed]}
         if self.training is not None:
             fixed["training"] = self.training.identity()
+        if self.own:
+            fixed["methods"] = {name: options.as_dict() for name, options in self.own.items()}
+        if self.metrics:
+            fixed["metrics"] = [metric.identity or metric.name for metric in self.metrics]
         decides = [model.fingerprint, data.fingerprint(), fixed, versions()["tosa-rescale"]]
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
@@ -89,7 +102,7 @@ class SweepPlan:
             "module_sha256": model.fingerprint,
             "data_sha256": data.fingerprint(),
             "calibration": {"source": calibrated, "samples": plan.samples, "seed": plan.seed},
-            "preprocessing": dataclasses.asdict(data.preprocessing),
+            "preprocessing": data.preprocessing.as_dict(),
         }
 
 
@@ -99,7 +112,12 @@ class Measurer(Protocol):
     on_cluster: bool
 
     def measure(
-        self, context: MethodContext, data: Dataset, points: Sequence[Point], options: NarrowOptions
+        self,
+        context: MethodContext,
+        data: Dataset,
+        points: Sequence[Point],
+        options: NarrowOptions,
+        metrics: Sequence[Metric] = (),
     ) -> Iterator[tuple[SweepPoint, Program | None]]:
         """Yields each point when it is measured, with its model where that was made in this process.
 
@@ -110,7 +128,7 @@ class Measurer(Protocol):
 
 def run_sweep(
     model: Program,
-    data: Dataset,
+    data: Any,
     folder: PathLike,
     plan: SweepPlan,
     *,
@@ -122,7 +140,7 @@ def run_sweep(
 
     Args:
         model: the original model.
-        data: samples, with labels for accuracy.
+        data: samples, with labels for accuracy; a Dataset or what as_dataset makes one of.
         folder: where results are kept; made if missing.
         plan: what is compared.
         measure: what measures the points.
@@ -131,11 +149,14 @@ def run_sweep(
 
     Raises:
         ClusterError: the cluster cannot be used.
+        DataError: samples or labels do not fit the model or a metric.
+        MetricError: a function of the user's own failed; the points measured before it are kept.
         ModelError: the model has no rescale (a float model).
         OptionError: a method does not run on a cluster.
         OutputError: the folder cannot be written, or holds a sweep of something else.
     """
     model.require_rescales()
+    data = as_dataset(data)
     for name in plan.methods:
         if measure.on_cluster and not METHODS[name].clusters:
             raise OptionError(f"methods: {name} does not run on --cluster; give `finetune` a tf.distribute strategy instead")
@@ -145,6 +166,8 @@ def run_sweep(
         "data": data.source,
         "options": plan.options.as_dict(),
         "provenance": plan.provenance(model, data),
+        "methods": {name: METHODS[name].says for name in plan.methods},
+        "metrics": [metric.name for metric in plan.metrics],
     }
     identity = plan.identity(model, data)
     journal = Journal(pathlib.Path(folder), identity, about, force)
@@ -153,22 +176,25 @@ def run_sweep(
     todo = [point for point in wanted[1:] if point not in journal.done]
     if todo or wanted[0] not in journal.done:
         # The original's outputs are what all others are compared with; a resumed sweep makes them again.
-        for point, made in measure.measure(context, data, [wanted[0], *todo], plan.options):
-            if made is not None:
-                details.keep(point.method, point.bits, made)  # first: a point in the journal is complete
-            journal.add(point)
+        with context.progress.task("sweep", len(todo) + 1) as advance:
+            for point, made in measure.measure(context, data, [wanted[0], *todo], plan.options, plan.metrics):
+                if made is not None:
+                    details.keep(point.method, point.bits, made)  # first: a point in the journal is complete
+                journal.add(point)
+                advance(1)
     for method, k in wanted:
         details.complete(method, k)
     shutil.rmtree(journal.folder / ".training", ignore_errors=True)
     points = tuple(journal.done[key] for key in wanted)
-    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity)
+    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity, about["methods"])
 
 
 def _context(model: Program, data: Dataset, folder: pathlib.Path, plan: SweepPlan, progress: Progress) -> MethodContext:
     training = plan.training
     if training is not None:
-        training = dataclasses.replace(training, scored=data, folder=training.folder or folder / ".training")
-    return MethodContext(model, plan.calibration, progress, training=training)
+        kept = training.folder or folder / ".training"
+        training = dataclasses.replace(training, scored=data, folder=kept, metrics=plan.metrics)
+    return MethodContext(model, plan.calibration, progress, training=training, own=plan.own)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,10 +15,11 @@ from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.evaluate import OutputStore, evaluate
+from tosa_rescale.measure.metrics import Metric
 from tosa_rescale.rewrite.narrow import narrow
 
 SCORED = ("top1", "top5", "agreement", "max_lsb", "mean_lsb")
-"""Figures of an evaluation that are kept for each epoch."""
+"""Figures of an evaluation that are kept for each epoch, beside the values of its metrics."""
 
 TRAINING_SHARE = 0.5
 """Share of the data to train on where the same data is scored and no number is given."""
@@ -26,25 +27,25 @@ TRAINING_SHARE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPlan:
-    """What the method `finetune` trains on, and how.
+    """What methods that train train on.
 
     Attributes:
         data: samples to train on; none of them may be scored.
         scored: samples that every epoch's accuracy is measured on; None: only the last model's is.
         teacher: original or labels, see `Model.finetune`.
-        options: epochs, batch, learning rate and so on.
         folder: where checkpoints go, so that an interrupted training goes on; None: nowhere.
+        metrics: what is measured after every epoch; empty: what outputs and labels suggest.
     """
 
     data: Dataset
     scored: Dataset | None = None
     teacher: str = "original"
-    options: FinetuneOptions = dataclasses.field(default_factory=FinetuneOptions)
     folder: pathlib.Path | None = None
+    metrics: tuple[Metric, ...] = ()
 
     def identity(self) -> list[Any]:
         """What the results depend on, for JSON."""
-        return [self.data.fingerprint(), self.teacher, self.options.as_dict()]
+        return [self.data.fingerprint(), self.teacher]
 
 
 def split_training(scored: Dataset, source: Dataset | None, count: int | None) -> tuple[Dataset, Dataset]:
@@ -73,13 +74,16 @@ def split_training(scored: Dataset, source: Dataset | None, count: int | None) -
     return training, left
 
 
-def train(model: Program, options: NarrowOptions, plan: TrainingPlan, progress: Progress) -> tuple[Program, dict[str, Any]]:
+def train(
+    model: Program, options: NarrowOptions, training: FinetuneOptions, plan: TrainingPlan, progress: Progress
+) -> tuple[Program, dict[str, Any]]:
     """Narrows, then trains.
 
     Args:
         model: the original.
         options: of the narrowing; an open rounding of multipliers is chosen for the training (NarrowOptions.before_training).
-        plan: what is trained on, and how.
+        training: epochs, batch, learning rate and so on.
+        plan: what is trained on.
         progress: shows rate and remaining time.
 
     Returns:
@@ -90,20 +94,20 @@ def train(model: Program, options: NarrowOptions, plan: TrainingPlan, progress: 
     """
     from tosa_rescale.twin.finetune import TrainingRun, finetune
 
-    narrowed = narrow(model, options.before_training(plan.options, plan.teacher))
+    narrowed = narrow(model, options.before_training(training, plan.teacher))
     checkpoint = None
     if plan.folder is not None:
         plan.folder.mkdir(parents=True, exist_ok=True)
         checkpoint = plan.folder / f"finetune-{options.bits}.npz"
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
-        scores = EpochScores(narrowed, model, plan.scored, pathlib.Path(folder), progress)
+        scores = EpochScores(narrowed, model, plan, pathlib.Path(folder), progress)
 
         def run(resume: bool) -> Any:
             return finetune(
                 narrowed,
                 plan.data,
                 teacher=model if plan.teacher == "original" else plan.teacher,
-                options=plan.options,
+                options=training,
                 run=TrainingRun(callbacks=[scores], checkpoint=checkpoint, resume=resume, force=True),
                 progress=progress,
             )
@@ -127,16 +131,15 @@ class EpochScores:
     Args:
         start: the model that training starts from.
         original: the model before narrowing.
-        data: what accuracy is measured on; None: it is not.
+        plan: what accuracy is measured on, and by which metrics.
         folder: for the original's outputs.
         progress: shows rate and remaining time.
     """
 
-    def __init__(
-        self, start: Program, original: Program, data: Dataset | None, folder: pathlib.Path, progress: Progress
-    ) -> None:
-        self._start, self._original, self._data, self._progress = start, original, data, progress
-        self._outputs = None if data is None else OutputStore(folder, len(data))
+    def __init__(self, start: Program, original: Program, plan: TrainingPlan, folder: pathlib.Path, progress: Progress) -> None:
+        self._start, self._original, self._progress = start, original, progress
+        self._data, self._metrics = plan.scored, plan.metrics
+        self._outputs = None if plan.scored is None else OutputStore(folder, len(plan.scored))
         self._known = False
         self._trained: Any = None
 
@@ -161,7 +164,12 @@ class EpochScores:
         """Nothing to do."""
 
     def figures(self, model: Program, label: str = "before training") -> dict[str, Any]:
-        """`scored`: see SCORED, empty without data; `weights`: percent, mean_absolute, touched, largest."""
+        """The figures of one epoch.
+
+        Returns:
+            `scored`: see SCORED, and `metrics` by name; empty without data. `weights`: percent, mean_absolute, touched,
+            largest.
+        """
         from tosa_rescale.core.changes import weight_changes
 
         changes = weight_changes(self._start.bytecode, model.bytecode)
@@ -179,5 +187,8 @@ class EpochScores:
         if not self._known:
             evaluate(self._original, self._data, keep=self._outputs, progress=self._progress, label="original model")
             self._known = True
-        found = evaluate(model, self._data, reference=self._outputs, progress=self._progress, label=label).as_dict()
-        return {name: found[name] for name in SCORED}
+        found = evaluate(
+            model, self._data, metrics=self._metrics, reference=self._outputs, progress=self._progress, label=label
+        )
+        measured = {name: figure.value for name, figure in found.metrics.items()}
+        return {**{name: getattr(found, name) for name in SCORED}, "metrics": measured}

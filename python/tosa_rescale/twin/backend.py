@@ -8,13 +8,16 @@ import os
 from typing import Any
 
 from tosa_rescale.core.errors import MissingToolError
+from tosa_rescale.core.hush import VARIABLE, hushed
 
 
 def _import_tensorflow() -> Any:
     # Its start-up notes are of no use to a user of this package; errors still show.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault(VARIABLE, "2")
     try:
-        tensorflow = importlib.import_module("tensorflow")
+        with hushed():
+            tensorflow = importlib.import_module("tensorflow")
+            tensorflow.config.list_physical_devices()  # says what is missing of CUDA, here and not later
     except ImportError as error:
         raise MissingToolError(
             f"the differentiable twin: {error.name} is not installed; pip install 'tosa-rescale[train]'"

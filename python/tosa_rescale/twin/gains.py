@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tosa_rescale.core.changes import TRAINABLE
+from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.twin.graph import Graph
 from tosa_rescale.twin.scaling import Scale
 from tosa_rescale.twin.values import Node
@@ -33,7 +33,7 @@ def narrowed_gains(narrowed: Graph, original: Graph) -> Mapping[str, np.ndarray]
     originals = {node.key: node for node in original.nodes}
     for node in narrowed.nodes:
         before = originals.get(node.key)
-        if before is None or node.kind not in TRAINABLE or not _same_weights(narrowed, node, original, before):
+        if before is None or node.kind not in CONVOLUTIONS or not _same_weights(narrowed, node, original, before):
             continue
         ours, theirs = _multipliers(narrowed, node), _multipliers(original, before)
         if ours is None or theirs is None:

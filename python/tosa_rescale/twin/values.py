@@ -170,9 +170,15 @@ class Numbers:
         self.reference = reference
 
     def dtype(self, *bounds: int) -> Any:
-        """float32 where integers of these magnitudes are exact in it, else float64 (exact for every TOSA type, i48 too)."""
-        exact = not self.reference and all(abs(bound) <= FLOAT32_EXACT for bound in bounds)
-        return tf.float32 if exact else tf.float64
+        """float32 where integers of these magnitudes are exact in it, else float64.
+
+        Raises:
+            ValueError: not even float64 holds them. It does every TOSA type, i48 too, and sums of 2^23 products of 16 bits.
+        """
+        largest = max(map(abs, bounds))
+        if largest > FLOAT64_EXACT:
+            raise ValueError(f"integers up to {largest:.3g} may occur, beyond the 2^53 of a float64")
+        return tf.float64 if self.reference or largest > FLOAT32_EXACT else tf.float32
 
     def constant(self, array: np.ndarray) -> Value:
         """A constant of the graph, with a batch dimension of 1."""

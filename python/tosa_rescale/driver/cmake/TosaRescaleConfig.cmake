@@ -7,7 +7,7 @@
 #   [BITS <k>] [SCOPE <scope>] [ENCODING <encoding>] [MULTIPLIER_ROUNDING <rule>]
 #   [COMPENSATE] [CALIBRATION <path|synthetic|none>]
 #   [CONFIG <file>] [REPORT <file>]
-#   [FLAGS <iree-compile flag>...])
+#   [FLAGS <flag>...])             # of iree-compile, and other flags --tosa-rescale-*
 #
 # Compiles a model with tosa-rescale-compile. The file's path is the target's property TOSA_RESCALE_MODULE. Find this file with
 #   execute_process(COMMAND tosa-rescale-compile --tosa-rescale-cmake-dir OUTPUT_VARIABLE dir OUTPUT_STRIP_TRAILING_WHITESPACE)
@@ -24,7 +24,7 @@ function(tosa_rescale_module)
   set(values NAME SRC OUTPUT BITS SCOPE ENCODING MULTIPLIER_ROUNDING CALIBRATION CONFIG REPORT)
   cmake_parse_arguments(PARSE_ARGV 0 arg "COMPENSATE" "${values}" "FLAGS")
   if(arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "tosa_rescale_module: unknown argument ${arg_UNPARSED_ARGUMENTS}; flags of iree-compile go behind FLAGS")
+    message(FATAL_ERROR "tosa_rescale_module: unknown argument ${arg_UNPARSED_ARGUMENTS}; flags go behind FLAGS")
   endif()
   foreach(required NAME SRC)
     if(NOT DEFINED arg_${required})

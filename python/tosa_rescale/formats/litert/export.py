@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""From a model to what the writers of files take: plain arrays, no MLIR."""
+"""From a program to what the writer of LiteRT files takes: plain arrays, no MLIR."""
 
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,16 +11,13 @@ import numpy as np
 from tosa_rescale.core.attributes import SCALE_FACTOR
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.formats.litert.write import (
-    LayerPatch,
-    MacOp,
-    litert_layers,
-    match_layers,
-    spread_factors,
-    tensor_scales,
-    write_litert,
-)
-from tosa_rescale.formats.read import import_flatbuffer, read_file
+from tosa_rescale.core.rescales import compact
+from tosa_rescale.formats.litert.match import MacOp, match_layers
+from tosa_rescale.formats.litert.patch import LayerPatch
+from tosa_rescale.formats.litert.read import convert_like, original_of, part_like
+from tosa_rescale.formats.litert.scales import spread_factors, tensor_scales
+from tosa_rescale.formats.litert.schema import litert_layers
+from tosa_rescale.formats.litert.write import write_litert
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import MacLayer, Module, Rescale
@@ -31,11 +27,13 @@ if TYPE_CHECKING:
 SAME_SCALE = 2.0**-20  # in log2: what float32 scales leave of a ratio
 
 
-def to_litert(model: Program, original: PathLike | None = None, allow_partial: bool = False) -> bytes:
-    """Writes a rewritten model's weights, biases and multipliers into the flatbuffer that it was imported from.
+def to_litert(program: Program, original: PathLike | None = None, allow_partial: bool = False) -> bytes:
+    """Writes a rewritten program's weights, biases and multipliers into the flatbuffer that it was read from.
+
+    What the program does not stand for (float32 borders, operators that TOSA cannot express) stays as it is in the file.
 
     Args:
-        model: the model.
+        program: the program.
         original: the .tflite that it came from; None: the one that it was loaded from.
         allow_partial: leave element-wise multipliers, which scales cannot express, as they were.
 
@@ -43,19 +41,18 @@ def to_litert(model: Program, original: PathLike | None = None, allow_partial: b
         The flatbuffer, for any unmodified runtime; the original's own bytes where nothing was rewritten.
 
     Raises:
-        ModelError: there is no original, it does not belong to the model, or has multipliers that scales cannot express.
+        ModelError: there is no original, it does not belong to the program, or has multipliers that scales cannot express.
     """
     from tosa_rescale_runtime import Module
 
-    flatbuffer = model.flatbuffer if original is None else read_file(pathlib.Path(original))
-    if flatbuffer is None:
-        raise ModelError(f"{model.source}: came from no .tflite; name the one it was made from (--original)")
-    new = Module.parse(model.bytecode, model.source)
-    old = Module.parse(import_flatbuffer(flatbuffer, model.source).bytecode, model.source)
+    flatbuffer, conversion = original_of(program, original)
+    new = Module.parse(program.bytecode, program.source)
+    old = Module.parse(conversion.bytecode, program.source)
     layers, old_layers = new.mac_layers(), old.mac_layers()
     if [layer.op.kind for layer in layers] != [layer.op.kind for layer in old_layers]:
-        raise ModelError(f"{model.source}: the flatbuffer does not belong to the model; give the one it was imported from")
-    rows = match_layers(litert_layers(flatbuffer, model.source), [_mac_op(old, each) for each in old_layers], model.source)
+        raise ModelError(f"{program.source}: the flatbuffer does not belong to the model; give the one it was imported from")
+    listed = litert_layers(conversion.alone, program.source)
+    rows = match_layers(listed, [_mac_op(old, each) for each in old_layers], program.source)
 
     factors = _scale_factors(new)
     numbers = [_numbers(new, layer) for layer in layers]
@@ -67,28 +64,38 @@ def to_litert(model: Program, original: PathLike | None = None, allow_partial: b
     # A uint8 file is written anew as an int8 one; new activation scales change what every layer's multiplier is derived from.
     whole = bool(factors) or any(row.input.dtype == "uint8" for row in rows)
     patches = [
-        n.patch(row.operator, model.source)
+        n.patch(conversion.part.operators[row.operator], program.source)
         for row, n, c in zip(rows, numbers, changed, strict=True)
         if n is not None and (c or whole)
     ]
-    scales = _activation_scales(flatbuffer, factors, model.source) if factors else {}
+    scales = new_scales(conversion.alone, factors, program.source) if factors else {}
 
     def write(left: list[str]) -> bytes:
         return write_litert(
             flatbuffer,
             patches,
+            part=conversion.part,
             activation_scales=scales,
             unexpressed=left,
             allow_partial=allow_partial,
-            source=model.source,
+            source=program.source,
         )
 
     if not scales:
         return write(unexpressed)
     written = write([])
-    back = Module.parse(import_flatbuffer(written, model.source).bytecode, model.source)
+    back = Module.parse(convert_like(written, program).bytecode, program.source)
     left = _not_read_back(new, back)
     return write(left) if left else written
+
+
+def litert_part(program: Program) -> bytes:
+    """A LiteRT flatbuffer that takes and gives the program's own integers: the file's part that the program stands for.
+
+    Raises:
+        ModelError: see `to_litert`.
+    """
+    return part_like(to_litert(program), program)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,21 +137,6 @@ def _numbers(module: Module, layer: MacLayer) -> _Numbers | None:
     return _Numbers(layer.op.name, _zero_point_free(module, layer, weights), bias, *compact(multiplier, shift))
 
 
-def compact(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Multipliers and shifts as hardware stores them: trailing zeros of the multiplier moved to the shift.
-
-    Args:
-        multiplier, shift: integers [C], as they stand in the op; multiplier >= 0.
-
-    Returns:
-        int64 [C] each; the value m * 2^-s is the same. A multiplier of 0 keeps its shift.
-    """
-    multiplier, shift = multiplier.astype(np.int64), shift.astype(np.int64)
-    lowest = np.where(multiplier > 0, multiplier & -multiplier, 1)
-    zeros = np.log2(lowest).astype(np.int64)  # exact: powers of two up to 2^30
-    return multiplier >> zeros, shift - zeros
-
-
 def _zero_point_free(module: Module, layer: MacLayer, weights: np.ndarray) -> np.ndarray:
     zero_point = module.constant(layer.op, 4)
     offset = 0 if zero_point is None else int(zero_point.reshape(-1)[0])
@@ -169,7 +161,7 @@ def _scale_factors(module: Module) -> dict[str, float]:
     return factors if any(factor != 1 for factor in factors.values()) else {}
 
 
-def _activation_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dict[str, float]:
+def new_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dict[str, float]:
     """The new scales by tensor name. Those that differ by a power of two but for float32's rounding do so exactly."""
     old = tensor_scales(flatbuffer, source)
     factors = {name: f for name, f in spread_factors(flatbuffer, factors, source).items() if f != 1}

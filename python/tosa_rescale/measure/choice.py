@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Which metrics judge a model: those that are asked for, else those that its first output and the labels suggest."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.quantization import TensorQuantization
+from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.measure.given import Kind
+from tosa_rescale.measure.metrics import METRICS, Metric, Needs, find_metrics
+
+if TYPE_CHECKING:
+    from tosa_rescale.core.program import Program
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricPlan:
+    """What an evaluation measures.
+
+    Attributes:
+        chosen: the metrics whose figures it gives; the first one decides.
+        shape: of one sample of the model's first output.
+        kind: what that output holds.
+        by_labels: names of those metrics that compare with labels.
+        quantization: of the model's outputs; None where it is not known.
+        reference_quantization: of the reference's.
+        says: why these metrics; empty where they were asked for.
+    """
+
+    chosen: tuple[Metric, ...]
+    shape: Shape
+    kind: Kind
+    by_labels: frozenset[str]
+    quantization: tuple[TensorQuantization | None, ...]
+    reference_quantization: tuple[TensorQuantization | None, ...]
+    says: str = ""
+
+    @property
+    def suggested(self) -> bool:
+        """The metrics were not asked for."""
+        return bool(self.says)
+
+
+def plan_metrics(
+    asked: str | Callable[..., Any] | Metric | Sequence[Any] | None,
+    model: Program,
+    data: Dataset,
+    reference: Program | bool,
+) -> MetricPlan:
+    """Chooses the metrics of an evaluation.
+
+    Args:
+        asked: see find_metrics; None or empty: by the outputs and labels.
+        model: whose outputs are measured.
+        data: samples and labels.
+        reference: the model to compare with; True: its outputs alone are known; False: there is none.
+
+    Raises:
+        OptionError: there is no such metric.
+        DataError: a metric needs labels, scores of pairs or a reference, and there are none.
+    """
+    signature = model.signature
+    shape = tuple(int(extent or 1) for extent in signature.sample_shape(signature.outputs[0]))
+    dtype = signature.outputs[0].dtype
+    quantization = output_quantization(model)
+    inputs = [spec.shape for spec in model.input_specs]
+    kind = output_kind(shape, dtype, quantization[0], inputs, data)
+    chosen, says = find_metrics(asked), ""
+    if kind is Kind.SEQUENCE and {"agreement", "perplexity"} & {metric.name for metric in chosen}:
+        kind = Kind.TOKENS
+    if not chosen:
+        chosen = default_metrics(kind, shape, inputs, data, bool(reference))
+        names = ", ".join(metric.name for metric in chosen)
+        says = f"{_described(kind, shape)}{_labels_of(data)}: {names}" if chosen else ""
+    fitting = frozenset(metric.name for metric in chosen if _by_labels(metric, shape, data))
+    for metric in chosen:
+        require_what_it_needs(metric, data, bool(reference), metric.name in fitting)
+    theirs = quantization if isinstance(reference, bool) else output_quantization(reference)
+    return MetricPlan(chosen, shape, kind, fitting, quantization, theirs, says)
+
+
+def output_quantization(model: Program) -> tuple[TensorQuantization | None, ...]:
+    """Of each output; None where it is not known."""
+    known = model.quantization.outputs if model.quantization else ()
+    return tuple(known[i] if i < len(known) else None for i in range(len(model.signature.outputs)))
+
+
+# -- what outputs and labels are -----------------------------------------------------------------------------------------
+
+
+def output_kind(
+    shape: Shape, dtype: np.dtype, quantization: TensorQuantization | None, inputs: Sequence[Shape], data: Dataset
+) -> Kind:
+    """What an output holds.
+
+    Args:
+        shape: of one sample.
+        dtype: of its integers.
+        quantization: its meaning; None where it is not known.
+        inputs: shapes of one sample of the model's inputs.
+        data: whose labels may tell what the shape does not.
+    """
+    extents = [extent for extent in shape if extent != 1]
+    unscaled = quantization is None or quantization.scale <= 0
+    if dtype.kind in "iu" and dtype.itemsize >= 4 and unscaled:
+        return Kind.INDICES
+    if not shape or not extents or (shape[-1] == 1 and len(extents) > 1):
+        return Kind.VALUES
+    if len(extents) == 1:
+        rebuilt = data.group > 1 or any(math.prod(each) == extents[0] for each in inputs)
+        return Kind.CLASSES if data.classes is not None or not (rebuilt or shape[-1] == 1) else Kind.VALUES
+    if len(shape) == 2:
+        return Kind.TOKENS if _has_tokens(data, shape) else Kind.SEQUENCE
+    return Kind.VALUES if _is_picture(shape, inputs) and not _has_masks(data) else Kind.PIXELS
+
+
+def _is_picture(shape: Shape, inputs: Sequence[Shape]) -> bool:
+    """An output [H, W, C] as large as an input with as many channels, or larger by whole factors."""
+    return any(
+        len(each) == 3
+        and each[2] == shape[-1]
+        and all(own % given == 0 for own, given in zip(shape[:2], each[:2], strict=True))
+        for each in inputs
+        if len(shape) == 3
+    )
+
+
+def _has_masks(data: Dataset) -> bool:
+    labels = data.labels
+    if isinstance(labels, np.ndarray):
+        return labels.ndim == 3 and labels.dtype.kind in "iub"
+    return labels is not None
+
+
+def _has_keypoints(data: Dataset) -> bool:
+    labels = data.labels
+    return isinstance(labels, np.ndarray) and labels.ndim == 3 and labels.shape[2] in (2, 3) and labels.dtype.kind == "f"
+
+
+def _has_values(data: Dataset, shape: Shape) -> bool:
+    """The labels are what the output shall be, value by value."""
+    labels = data.labels
+    if not isinstance(labels, np.ndarray) or math.prod(labels.shape[1:]) != math.prod(shape):
+        return False
+    return labels.dtype.kind == "f" or labels.ndim > 1
+
+
+def _has_tokens(data: Dataset, shape: Shape) -> bool:
+    labels = data.labels
+    return isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and labels.shape[1:] == shape[:1] and len(shape) == 2
+
+
+_WORDS = {
+    Kind.CLASSES: "holds classes",
+    Kind.PIXELS: "holds classes of pixels",
+    Kind.INDICES: "holds numbers of classes",
+    Kind.SEQUENCE: "holds a vector for each step",
+    Kind.TOKENS: "holds a value for each token that may come next",
+    Kind.VALUES: "holds real values",
+}
+
+
+def _described(kind: Kind, shape: Shape) -> str:
+    return f"the output {list(shape)} {_WORDS[kind]}"
+
+
+def _labels_of(data: Dataset) -> str:
+    if data.group > 1:
+        return ", the data scores of pairs"
+    labels = data.labels
+    if labels is None:
+        return ", the data no labels"
+    if data.classes is not None:
+        return ", the data a class for each sample"
+    if _has_keypoints(data):
+        return ", the data keypoints"
+    if _has_masks(data) or not isinstance(labels, np.ndarray):
+        return ", the data masks"
+    return f", the data labels of shape {list(labels.shape[1:])}"
+
+
+# -- which metrics follow -------------------------------------------------------------------------------------------------
+
+
+def default_metrics(kind: Kind, shape: Shape, inputs: Sequence[Shape], data: Dataset, reference: bool) -> tuple[Metric, ...]:
+    """The metrics that outputs and labels suggest, the one that decides first; empty where nothing can be measured."""
+    found = [METRICS[name] for name in _suggested(kind, shape, data)]
+    return tuple(
+        metric for metric in found if reference or (metric.needs is not Needs.REFERENCE and _labels_fit(metric, shape, data))
+    )
+
+
+def _suggested(kind: Kind, shape: Shape, data: Dataset) -> tuple[str, ...]:
+    picture = sum(extent > 1 for extent in shape) >= 2
+    if data.group > 1:
+        return "spearman", "cosine"
+    if _has_keypoints(data):
+        return "keypoints", "pck"
+    if kind is Kind.CLASSES:
+        if data.classes is None:
+            return "agreement", "cosine"
+        return ("top1", "top5", "agreement") if math.prod(shape) > 5 else ("top1", "agreement")
+    if kind in (Kind.PIXELS, Kind.INDICES) and (picture or kind is Kind.PIXELS):
+        return ("miou", "pixel-agreement") if _has_masks(data) else ("pixel-agreement",)
+    if kind is Kind.INDICES:
+        return ("top1", "agreement") if data.classes is not None and math.prod(shape) == 1 else ("agreement",)
+    if kind is Kind.TOKENS:
+        return "perplexity", "agreement"
+    if kind is Kind.SEQUENCE:
+        return ("cosine",)
+    return ("mse", "psnr") if picture else ("mse",)
+
+
+def _by_labels(metric: Metric, shape: Shape, data: Dataset) -> bool:
+    """Whether a metric compares with labels."""
+    return metric.needs is Needs.LABELS or (
+        metric.needs is Needs.EITHER and not metric.identity and _labels_fit(metric, shape, data)
+    )
+
+
+def _labels_fit(metric: Metric, shape: Shape, data: Dataset) -> bool:
+    """Whether the labels have the form that a metric compares with."""
+    if metric.needs is Needs.PAIRS:
+        return data.group > 1
+    if metric.name in ("top1", "top5"):
+        return data.classes is not None
+    if metric.name == "miou":
+        return _has_masks(data)
+    if metric.name in ("keypoints", "pck"):
+        return _has_keypoints(data)
+    return _has_tokens(data, shape) if metric.name == "perplexity" else _has_values(data, shape)
+
+
+def require_what_it_needs(metric: Metric, data: Dataset, reference: bool, by_labels: bool) -> None:
+    """Raises DataError where a metric has nothing to compare with."""
+    if metric.identity:
+        return  # the user's function says itself what it lacks
+    if metric.needs is Needs.PAIRS and data.group < 2:
+        raise DataError(
+            f"metric {metric.name}: {data.source} has no `score` for pairs of rows; it needs one for the rows 2i and 2i+1"
+        )
+    if metric.needs is Needs.LABELS and data.labels is None:
+        raise DataError(f"metric {metric.name}: {data.source} has no labels; add them, or choose a metric that needs none")
+    if metric.needs in (Needs.REFERENCE, Needs.EITHER) and not reference and not by_labels:
+        what = "" if metric.needs is Needs.REFERENCE else f"{data.source} has no labels that fit it, and "
+        raise DataError(f"metric {metric.name}: {what}it compares with a reference model; pass --reference")
