@@ -183,7 +183,9 @@ static LogicalResult alignMatMul(AlignNetwork &network, Operation *op) {
 }
 
 static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
-  if (!isMovableTable(op))
+  // LiteRT's kernels make tables of 16 bits themselves.
+  if (!isMovableTable(op) ||
+      (isWide(op->getResult(0)) && !network.movesConstants()))
     return pinUnknown(network, op);
   // What lies between two entries is not known, so the input stays.
   network.pin(op->getOperand(0), "read by table");

@@ -18,9 +18,9 @@ namespace tosa_rescale {
 /// Elements of a tensor; 1 if that is not known.
 static double countElements(Value value) {
   auto type = dyn_cast<ShapedType>(value.getType());
-  return type && type.hasStaticShape() ? std::max<int64_t>(
-                                             1, type.getNumElements())
-                                       : 1;
+  return type && type.hasStaticShape()
+             ? std::max<int64_t>(1, type.getNumElements())
+             : 1;
 }
 
 static bool isBinary(Operation *op) {
@@ -30,7 +30,8 @@ static bool isBinary(Operation *op) {
 /// Whether each element of the result comes from one of the first operand, up
 /// to constants.
 static bool isElementwise(Operation *op, Value value) {
-  if (isDataMovement(op) || isa<tosa::RescaleOp, tosa::TableOp, tosa::ClampOp>(op))
+  if (isDataMovement(op) ||
+      isa<tosa::RescaleOp, tosa::TableOp, tosa::ClampOp>(op))
     return op->getOperand(0) == value;
   return isBinary(op) &&
          llvm::any_of(op->getOperands().take_front(2), [](Value operand) {
@@ -71,11 +72,11 @@ double getErrorWeight(Value value) {
       if (isElementwise(user, reached[i]))
         reached.insert(result);
       else if (isa<tosa::MulOp>(user))
-        weight = std::max(weight,
-                          countElements(result) / countElements(reached[i]));
+        weight =
+            std::max(weight, countElements(result) / countElements(reached[i]));
       else if (isa<tosa::ReduceSumOp>(user) && isNeverNegative(value))
-        weight = std::max(weight,
-                          countElements(reached[i]) / countElements(result));
+        weight =
+            std::max(weight, countElements(reached[i]) / countElements(result));
     }
   return weight;
 }

@@ -19,6 +19,9 @@ namespace tosa_rescale {
 /// Wider multipliers than this have a grid so fine that every scale is on it.
 inline constexpr int kMaxGridBits = 8;
 
+/// Steps over the octave in which the free constant of a group is searched.
+inline constexpr int kOctaveSteps = 256;
+
 /// Solves one problem. Tensors that edges connect form a group; in each, a
 /// spanning tree of edges is made narrow, and the rest is narrow or wide as it
 /// turns out.

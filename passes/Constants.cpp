@@ -74,8 +74,7 @@ int64_t foldConstantRescales(func::FuncOp function) {
   SmallVector<tosa::RescaleOp> ops;
   function.walk([&](tosa::RescaleOp op) {
     auto type = dyn_cast<RankedTensorType>(op.getOutput().getType());
-    if (type && type.hasStaticShape() &&
-        getConstantElements(op.getInput()))
+    if (type && type.hasStaticShape() && getConstantElements(op.getInput()))
       ops.push_back(op);
   });
   int64_t folded = 0;
@@ -91,7 +90,8 @@ int64_t foldConstantRescales(func::FuncOp function) {
     const DenseElementsAttr elements = makeElements(type, *output);
     const unsigned width =
         getElementTypeOrSelf(op.getInput()).getIntOrFloatBitWidth();
-    for (OpOperand &use : llvm::make_early_inc_range(op.getOutput().getUses())) {
+    for (OpOperand &use :
+         llvm::make_early_inc_range(op.getOutput().getUses())) {
       auto constant =
           tosa::ConstOp::create(builder, op.getLoc(), type, elements);
       if (width < type.getElementTypeBitWidth())
@@ -169,10 +169,10 @@ void scaleConstant(OpOperand &operand, int64_t zeroPoint, double log2Factor) {
       getLimits(type.getElementType(), /*isUnsigned=*/false);
   SmallVector<int64_t> elements = *getConstantIntegers(operand.get());
   for (int64_t &element : elements)
-    element = std::clamp<int64_t>(
-        zeroPoint + std::llround((element - zeroPoint) *
-                                 std::exp2(-log2Factor)),
-        low, high);
+    element =
+        std::clamp<int64_t>(zeroPoint + std::llround((element - zeroPoint) *
+                                                     std::exp2(-log2Factor)),
+                            low, high);
   OpBuilder builder(operand.getOwner());
   operand.set(tosa::ConstOp::create(builder, old->getLoc(), type,
                                     makeElements(type, elements)));
@@ -218,8 +218,7 @@ Value ConstantProduct::getInput() const { return mul->getOperand(1 - operand); }
 Value ConstantProduct::getOutput() const { return mul->getResult(0); }
 
 int64_t ConstantProduct::getLimit(ValueRanges &ranges) const {
-  auto elements = cast<tosa::ConstOp>(
-      mul->getOperand(operand).getDefiningOp());
+  auto elements = cast<tosa::ConstOp>(mul->getOperand(operand).getDefiningOp());
   const auto declared =
       elements->getAttrOfType<IntegerAttr>(kConstantBitsAttrName);
   int64_t bits = declared ? declared.getInt() : 32;
@@ -228,8 +227,8 @@ int64_t ConstantProduct::getLimit(ValueRanges &ranges) const {
   if (elements.getValues().getNumElements() == 1)
     bits = std::max<int64_t>(bits, 16);
   const Interval input = ranges.getWhole(getInput());
-  const int64_t peak = std::max<int64_t>(
-      {1, std::abs(input.low), std::abs(input.high)});
+  const int64_t peak =
+      std::max<int64_t>({1, std::abs(input.low), std::abs(input.high)});
   return std::min((int64_t(1) << (bits - 1)) - 1,
                   std::numeric_limits<int32_t>::max() / peak);
 }
@@ -247,11 +246,10 @@ bool ConstantProduct::absorb(OpBuilder &builder, ValueRanges &ranges,
   format.containerBits =
       rescale.getScale32() ? kMultiplierBits32 : kMultiplierBits16;
   const Interval input = ranges.getWhole(getInput());
-  const Int128 inputPeak = std::max<int64_t>(
-      {1, std::abs(input.low), std::abs(input.high)});
+  const Int128 inputPeak =
+      std::max<int64_t>({1, std::abs(input.low), std::abs(input.high)});
   for (int64_t limit = getLimit(ranges); limit > 0; limit /= 2) {
-    const std::optional<Scale> scale =
-        fillScale(old, peak, limit, format);
+    const std::optional<Scale> scale = fillScale(old, peak, limit, format);
     if (!scale)
       return false;
     // A multiplier of scale32 and few shifts takes less than i32.

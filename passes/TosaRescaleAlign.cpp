@@ -111,7 +111,8 @@ Multipliers TosaRescaleAlignPass::choose(AlignNetwork &network,
                             network.getLog2Factor(op.getOutput());
       const bool still = std::abs(change) < kNoFactor;
       std::optional<SmallVector<Scale>> scales;
-      if (!network.absorbsFactor(op) && !chosen.wide.contains(op) && getScales(op)) {
+      if (!network.absorbsFactor(op) && !chosen.wide.contains(op) &&
+          getScales(op)) {
         if (still && network.isPinned(op.getInput()) &&
             network.isPinned(op.getOutput()))
           continue;
@@ -194,8 +195,8 @@ static void keepSaturation(OpBuilder &builder, AlignNetwork &network,
   const double log2Factor = network.getLog2Factor(result);
   const auto isClamp = [](Operation *user) { return isa<tosa::ClampOp>(user); };
   auto type = dyn_cast<IntegerType>(getElementTypeOrSelf(result));
-  if (log2Factor < kNoFactor || !type || type.isUnsigned() || op.getOutputUnsigned() ||
-      llvm::all_of(result.getUsers(), isClamp))
+  if (log2Factor < kNoFactor || !type || type.isUnsigned() ||
+      op.getOutputUnsigned() || llvm::all_of(result.getUsers(), isClamp))
     return;
   builder.setInsertionPointAfter(op);
   const unsigned width = type.getWidth();
