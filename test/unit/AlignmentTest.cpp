@@ -7,8 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 // RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s \
-// RUN:   %passes_src/Alignment.cpp %passes_src/Aligner.cpp
-// %passes_src/AlignerProducts.cpp -o %t RUN: %t
+// RUN:   %passes_src/Alignment.cpp %passes_src/Aligner.cpp \
+// RUN:   %passes_src/AlignerProducts.cpp -o %t
+// RUN: %t
 
 #include "Alignment.h"
 #include "Check.h"
