@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tosa_rescale.cli.options import TALK, taken
+from tosa_rescale.cli.options import PART, TALK, taken
 from tosa_rescale.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -40,11 +40,19 @@ def progress() -> Progress:
     return meta[_PROGRESS]
 
 
-def load(path: str) -> Model:
-    """The model in a file; see tosa_rescale.load."""
-    from tosa_rescale.api import load
+def load(path: str, batch: int = 1) -> Model:
+    """The model in a file, and a line on what of it stays as it is; see tosa_rescale.load.
 
-    return load(path)
+    What --until and --shape ask for holds for MODEL alone, not for other models that a command reads.
+    """
+    from tosa_rescale.api import load
+    from tosa_rescale.cli import show
+
+    context = click.get_current_context()
+    asked = context.meta.get(PART, {}) if path in (context.params.get("model"), context.params.get("source")) else {}
+    loaded = load(path, batch, **asked)
+    show.remarks(loaded)
+    return loaded
 
 
 def load_data(path: str, given: Mapping[str, Any]) -> Dataset:

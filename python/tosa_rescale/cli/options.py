@@ -222,7 +222,54 @@ def samples_of_data(function: F) -> F:
     return preprocessing(function)
 
 
-model = click.argument("model", type=click.Path())
+PART = "tosa_rescale.part"
+"""Where a context keeps what part of MODEL is read: `until` and `shapes` of tosa_rescale.load."""
+
+
+def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name and shape of an input, from `name=1,224,224,3`. Raises OptionError."""
+    name, equals, extents = text.rpartition("=")
+    parts = extents.replace("x", ",").split(",")
+    if not (name and equals and all(part.isdecimal() and int(part) for part in parts)):
+        raise OptionError(f"shape: {text!r} is no shape of an input; give its name and extents, such as image=1,224,224,3")
+    return name, tuple(map(int, parts))
+
+
+def _keep_part(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        given = dict(map(_parse_shape, value)) if parameter.name == "shapes" else value
+        context.meta.setdefault(PART, {})[str(parameter.name)] = given
+
+
+def part(function: F) -> F:
+    """`--until` and `--shape`: what of a .tflite is read; see common.load."""
+    for each in (
+        click.option(
+            "--shape",
+            "shapes",
+            metavar="NAME=1,128,384",
+            multiple=True,
+            expose_value=False,
+            callback=_keep_part,
+            help="Of a .tflite: the shape of an input that leaves other dimensions than the first open; once for each.",
+        ),
+        click.option(
+            "--until",
+            metavar="TENSOR",
+            expose_value=False,
+            callback=_keep_part,
+            help="Of a .tflite: end with this tensor. Default: as far as TOSA goes.",
+        ),
+    ):
+        function = each(function)
+    return function
+
+
+def model(function: F) -> F:
+    """The argument MODEL, and what part of it is read."""
+    return click.argument("model", type=click.Path())(part(function))
+
+
 output = click.option("-o", "--output", required=True, type=click.Path(), help="Output; its kind goes by suffix.")
 data = click.option("--data", required=True, type=click.Path(), help="Images or .npz.")
 calibration = click.option(

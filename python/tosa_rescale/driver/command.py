@@ -298,7 +298,7 @@ def _compile(arguments: Sequence[str]) -> int:
 
 
 def _misread_by_iree(path: str) -> bytes | None:
-    """A module that is to be compiled as it is, where iree-compile would read other constants in it than it holds; else None."""
+    """A module to be compiled as it is, where iree-compile would read other constants in it than it holds; else None."""
     from tosa_rescale_runtime import Module, rewrite_for_iree
 
     try:
@@ -314,7 +314,7 @@ def _misread_by_iree(path: str) -> bytes | None:
 
 
 def _as_iree_reads_it(bytecode: bytes, path: str) -> bytes:
-    """The module in a form that IREE reads as it is meant, from the file `path`: iree-compile names what it dumps after that."""
+    """The module in a form that IREE reads as it is meant; iree-compile names what it dumps after `path`."""
     from tosa_rescale_runtime import Module, rewrite_for_iree
 
     module = Module.parse(bytecode, path)
