@@ -9,6 +9,7 @@
 
 #include "AlignRules.h"
 #include "Attributes.h"
+#include "Constants.h"
 #include "Convolution.h"
 
 #include "llvm/ADT/SetVector.h"
@@ -29,7 +30,7 @@ bool isWide(Value value) {
   return getElementTypeOrSelf(value).getIntOrFloatBitWidth() >= 32;
 }
 
-bool absorbsFactor(tosa::RescaleOp op) {
+static bool isBehindConvolution(tosa::RescaleOp op) {
   Value value = op.getInput();
   while (value.hasOneUse()) {
     Operation *producer = value.getDefiningOp();
@@ -45,9 +46,11 @@ bool absorbsFactor(tosa::RescaleOp op) {
   return false;
 }
 
-bool isByteTable(Operation *op) {
+bool isMovableTable(Operation *op) {
   auto table = dyn_cast<tosa::TableOp>(op);
-  return table && getElementTypeOrSelf(table.getOutput()).isInteger(8) &&
+  return table && !isa<BlockArgument>(table.getTable()) &&
+         (getElementTypeOrSelf(table.getOutput()).isInteger(8) ||
+          getElementTypeOrSelf(table.getOutput()).isInteger(32)) &&
          getConstantIntegers(table.getTable());
 }
 
@@ -59,9 +62,14 @@ static std::optional<int64_t> getConstantInteger(Value value) {
 }
 
 AlignNetwork::AlignNetwork(func::FuncOp function, const BitsRequest &request,
-                           double clipping, bool litert)
-    : function(function), request(request), litert(litert) {
+                           double clipping, bool litert, bool constants)
+    : function(function), request(request), litert(litert),
+      constants(constants) {
   problem.clipping = clipping;
+}
+
+bool AlignNetwork::absorbsFactor(tosa::RescaleOp op) const {
+  return isBehindConvolution(op) || (constants && ConstantProduct::match(op));
 }
 
 int AlignNetwork::getClass(Value value) {
@@ -171,7 +179,8 @@ void AlignNetwork::pinConstantsAndZeroPoints() {
   for (auto [value, id] : ids)
     known.push_back(value);
   for (Value value : known)
-    if (value.getDefiningOp<tosa::ConstOp>())
+    if (value.getDefiningOp<tosa::ConstOp>() &&
+        !(constants && isMovableConstant(value)))
       pin(value, "a constant");
   for (auto [value, zeroPoint] : notedZeroPoints) {
     auto [entry, isNew] = zeroPoints.try_emplace(getClass(value), zeroPoint);
@@ -209,6 +218,33 @@ void AlignNetwork::pinMixedProducts() {
 // Solving
 //===----------------------------------------------------------------------===//
 
+/// What limits a factor from below, and what its errors count for.
+void AlignNetwork::limitFactors() {
+  auto limit = [&](Value value, double lowest) {
+    double &known = problem.tensors[tensorOf(getClass(value))].lowest;
+    known = std::max(known, lowest);
+  };
+  for (auto [value, id] : ids) {
+    const int root = find(id);
+    // What 16 bits do not hold any more is the outlier of which the network is
+    // made; 8 bits were chosen with some of them cut off.
+    if (getElementTypeOrSelf(value).isInteger(16) &&
+        problem.tensors[tensorOf(root)].clippingErrors.empty())
+      limit(value, 0);
+    if (value.getDefiningOp<tosa::ConstOp>() && !reasons.count(root))
+      limit(value, getLowestFactor(
+                       value, isWide(value) ? 0 : *zeroPoints.lookup(root)));
+  }
+  for (auto [value, lowest] : entries) {
+    limit(value, lowest);
+    problem.tensors[tensorOf(getClass(value))].roomy = false;
+  }
+  for (auto [value, weight] : weights) {
+    double &known = problem.tensors[tensorOf(getClass(value))].weight;
+    known = std::max(known, weight);
+  }
+}
+
 void AlignNetwork::makeTensors() {
   reasons.clear();
   tensors.clear();
@@ -220,7 +256,7 @@ void AlignNetwork::makeTensors() {
     auto [entry, isNew] = tensors.try_emplace(root, problem.tensors.size());
     if (isNew)
       problem.tensors.push_back(
-          {reasons.count(root) != 0, /*roomy=*/true, {}, 0});
+          {/*pinned=*/reasons.count(root) != 0, /*roomy=*/true, {}});
     if (!isWide(value))
       problem.tensors[entry->second].roomy = false;
   }
@@ -236,6 +272,7 @@ void AlignNetwork::makeTensors() {
     for (auto [mine, other] : llvm::zip_first(known, errors))
       mine = std::max(mine, other);
   }
+  limitFactors();
 }
 
 void AlignNetwork::makeEdges() {

@@ -21,8 +21,10 @@ namespace tosa_rescale {
 /// multipliers between them.
 class AlignNetwork {
 public:
+  /// With `constants`, constants may be written at another scale, and products
+  /// with one take up any multiplier.
   AlignNetwork(mlir::func::FuncOp function, const BitsRequest &request,
-               double clipping, bool litert);
+               double clipping, bool litert, bool constants);
 
   /// Reads the function. Emits an error if an attribute makes no sense.
   llvm::LogicalResult build();
@@ -55,6 +57,18 @@ public:
   /// Element i: the error of cutting `value` off at 2^(-i / kClippingSteps) of
   /// its range.
   void addClippingErrors(mlir::Value value, llvm::SmallVector<double> errors);
+  /// Errors of `value` count `weight` times; the largest one holds.
+  void addWeight(mlir::Value value, double weight) {
+    weights.emplace_back(value, weight);
+  }
+  /// The log2 factor of `value`, the elements of a table, is at least `lowest`.
+  void addEntries(mlir::Value value, double lowest) {
+    entries.emplace_back(value, lowest);
+  }
+  bool movesConstants() const { return constants; }
+  /// Whether weights of a convolution, or a constant that is multiplied with,
+  /// which answer to the rescale alone, take up any factor.
+  bool absorbsFactor(mlir::tosa::RescaleOp op) const;
   const BitsRequest &getRequest() const { return request; }
   /// Part by which a scale may shrink of whose tensor nothing was measured.
   double getClipping() const { return problem.clipping; }
@@ -81,13 +95,14 @@ private:
   llvm::LogicalResult readFixedFactor(mlir::Operation *op);
   llvm::LogicalResult visit(mlir::Operation *op);
   void pinConstantsAndZeroPoints();
+  void limitFactors();
   void pinMixedProducts();
   void makeTensors();
   void makeEdges();
 
   mlir::func::FuncOp function;
   BitsRequest request;
-  bool litert;
+  bool litert, constants;
 
   /// Values as a disjoint set: those of one class share a factor.
   llvm::MapVector<mlir::Value, int> ids;
@@ -102,7 +117,8 @@ private:
   int additions = 0;
   llvm::SmallVector<std::pair<mlir::Value, llvm::SmallVector<double>>>
       clippingErrors;
-  llvm::SmallVector<std::pair<mlir::Value, double>> fixedFactors;
+  llvm::SmallVector<std::pair<mlir::Value, double>> fixedFactors, weights,
+      entries;
 
   /// By class.
   llvm::DenseMap<int, std::optional<int64_t>> zeroPoints;
@@ -121,12 +137,9 @@ bool isInteger(mlir::Value value);
 /// int32 and wider, which have no zero point.
 bool isWide(mlir::Value value);
 
-/// Whether the rescale takes up any factor in the weights of a convolution,
-/// which answer to it alone.
-bool absorbsFactor(mlir::tosa::RescaleOp op);
-
-/// A table of 256 entries, whose results another scale may have.
-bool isByteTable(mlir::Operation *op);
+/// A table of constants, whose results another scale may have: 256 entries of
+/// 8 bits, or 513 of 16.
+bool isMovableTable(mlir::Operation *op);
 
 } // namespace tosa_rescale
 

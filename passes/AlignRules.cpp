@@ -8,7 +8,9 @@
 
 #include "AlignRules.h"
 
+#include "AlignWeights.h"
 #include "Attributes.h"
+#include "Constants.h"
 #include "Convolution.h"
 
 #include "llvm/ADT/StringMap.h"
@@ -53,6 +55,8 @@ static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
     return failure();
   network.add(op.getInput());
   network.add(op.getOutput());
+  if (!isWide(op.getOutput()))
+    network.addWeight(op.getOutput(), getErrorWeight(op.getOutput()));
   network.noteZeroPoint(op.getInput(), op.getInputZp());
   // resize leaves a zero point in its result that a rescale of i32 cannot name:
   // that of its input arrives behind it.
@@ -161,6 +165,11 @@ static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
   auto mul = cast<tosa::MulOp>(op);
   if (!isWide(mul.getInput1()) || !isWide(mul.getInput2()))
     return pinUnknown(network, op);
+  if (const ConstantProduct product = ConstantProduct::match(op);
+      product && network.movesConstants()) {
+    network.unite(product.getInput(), product.getOutput());
+    return success();
+  }
   network.addProduct(mul.getInput1(), mul.getInput2(), mul.getOutput());
   return success();
 }
@@ -174,11 +183,16 @@ static LogicalResult alignMatMul(AlignNetwork &network, Operation *op) {
 }
 
 static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
-  if (!isByteTable(op))
+  // LiteRT's kernels make tables of 16 bits themselves.
+  if (!isMovableTable(op) ||
+      (isWide(op->getResult(0)) && !network.movesConstants()))
     return pinUnknown(network, op);
   // What lies between two entries is not known, so the input stays.
   network.pin(op->getOperand(0), "read by table");
   network.add(op->getResult(0));
+  if (isWide(op->getResult(0)))
+    network.addEntries(op->getResult(0),
+                       getLowestFactor(op->getOperand(1), /*zeroPoint=*/0));
   return success();
 }
 

@@ -13,8 +13,6 @@
 
 namespace tosa_rescale {
 
-/// Steps over the octave in which the free constant of a group is searched.
-static constexpr int kOctaveSteps = 256;
 /// Octaves about a factor of 1 in which the factor of a tensor is searched.
 static constexpr int kLowestOctave = -4, kHighestOctave = 2;
 /// Mean square of the error of rounding to a step of 1.
@@ -70,24 +68,27 @@ void Aligner::findGroups() {
 }
 
 double Aligner::lowest(int tensor) const {
-  return problem.tensors[tensor].roomy ? 0 : std::log2(1 - problem.clipping);
+  const AlignedTensor &t = problem.tensors[tensor];
+  return std::max(t.lowest, t.roomy ? 0 : std::log2(1 - problem.clipping));
 }
 
 double Aligner::getError(int tensor, double factor) const {
   const AlignedTensor &t = problem.tensors[tensor];
   const double rounding =
       kRoundingError * std::exp2(2 * factor) * (t.roomy ? kRoomyStep : 1);
+  if (factor < t.lowest - 1e-9)
+    return std::numeric_limits<double>::infinity();
   if (t.roomy || t.clippingErrors.empty())
     return factor > lowest(tensor) - 1e-9
-               ? rounding
+               ? t.weight * rounding
                : std::numeric_limits<double>::infinity();
   const double position = std::max(0.0, -factor * kClippingSteps);
   const size_t step = static_cast<size_t>(position);
   if (step + 1 >= t.clippingErrors.size())
     return std::numeric_limits<double>::infinity();
   const double share = position - static_cast<double>(step);
-  return rounding + (1 - share) * t.clippingErrors[step] +
-         share * t.clippingErrors[step + 1];
+  return t.weight * (rounding + (1 - share) * t.clippingErrors[step] +
+                     share * t.clippingErrors[step + 1]);
 }
 
 double Aligner::chooseOctave(int tensor, double factor) const {
@@ -281,7 +282,9 @@ void Aligner::chooseConstant(const std::vector<int> &members,
 void Aligner::solve(int index) {
   const std::vector<int> &members = groups[index], &edges = groupEdges[index];
   if (edges.empty()) {
+    factors[members[0]] = std::max(0.0, problem.tensors[members[0]].lowest);
     decided[members[0]] = true;
+    rootsOf[index] = {members[0]};
     return;
   }
   std::vector<int> roots = findRoots(edges);
@@ -300,32 +303,9 @@ void Aligner::solve(int index) {
   exchangeEdges(members, edges, roots, wide);
   if (free)
     chooseConstant(members, edges, roots[0], wide);
+  rootsOf[index] = roots;
   for (int member : members)
     decided[member] = true;
-}
-
-void Aligner::repair(const AlignedProduct &product) {
-  for (int edge : edgesOf[product.out]) {
-    if (problem.edges[edge].from != product.out || isNarrowNow(edge))
-      continue;
-    for (int operand : {product.first, product.second}) {
-      // Nothing else may depend on it.
-      const auto isRead = [&](const AlignedProduct &each) {
-        return each.first == operand || each.second == operand;
-      };
-      if (!isFree(operand) || !edgesOf[operand].empty() ||
-          product.first == product.second ||
-          std::count_if(problem.products.begin(), problem.products.end(),
-                        isRead) > 1)
-        continue;
-      const double rest = getMultiplier(edge) - factors[operand];
-      factors[operand] =
-          chooseOnGrid(operand, problem.edges[edge].bits, rest, /*end=*/false,
-                       [](double, bool) { return true; });
-      factors[product.out] = factors[product.first] + factors[product.second];
-      break;
-    }
-  }
 }
 
 Alignment Aligner::run() {
@@ -347,6 +327,7 @@ Alignment Aligner::run() {
       factors[i] = problem.tensors[i].log2Factor;
   }
   findGroups();
+  rootsOf.resize(groups.size());
 
   // A group that a product leads to comes after the factors of the product. A
   // circle of products is cut where it is entered.
@@ -365,9 +346,10 @@ Alignment Aligner::run() {
     solve(next);
     solved[next] = true;
   }
-  for (const AlignedProduct &product : problem.products)
-    if (productOf[product.out] >= 0)
-      factors[product.out] = factors[product.first] + factors[product.second];
+  multiplyFactors();
+  for (int i = 0, e = groups.size(); i < e; ++i)
+    if (group[rootsOf[i][0]] == i)
+      refine(i);
   for (const AlignedProduct &product : problem.products)
     if (productOf[product.out] >= 0)
       repair(product);

@@ -19,6 +19,9 @@ namespace tosa_rescale {
 /// Wider multipliers than this have a grid so fine that every scale is on it.
 inline constexpr int kMaxGridBits = 8;
 
+/// Steps over the octave in which the free constant of a group is searched.
+inline constexpr int kOctaveSteps = 256;
+
 /// Solves one problem. Tensors that edges connect form a group; in each, a
 /// spanning tree of edges is made narrow, and the rest is narrow or wide as it
 /// turns out.
@@ -86,6 +89,17 @@ private:
                       const std::vector<int> &edges, int root,
                       std::pair<int, int> wide);
   void solve(int index);
+  /// Chooses the constant of a free group again, with the groups that products
+  /// lead to from there.
+  void refine(int index);
+  /// Groups that take their factors from products of those in `index`, or of
+  /// one another, in the order in which they follow.
+  std::vector<int> findFollowers(int index) const;
+  /// Gives the group the factor at its root and lets its followers follow; the
+  /// cost of all of them.
+  double moveConstant(int index, const std::vector<int> &followers,
+                      double factor);
+  void multiplyFactors();
   /// The factor of an operand that makes what follows the product narrow.
   void repair(const AlignedProduct &product);
 
@@ -101,6 +115,8 @@ private:
   std::vector<int> group;
   std::vector<std::vector<int>> addends;
   std::vector<std::vector<int>> groups, groupEdges;
+  /// From where the factors of each group were chosen.
+  std::vector<std::vector<int>> rootsOf;
 };
 
 } // namespace tosa_rescale

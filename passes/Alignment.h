@@ -11,6 +11,7 @@
 
 #include "RescaleMath.h"
 
+#include <limits>
 #include <vector>
 
 namespace tosa_rescale {
@@ -28,6 +29,11 @@ struct AlignedTensor {
   std::vector<double> clippingErrors;
   /// Where it is pinned.
   double log2Factor = 0;
+  /// The least log2 factor that it may have: constants and the entries of
+  /// tables do not saturate, and without measurements nothing of 16 bits does.
+  double lowest = -std::numeric_limits<double>::infinity();
+  /// What its errors count for, where those of others count 1.
+  double weight = 1;
 };
 
 /// A multiplier M between two tensors, which becomes M * f[from] / f[to].

@@ -33,6 +33,14 @@ inline constexpr llvm::StringLiteral kClippingAttrName =
     "tosa_rescale.clipping_errors";
 
 //===----------------------------------------------------------------------===//
+// On a constant
+//===----------------------------------------------------------------------===//
+
+/// Integer: bits of the type that it had before its rescale was folded into it.
+inline constexpr llvm::StringLiteral kConstantBitsAttrName =
+    "tosa_rescale.constant_bits";
+
+//===----------------------------------------------------------------------===//
 // On a convolution: statistics of its input, consumed by
 // `tosa-rescale-compensate`; see LayerStatistics.h for their shapes
 //===----------------------------------------------------------------------===//

@@ -140,15 +140,23 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
 
     Multipliers behind convolutions with constant weights may become anything: `tosa-rescale-compensate` narrows them afterwards, and the whole network is narrow.
 
+    **Constants** (`constants`, not with `litert`) are weights as well. The rescale of a constant is folded into it, a copy for each use; the copy says by `tosa_rescale.constant_bits` how many bits
+    it had. A constant that is added, or joins others by `sub`, `concat`, `maximum`, `minimum` or `select`, is written at their new scale. Where the product with a constant is read by one rescale alone, the constant takes up the ratio of the old multiplier to one of `bits` bits,
+    as large as its own bits (16 for a single element) and an i32 product allow.
+
+    **Saturation** (`saturation`, not with `litert`) is part of what the network computes: a tensor of 8 or 16 bits that gets a larger scale has more room, so a `clamp` cuts it off where it saturated before.
+
     **Factors.** Tensors connected by `reshape`, `concat`, `pad`, pools, `clamp` and the like share a factor, and so do the operands and the result of `add`. Within a
     group each scale goes to the place on the grid where the tensor's expected squared error is least: that of rounding, f^2 / 12, and that of cutting values off. The latter is read
     from the attribute `tosa_rescale.clipping_errors` of the rescale that makes the tensor, f32 [N], which the pass removes: element i is the mean squared error, in steps of the tensor as
     it is, of saturating at 2^(-i/8) of its range. Without it a scale may shrink by the part `clipping`, so that the outermost values saturate. A group has one free constant, searched over
-    an octave for the least sum of errors. f of a product of two tensors is that of one times that of the other. With more than 8 bits no factor is needed.
+    an octave for the least sum of errors, with those of the groups that take their factors from products of its tensors. f of a product of two tensors is that of one times that of the other. With more than 8 bits no factor is needed.
+    Without measurements no scale of 16 bits shrinks. Errors of a tensor that multiplies n others for each of its elements, as 1/sigma of a LayerNorm, directly or through sums, tables and constants, count n times, and so do those of squares and other
+    results that are never negative where a sum adds up n of them: they go one way.
 
-    **What keeps its scale**: inputs and outputs of the graph, constants, what tables read, what other operations not named here read or make, results of an op with the attribute `tosa_rescale.fixed_factor = 1.0` (any other factor is applied as given, and the
+    **What keeps its scale**: inputs and outputs of the graph, constants that nothing of the above moves, what tables read, what other operations not named here read or make, results of an op with the attribute `tosa_rescale.fixed_factor = 1.0` (any other factor is applied as given, and the
     attribute removed), and tensors without a known zero
-    point. A table of 256 entries is written anew for another scale of its result.
+    point. A table of 256 entries, and without `litert` one of 513, is written anew for another scale of its result.
     Where such scales contradict each other, the smallest set of multipliers that the pass finds keeps its width: each yields a remark that says why, and gets `tosa_rescale.bits = 31`, so that later passes leave it alone. With `strict` it
     is an error, and nothing changes.
 
@@ -174,6 +182,10 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     HiddenBitOption,
     Option<"clipping", "clipping", "double", /*default=*/"0.1",
            "Part by which a scale may shrink of whose tensor nothing was measured, 0 to 0.5">,
+    Option<"constants", "constants", "bool", /*default=*/"true",
+           "Fold rescales of constants, write constants at other scales, and let products with constants take up any multiplier; not with litert">,
+    Option<"saturation", "saturation", "bool", /*default=*/"true",
+           "Clamp a tensor with a larger scale where it saturated before; not with litert">,
     Option<"litert", "litert", "bool", /*default=*/"false",
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
     Option<"strict", "strict", "bool", /*default=*/"false",
@@ -182,6 +194,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
   let statistics = [
     Statistic<"numAligned", "num-aligned", "Number of tensors with a new scale">,
     Statistic<"numRewritten", "num-rewritten", "Number of rescales with new multipliers">,
+    Statistic<"numFolded", "num-folded", "Number of rescales of constants that were folded">,
+    Statistic<"numAbsorbed", "num-absorbed", "Number of constants that take up a multiplier">,
     Statistic<"numWide", "num-wide", "Number of rescales that must stay wide">,
   ];
 }

@@ -7,8 +7,10 @@
 
 #include "AlignNetwork.h"
 #include "Attributes.h"
+#include "Constants.h"
 #include "Convolution.h"
 #include "Passes.h"
+#include "ValueRange.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
@@ -52,6 +54,8 @@ private:
                            const DenseSet<Operation *> &wide);
   /// Gives everything but rescales the scales that were chosen.
   void moveScales(AlignNetwork &network);
+  /// Makes multipliers behind products with constants narrow.
+  LogicalResult absorbRatios(ArrayRef<tosa::RescaleOp> rescales);
 
   int64_t getWidth(tosa::RescaleOp op) {
     return **getSignificantBits(op, request);
@@ -107,7 +111,8 @@ Multipliers TosaRescaleAlignPass::choose(AlignNetwork &network,
                             network.getLog2Factor(op.getOutput());
       const bool still = std::abs(change) < kNoFactor;
       std::optional<SmallVector<Scale>> scales;
-      if (!absorbsFactor(op) && !chosen.wide.contains(op) && getScales(op)) {
+      if (!network.absorbsFactor(op) && !chosen.wide.contains(op) &&
+          getScales(op)) {
         if (still && network.isPinned(op.getInput()) &&
             network.isPinned(op.getOutput()))
           continue;
@@ -162,22 +167,6 @@ static int64_t divideRounded(int64_t value, double log2Factor) {
   return std::llround(static_cast<double>(value) * std::exp2(-log2Factor));
 }
 
-/// Makes `operand` read a new constant, in which each element of the old one is
-/// replaced.
-static void changeConstant(OpOperand &operand,
-                           function_ref<int64_t(int64_t)> change) {
-  OpBuilder builder(operand.getOwner());
-  const Value value = operand.get();
-  auto type = cast<RankedTensorType>(value.getType());
-  const unsigned width = type.getElementTypeBitWidth();
-  const SmallVector<int64_t> old = *getConstantIntegers(value);
-  SmallVector<APInt> elements;
-  for (int64_t element : old)
-    elements.emplace_back(width, change(element), /*isSigned=*/true);
-  operand.set(tosa::ConstOp::create(builder, value.getLoc(), type,
-                                    DenseElementsAttr::get(type, elements)));
-}
-
 /// Moves the bounds in proportion about the zero point, within the type.
 static void moveBounds(tosa::ClampOp clamp, int64_t zeroPoint,
                        double log2Factor) {
@@ -198,8 +187,40 @@ static void moveBounds(tosa::ClampOp clamp, int64_t zeroPoint,
   clamp.setMaxValAttr(change(clamp.getMaxValAttr()));
 }
 
+/// A result that has more room than before would not saturate where it did, and
+/// that is part of what the network computes: cuts it off there.
+static void keepSaturation(OpBuilder &builder, AlignNetwork &network,
+                           tosa::RescaleOp op) {
+  const Value result = op.getOutput();
+  const double log2Factor = network.getLog2Factor(result);
+  const auto isClamp = [](Operation *user) { return isa<tosa::ClampOp>(user); };
+  auto type = dyn_cast<IntegerType>(getElementTypeOrSelf(result));
+  if (log2Factor < kNoFactor || !type || type.isUnsigned() ||
+      op.getOutputUnsigned() || llvm::all_of(result.getUsers(), isClamp))
+    return;
+  builder.setInsertionPointAfter(op);
+  const unsigned width = type.getWidth();
+  auto clamp = tosa::ClampOp::create(
+      builder, op.getLoc(), result.getType(), result,
+      IntegerAttr::get(type, APInt::getSignedMinValue(width)),
+      IntegerAttr::get(type, APInt::getSignedMaxValue(width)));
+  moveBounds(clamp, *network.getZeroPoint(result), log2Factor);
+  if (Attribute factor = op->getAttr(kFactorAttrName))
+    clamp->setAttr(kFactorAttrName, factor);
+  op.getOutput().replaceAllUsesExcept(clamp.getOutput(), clamp);
+}
+
+/// Writes `operand` at its new scale if it is a constant that has one.
+static void moveConstant(AlignNetwork &network, OpOperand &operand) {
+  const Value value = operand.get();
+  const double factor = network.getLog2Factor(value);
+  if (std::abs(factor) >= kNoFactor && isMovableConstant(value))
+    scaleConstant(operand, isWide(value) ? 0 : *network.getZeroPoint(value),
+                  factor);
+}
+
 void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
-  Builder builder(&getContext());
+  OpBuilder builder(&getContext());
   SmallVector<Operation *> ops;
   getOperation().walk([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : ops) {
@@ -208,37 +229,76 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
     if (const Convolution convolution = Convolution::match(op)) {
       const double factor = network.getLog2Factor(convolution.getInput());
       if (std::abs(factor) >= kNoFactor)
-        changeConstant(convolution.getBiasOperand(), [&](int64_t bias) {
-          return divideRounded(bias, factor);
-        });
+        scaleConstant(convolution.getBiasOperand(), /*zeroPoint=*/0, factor);
       continue;
     }
     if (op->getNumResults() != 1 || isa<tosa::ConstOp>(op))
       continue;
     const Value result = op->getResult(0);
+    for (OpOperand &operand : op->getOpOperands())
+      moveConstant(network, operand);
     const double factor = network.getLog2Factor(result);
+    if (std::abs(factor) >= kNoFactor && isMovableTable(op) && isWide(result))
+      scaleConstant(op->getOpOperand(1), /*zeroPoint=*/0, factor);
     if (std::abs(factor) < kNoFactor || isWide(result))
       continue;
     if (auto clamp = dyn_cast<tosa::ClampOp>(op))
       moveBounds(clamp, *network.getZeroPoint(result), factor);
-    if (isByteTable(op)) {
-      const int64_t zeroPoint = *network.getZeroPoint(result);
-      changeConstant(op->getOpOperand(1), [&](int64_t entry) {
-        return std::clamp<int64_t>(
-            zeroPoint + divideRounded(entry - zeroPoint, factor), -128, 127);
-      });
-    }
+    if (isMovableTable(op))
+      scaleConstant(op->getOpOperand(1), *network.getZeroPoint(result), factor);
     double total = std::exp2(factor);
     if (auto before = op->getAttrOfType<FloatAttr>(kFactorAttrName))
       total *= before.getValueAsDouble();
     op->setAttr(kFactorAttrName, builder.getF64FloatAttr(total));
     ++numAligned;
   }
+  // Last: what reads a clamp is known to the network by the rescale before it.
+  if (!saturation || litert)
+    return;
+  SmallVector<tosa::RescaleOp> rescales;
+  getOperation().walk([&](tosa::RescaleOp op) { rescales.push_back(op); });
+  for (tosa::RescaleOp op : rescales)
+    if (!isWide(op.getOutput()))
+      keepSaturation(builder, network, op);
+}
+
+LogicalResult
+TosaRescaleAlignPass::absorbRatios(ArrayRef<tosa::RescaleOp> rescales) {
+  OpBuilder builder(&getContext());
+  std::optional<ValueRanges> ranges;
+  bool anyFailed = false;
+  for (tosa::RescaleOp op : rescales) {
+    ConstantProduct product = ConstantProduct::match(op);
+    if (!product ||
+        significantBits(getScales(op)->front().multiplier) <= getWidth(op))
+      continue;
+    if (!ranges)
+      ranges.emplace(getOperation());
+    if (product.absorb(builder, *ranges, getWidth(op))) {
+      ++numAbsorbed;
+      continue;
+    }
+    ++numWide;
+    anyFailed = strict;
+    InFlightDiagnostic diagnostic = strict ? op.emitOpError() : remarkOn(op);
+    diagnostic << (strict ? "requires a multiplier of at most "
+                          : "keeps a multiplier of more than ")
+               << getWidth(op)
+               << " significant bits: no legal shift expresses one beside the "
+                  "constant that it is multiplied with";
+    op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
+  }
+  return failure(anyFailed);
 }
 
 void TosaRescaleAlignPass::runOnOperation() {
   func::FuncOp function = getOperation();
-  AlignNetwork network(function, request, clipping, litert);
+  const bool moves = constants && !litert;
+  if (moves) {
+    numFolded += foldConstantRescales(function);
+    separateConstants(function);
+  }
+  AlignNetwork network(function, request, clipping, litert, moves);
   if (failed(network.build()))
     return signalPassFailure();
 
@@ -259,6 +319,8 @@ void TosaRescaleAlignPass::runOnOperation() {
     if (!op->hasAttr(kBitsAttrName))
       op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
   moveScales(network);
+  if (moves && failed(absorbRatios(rescales)))
+    signalPassFailure();
 }
 
 } // namespace tosa_rescale

@@ -100,6 +100,8 @@ class Model(Program):
         rounding_mode: RoundingMode | str = "single",
         align: bool = True,
         clipping: float = 0.1,
+        constants: bool = True,
+        saturation: bool = True,
         strict: bool = False,
         promote: bool = True,
         clip: bool = True,
@@ -115,8 +117,8 @@ class Model(Program):
             seed: of synthetic samples.
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: shows rate and remaining time.
-            scope, elementwise_bits, encoding, hidden_bit, rounding_mode, align, clipping, strict, promote, clip,
-                weight_rounding, shrinkage: those of CompensateOptions.
+            scope, elementwise_bits, encoding, hidden_bit, rounding_mode, align, clipping, constants, saturation,
+                strict, promote, clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:
             A new model; the recipe says whether the calibrated or the data-free result was nearer to the original.

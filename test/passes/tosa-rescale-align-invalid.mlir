@@ -75,3 +75,29 @@ func.func @circle(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>, tensor<1x2x
   %f = tosa.rescale %acc_f, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   return %e, %f : tensor<1x2x2x2xi8>, tensor<1x2x2x2xi8>
 }
+
+// -----
+
+// The multiplier of a product with a constant is 2^29: no shift of at least 2 expresses it beside a constant of 1.
+// CHECK-LABEL: func.func @constant
+func.func @constant(%arg0: tensor<1x2xi16>) -> tensor<1x2xi16> {
+  %m75 = "tosa.const"() <{values = dense<1610612736> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %one = "tosa.const"() <{values = dense<1073741824> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s2 = "tosa.const"() <{values = dense<2> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s19 = "tosa.const"() <{values = dense<19> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s30 = "tosa.const"() <{values = dense<30> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s31 = "tosa.const"() <{values = dense<31> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s39 = "tosa.const"() <{values = dense<39> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s41 = "tosa.const"() <{values = dense<41> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s42 = "tosa.const"() <{values = dense<42> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %z16 = "tosa.const"() <{values = dense<0> : tensor<1xi16>}> : () -> tensor<1xi16>
+  %z32 = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %z8 = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %huge = "tosa.const"() <{values = dense<2147483647> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %c = "tosa.const"() <{values = dense<[[32767, 1]]> : tensor<1x2xi32>}> : () -> tensor<1x2xi32>
+  %x32 = tosa.rescale %arg0, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %p = tosa.mul %x32, %c, %z8 : (tensor<1x2xi32>, tensor<1x2xi32>, tensor<1xi8>) -> tensor<1x2xi32>
+  // expected-remark@below {{keeps a multiplier of more than 1 significant bits: no legal shift expresses one beside the constant that it is multiplied with}}
+  %y = tosa.rescale %p, %huge, %s2, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
+  return %y : tensor<1x2xi16>
+}

@@ -7,7 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 // RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s \
-// RUN:   %passes_src/Alignment.cpp %passes_src/Aligner.cpp -o %t
+// RUN:   %passes_src/Alignment.cpp %passes_src/Aligner.cpp \
+// RUN:   %passes_src/AlignerProducts.cpp -o %t
 // RUN: %t
 
 #include "Alignment.h"
@@ -209,6 +210,51 @@ static void testChain() {
         found.log2Factors[2]);
 }
 
+/// y = 0.75 x^2: with a weight the square keeps its scale and x takes the
+/// fraction, by half as much; without one x, which is first, stays.
+static void testWeightedSquare() {
+  for (double weight : {1.0, 384.0}) {
+    AlignmentProblem problem;
+    problem.clipping = 0;
+    problem.tensors = {{false, false, {}},
+                       {false, true, {}},
+                       {false, true, {}},
+                       {false, false, {}}};
+    problem.tensors[3].weight = weight;
+    problem.edges = {{0, 1, 0, 1}, {2, 3, std::log2(0.75), 1}};
+    problem.products = {{1, 1, 2}};
+    const Alignment found = alignTensors(problem);
+    const std::vector<double> &f = found.log2Factors;
+    CHECK(found.narrow == std::vector<bool>(2, true), "not all narrow");
+    CHECK(f[2] == 2 * f[1] && f[1] == f[0], "2^%g, 2^%g, 2^%g", f[0], f[1],
+          f[2]);
+    // Of x^2 + (0.75 x^2 / 2^n)^2 w the least, for x from 1.
+    double best = HUGE_VAL;
+    for (int step = 0; step <= 4000; ++step) {
+      const double x = step / 4000.0;
+      double y = 2 * x + std::log2(0.75);
+      y -= std::floor(y + 1e-9);
+      best = std::min(best, std::exp2(2 * x) + weight * std::exp2(2 * y));
+    }
+    const double cost = std::exp2(2 * f[0]) + weight * std::exp2(2 * f[3]);
+    CHECK(cost < best * 1.01, "weight %g: %g, possible %g", weight, cost, best);
+    CHECK(weight == 1 || std::abs(f[3]) < 0.01, "the square moved by 2^%g",
+          f[3]);
+  }
+}
+
+/// A constant that fills its type cannot get a smaller scale.
+static void testLowest() {
+  AlignmentProblem problem;
+  problem.clipping = 0.5;
+  problem.tensors = {{true, false, {}}, {false, false, {}}};
+  problem.edges = {{0, 1, std::log2(1.5), 1}};
+  CHECK(alignTensors(problem).log2Factors[1] < 0, "may shrink, and does not");
+  problem.tensors[1].lowest = 0;
+  CHECK(std::abs(alignTensors(problem).log2Factors[1] - std::log2(1.5)) < 1e-9,
+        "2^%g", alignTensors(problem).log2Factors[1]);
+}
+
 static void testMultiplyScale() {
   for (int round = 0; round < 10000; ++round) {
     const Scale scale{draw(1 << 29, (1 << 30) - 1) * int64_t(2) + draw(0, 1),
@@ -244,6 +290,8 @@ int main() {
   testAdditions();
   testProductBeforePinned();
   testChain();
+  testWeightedSquare();
+  testLowest();
   testMultiplyScale();
   return report();
 }

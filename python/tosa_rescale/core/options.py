@@ -366,6 +366,14 @@ class CompensateOptions(_Widths):
         low=0,
         high=0.5,
     )
+    constants: bool = option(
+        "Fold rescales of constants and let products with constants take up multipliers; not for models from a .tflite.",
+        ALIGN,
+        default=True,
+    )
+    saturation: bool = option(
+        "Clamp a tensor that gets a larger scale where it saturated before; not for models from a .tflite.", ALIGN, default=True
+    )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)
     promote: bool = option("Give per-tensor layers a multiplier a channel.", COMPENSATE, default=True)
     clip: bool = option("Cut off single weights where the others gain more by it.", COMPENSATE, default=True)

@@ -124,8 +124,8 @@ class Compensator(Generic[P]):
             found = [
                 candidate
                 for start in self._alignable()
-                for aligned in [run_passes(start, [align_pass(options, self._litert)], self._program.source)]
-                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, bits_of)
+                for aligned in [self._align(start, options, bits_of)]
+                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None)
             ]
         best = min(found, key=lambda each: each.mean_lsb or 0.0)
         recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": best.mean_lsb}
@@ -146,6 +146,14 @@ class Compensator(Generic[P]):
                 measured = measure_ranges(marked, self._inputs, self._progress)
                 self._startable.append(to_bytecode(measured, self._program.source))
         return self._startable
+
+    def _align(self, start: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
+        """Widths of single rescales are marked first: alignment may fold rescales, and keys count them."""
+        passes = [align_pass(options, self._litert)]
+        if bits_of:
+            marked = mark_bits(self._program, Module.parse(start, self._program.source), bits_of)
+            return run_passes_on(marked, passes, self._program.source)
+        return run_passes(start, passes, self._program.source)
 
     def _with_fixed_scales(self) -> Module:
         """The original, with a mark on what LiteRT's kernels make at one scale only."""
