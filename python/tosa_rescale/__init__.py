@@ -10,6 +10,7 @@
 Importing this package loads neither TensorFlow nor IREE.
 """
 
+from tosa_rescale import executorch as executorch
 from tosa_rescale.api import Model as Model
 from tosa_rescale.api import evaluate as evaluate
 from tosa_rescale.api import load as load

@@ -69,6 +69,8 @@ def cli(tmp_path: pathlib.Path) -> Cli:
 
     def run(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "tosa_rescale", *map(str, arguments)]
-        return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=timeout)
+        # A runner of tests may set a width, and a pipe has none.
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        return subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=timeout)
 
     return run

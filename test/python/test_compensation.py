@@ -218,7 +218,7 @@ def test_the_command_writes_a_file_for_litert(
     done = cli(
         "compensate", demo_model, "-o", "x.tflite", "--bits", 1, "--calibration", demo_data, "--json", "c.json", "--quiet"
     )
-    assert done.returncode == 0 and "compensated at 1 bits" in done.stdout, done.stderr
+    assert done.returncode == 0 and "compensated at 1 bit" in done.stdout, done.stderr
     assert json.loads((tmp_path / "c.json").read_text())["bits"] == 1
     options = ("--data", demo_data, "--leave-out", 32, "--engine", "litert", "--json", "e.json", "--quiet")
     assert cli("evaluate", "x.tflite", *options).returncode == 0
@@ -229,7 +229,7 @@ def test_the_command_writes_a_file_for_litert(
 def test_the_command_searches(cli: Cli, demo_model: pathlib.Path, demo_data: pathlib.Path) -> None:
     arguments = ("-o", "x.mlirbc", "--bits", "auto", "--max-drop", 1, "--data", demo_data, "--calibration", demo_data)
     done = cli("compensate", demo_model, *arguments, "--quiet")
-    assert done.returncode == 0 and "smallest width: 1 bits" in done.stdout, done.stderr
+    assert done.returncode == 0 and "smallest width: 1 bit" in done.stdout, done.stderr
 
 
 def test_a_sweep_compares_the_methods(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
@@ -245,7 +245,7 @@ def test_a_sweep_compares_the_methods(demo: tr.Model, digits: tr.Dataset, tmp_pa
         (["--bits", "1", "--calibration", "nowhere"], "nowhere: does not exist"),
         (["--bits", "auto"], "bits: auto measures accuracy and needs data; pass --data"),
         (["--bits", "16", "--encoding", "scale16"], "at most 15 significant bits"),
-        (["--bits", "4", "--samples", "0"], "0 is not in the range x>=1"),
+        (["--bits", "4", "--samples", "0"], "samples: 0 is out of range; give a whole number of at least 1"),
     ],
 )
 def test_bad_options_are_one_line(

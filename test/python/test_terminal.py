@@ -108,7 +108,10 @@ def test_numbers_agree_with_their_nouns() -> None:
     assert [show.count(n, "bit") for n in (0, 1, 2)] == ["0 bits", "1 bit", "2 bits"]
 
 
-def test_narrow_says_in_a_line_what_it_did(capsys: Capture, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_narrow_says_in_a_line_what_it_did(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, demo_model: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     target = tmp_path / "x.mlirbc"
     assert main(["narrow", str(demo_model), "-o", str(target), "--bits", "1"]) == 0
     said = capsys.readouterr().out

@@ -18,5 +18,5 @@ def plugin_path() -> int:
 
     if not PLUGIN.is_file():
         raise MissingToolError(f"{PLUGIN}: is not there, as this is no installed package; pip install tosa-rescale")
-    show.line(str(PLUGIN))
+    show.plain(str(PLUGIN))
     return 0

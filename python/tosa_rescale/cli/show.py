@@ -69,6 +69,11 @@ def line(text: str) -> None:
     _console().print(text, markup=False)
 
 
+def plain(text: str) -> None:
+    """A text for a shell, on standard output: as it is, in one line, whatever the width."""
+    click.echo(text)
+
+
 def note(text: str) -> None:
     """A sentence on standard error; -q leaves it out."""
     if _meta(TALK) != "quiet":
