@@ -98,6 +98,33 @@ def test_rescale_of_unsigned_and_of_small_ranges() -> None:
         np.testing.assert_array_equal(y, apply_rescale(x, case))
 
 
+@pytest.mark.parametrize("multiplier", [1, 16448, 32767])
+def test_an_input_of_48_bits_is_rescaled_exactly(multiplier: int) -> None:
+    # int64 holds them, whose own range no float64 does.
+    case = RescaleCase("i48", "i32", (multiplier,), (45,), scale32=False)
+    edges = [-(1 << 47), 1 - (1 << 47), -1, 0, 1, (1 << 47) - 2, (1 << 47) - 1]
+    ties = [((2 * result + 1 << 44) // multiplier) + d for result in (0, 1, 2, -1, -2, -3) for d in (-1, 0, 1)]
+    x = np.array(sorted({each for each in [*edges, *ties] if -(1 << 47) <= each < 1 << 47}), np.int64)
+    # Python's integers, which have no width: the product has up to 62 bits.
+    expected = [(each * multiplier + (1 << 44)) >> 45 for each in x.tolist()]
+    for reference in (False, True):
+        (y,) = Twin(Module.parse(rescale_module([case], (1, 1, len(x)))), reference=reference).run([x[None, None]])
+        np.testing.assert_array_equal(y[0, 0], np.array(expected, np.int32))
+
+
+@pytest.mark.parametrize(
+    ("element", "message"),
+    [
+        ("i64", r"input `input0`: requires integers that a float64 holds, of up to 54 bits, got `tensor<1x2xi64>`"),
+        ("f32", r"input `input0`: requires integer elements, got `tensor<1x2xf32>`"),
+    ],
+)
+def test_an_input_that_no_float64_holds_exactly_is_refused(element: str, message: str) -> None:
+    module = Module.parse(function([("x", f"tensor<1x2x{element}>")], "", [("x", f"tensor<1x2x{element}>")]))
+    with pytest.raises(LoweringError, match=message):
+        Twin(module)
+
+
 def test_rescale_passes_d_times_m_where_it_does_not_saturate() -> None:
     # M = 5 * 2^-4; y = floor(0.3125 a + 0.5) - 2; a = 414 gives 129 - 2 = 127, the last that is not saturated.
     case = RescaleCase("i32", "i8", (5 << 27,), (31,), output_zp=-2)

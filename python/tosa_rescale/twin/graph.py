@@ -19,10 +19,11 @@ from tosa_rescale_runtime import (
     read_rescale,
     shape_value,
     static_shape,
+    type_limits,
 )
 
 from tosa_rescale.twin.ops import LOWERINGS
-from tosa_rescale.twin.values import LoweringError, Node
+from tosa_rescale.twin.values import FLOAT64_EXACT, LoweringError, Node
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class Graph:
         source: what to call it in messages.
         signature: its inputs and outputs.
         inputs: numbers of the function's arguments.
+        input_limits: the least and the largest integer of each argument's element type; (0, 1) for booleans.
         nodes: every op in program order, constants left out.
         constants: value number to integers, int64.
         outputs: numbers of what it returns.
@@ -41,6 +43,7 @@ class Graph:
     source: str
     signature: Signature
     inputs: tuple[int, ...]
+    input_limits: tuple[tuple[int, int], ...]
     nodes: tuple[Node, ...]
     constants: Mapping[int, np.ndarray]
     outputs: tuple[int, ...]
@@ -55,6 +58,7 @@ def read_graph(module: Module) -> Graph:
 
     Raises:
         LoweringError: an op has no lowering, or elements that are no integers; the message names every such op, or the first.
+            Or an input is of no integers, or of ones beyond a float64.
         ModuleError: a shape is dynamic.
     """
     numbers: dict[Any, int] = {}
@@ -106,8 +110,23 @@ def read_graph(module: Module) -> Graph:
         )
     if unknown:
         raise LoweringError(f"{module.source}: the differentiable twin has no lowering for {', '.join(unknown)}")
+    limits = tuple(
+        _limits(argument.type, f"{module.source}: input `{spec.name}`")
+        for argument, spec in zip(module.block.arguments, module.signature.inputs, strict=True)
+    )
     outputs = tuple(number(value) for value in list(module.block.operations)[-1].operation.operands)
-    return Graph(module.source, module.signature, inputs, tuple(nodes), constants, outputs)
+    return Graph(module.source, module.signature, inputs, limits, tuple(nodes), constants, outputs)
+
+
+def _limits(tensor: Any, where: str) -> tuple[int, int]:
+    """The range of an input's element type, which may be narrower than the NumPy type that holds it: i48 in int64."""
+    try:
+        low, high = type_limits(*element_type(tensor))
+    except ModuleError as error:
+        raise LoweringError(f"{where}: {error}") from None
+    if max(-low, high) > FLOAT64_EXACT:
+        raise LoweringError(f"{where}: requires integers that a float64 holds, of up to 54 bits, got `{tensor}`")
+    return low, high
 
 
 def _names(operation: Any) -> list[str]:

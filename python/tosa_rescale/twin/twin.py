@@ -63,8 +63,8 @@ class Twin:
         """
         graph = self.graph
         values: dict[int, Value] = {}
-        for number, spec, tensor in zip(graph.inputs, graph.signature.inputs, inputs, strict=True):
-            low, high = (0, 1) if spec.dtype == np.bool_ else (int(np.iinfo(spec.dtype).min), int(np.iinfo(spec.dtype).max))
+        specs = graph.signature.inputs
+        for number, spec, (low, high), tensor in zip(graph.inputs, specs, graph.input_limits, inputs, strict=True):
             # The graph's own dimensions stay behind that of the samples, a batch dimension of 1 too.
             tensor = tf.reshape(tensor, [-1, *(int(n or 1) for n in spec.shape)])
             values[number] = self.numbers.make(tensor, low, high)
