@@ -354,7 +354,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 def test_samples_that_are_no_numbers_are_refused(original: tr.Model, digits: dict[str, np.ndarray]) -> None:
     x = digits["train_x"][:20].astype(np.float32)
     x[7, 0, 0] = np.nan
-    with pytest.raises(DataError, match="`x` has values that are not finite"):
+    with pytest.raises(DataError, match="digits: has values for image that are not finite"):
         short(original.narrow(2), dataset(x), teacher=original)
 
 
@@ -484,7 +484,7 @@ def test_the_command_trains_and_writes(cli, demo_model: pathlib.Path, training: 
     assert [entry["epoch"] for entry in figures["history"]] == [0, 1]
     assert figures["changes"]["touched"] > 0
     assert figures["history"][0]["folded"]["layers"] == len(figures["changes"]["layers"])
-    assert any(line.split("│")[1].strip().startswith("gains") for line in done.stdout.splitlines() if "│" in line)
+    assert any(line.split()[:1] == ["gains"] for line in done.stdout.splitlines())
     argv = ("finetune", demo_model, "-o", "plain.mlirbc", "--bits", 2, "--data", "train.npz", "--epochs", 1)
     assert cli(*argv, "--no-fold-gains", "--json", "plain.json").returncode == 0
     assert "folded" not in json.loads((tmp_path / "plain.json").read_text())["history"][0]

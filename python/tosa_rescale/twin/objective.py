@@ -163,6 +163,7 @@ def prepared(assignment: Assignment, twin: Twin, progress: Progress) -> Course:
     objective = Objective(twin, labels=teacher is None)
     gains: Mapping[str, np.ndarray] = {}
     if teacher is None:
+        _labels(assignment.data, objective)  # All of them first: messages speak of the data as given, not of a part.
         targets = [_labels(part, objective) for part in parts]
     else:
         taught_by = Twin(Module.parse(teacher.bytecode, teacher.source), reference=options.reference)
