@@ -117,8 +117,9 @@ class Model(Program):
             seed: of synthetic samples.
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: shows rate and remaining time.
-            scope, elementwise_bits, encoding, hidden_bit, rounding_mode, align, clipping, constants, saturation,
-                strict, promote, clip, weight_rounding, shrinkage: those of CompensateOptions.
+            scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
+            align, clipping, constants, saturation, strict, promote: those of CompensateOptions.
+            clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:
             A new model; the recipe says whether the calibrated or the data-free result was nearer to the original.

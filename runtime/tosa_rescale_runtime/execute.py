@@ -28,7 +28,7 @@ class Tapped:
     """What a run gives of some samples.
 
     Attributes:
-        outputs: for each output of the model an array [n, *sample_shape].
+        outputs: for each output of the model an array `[n, *sample_shape]`.
         taps: the same for each tap, under the tap that was asked for.
 
     """
@@ -132,14 +132,14 @@ class Executable(Loaded):
         """Runs the function on many samples, over many processes.
 
         Args:
-            *arrays: for each input an array [N, *sample_shape]. Where the graph is batched, a sample has the input's shape
+            *arrays: for each input an array `[N, *sample_shape]`. Where the graph is batched, a sample has the input's shape
                 without its first dimension, else the whole (see `Signature`).
             workers: number of processes; 1 runs in this one. Where None, the CPU cores this process may use, or 1 for
                 a few samples only.
             progress: called with the number of samples just done, from any thread but never from two at once.
 
         Returns:
-            For each of `outputs` an array [N, *sample_shape], samples in the order given.
+            For each of `outputs` an array `[N, *sample_shape]`, samples in the order given.
 
         Raises:
             ExecutionError: number, shape or dtype of the arrays does not fit, a worker process failed, or IREE did.
@@ -177,7 +177,7 @@ class Executable(Loaded):
         """Runs samples, a few at a time, and gives outputs and taps apart.
 
         Args:
-            *arrays: for each input an array [N, *sample_shape]; see `run_many`.
+            *arrays: for each input an array `[N, *sample_shape]`; see `run_many`.
             chunk: samples to run before their values are given: so many are in memory at once, each with all its taps.
             workers: see `run_many`; each chunk is spread over them.
 

@@ -77,11 +77,11 @@ class Loaded:
         """Runs samples one after the other.
 
         Args:
-            arrays: for each input an array [N, *sample_shape]; see `Signature.sample_shape`.
+            arrays: for each input an array `[N, *sample_shape]`; see `Signature.sample_shape`.
             progress: called with 1 after each sample.
 
         Returns:
-            For each of `outputs` an array [N, *sample_shape].
+            For each of `outputs` an array `[N, *sample_shape]`.
 
         Raises:
             ExecutionError: number, shape or dtype of the arrays does not fit, or IREE failed.
@@ -101,7 +101,7 @@ class Loaded:
         """Returns how many samples arrays hold.
 
         Args:
-            arrays: for each input an array [N, *sample_shape].
+            arrays: for each input an array `[N, *sample_shape]`.
 
         Raises:
             ExecutionError: number, shape or dtype of the arrays does not fit.

@@ -36,10 +36,9 @@ class Signature:
     first dimension of any other size belongs to the data, as in a linear layer over [2, 16]; then a sample is the whole
     tensor, and so it is where an input has no dimension. The inputs of one graph are all batched or none is.
 
-    | | input or output [1, 8, 8, 3] | output [16] | input or output [2, 16] |
-    |---|---|---|---|
-    | batched | N samples are [N, 8, 8, 3] | [N, 16] | output [N, 2, 16] |
-    | not batched | [N, 1, 8, 8, 3] | [N, 16] | [N, 2, 16] |
+    N samples of an input or output [1, 8, 8, 3] are [N, 8, 8, 3] where the graph is batched, else [N, 1, 8, 8, 3]. N samples
+    of an output [16] are [N, 16], and those of an output [2, 16] are [N, 2, 16], batched or not; so are those of an input
+    [2, 16], which only a graph that is not batched has.
 
     Attributes:
         function: symbol name of the function.
@@ -58,7 +57,7 @@ class Signature:
         return all(spec.shape[:1] in ((1,), (None,)) for spec in self.inputs)
 
     def sample_shape(self, spec: TensorSpec) -> tuple[int | None, ...]:
-        """Returns the shape of one sample of an input, an output or a tap: N samples are an array [N, *sample_shape].
+        """Returns the shape of one sample of an input, an output or a tap: N samples are an array `[N, *sample_shape]`.
 
         Args:
             spec: an input, an output or a tap of this graph.

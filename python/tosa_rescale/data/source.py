@@ -58,7 +58,7 @@ class CalibrationPlan(CalibrationOptions):
             specs: what the graph's inputs take.
 
         Returns:
-            One array [N, *shape without batch] for each input; None where there are no samples.
+            One array `[N, *shape]`, shapes without batch, for each input; None where there are no samples.
 
         Raises:
             DataError: samples do not fit the input.
@@ -155,7 +155,7 @@ def _concatenated(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def input_arrays(data: Dataset, specs: Sequence[InputSpec]) -> list[np.ndarray]:
-    """A whole data set as a graph's inputs: one array [N, *shape without batch] for each.
+    """A whole data set as a graph's inputs: one array `[N, *shape]`, shapes without batch, for each.
 
     Raises:
         DataError: samples do not fit the inputs.
