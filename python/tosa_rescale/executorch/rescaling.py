@@ -83,6 +83,8 @@ def rescaling(
     rounding_mode: RoundingMode | str = "single",
     align: bool = True,
     clipping: float = 0.1,
+    constants: bool = True,
+    saturation: bool = True,
     strict: bool = False,
     promote: bool = True,
     clip: bool = True,
