@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from tosa_rescale import Model, load, load_data
-from tosa_rescale.measure.check import compare_layers
+from tosa_rescale.measure.check import Layers, compare_layers
 from tosa_rescale.measure.engines import make_engine
 from tosa_rescale_runtime import compare_all
 
@@ -48,7 +48,7 @@ def inputs_of(model: Model, data: Path | None, count: int) -> dict[str, list[np.
 
 def measure(model: Model, arrays: list[np.ndarray], engines: list[str], reference_inputs: int) -> dict[str, list[int]]:
     """For each comparison [values, mismatches]."""
-    layers = compare_layers(model, arrays, None)
+    layers = compare_layers(model, arrays, Layers.RESCALES, None)
     found = {"tf at every rescale": [sum(c.values for c in layers.values()), sum(c.mismatches for c in layers.values())]}
     expected = make_engine("iree", model).run_many(arrays)
     for name in engines:
