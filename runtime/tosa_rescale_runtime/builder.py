@@ -50,6 +50,7 @@ class SkeletonBuilder:
         self.context = module.ir.context
         self.location = ir.Location.unknown(self.context)
         self.parameters: dict[str, np.ndarray] = {}
+        self.words: dict[str, tuple[str, int | None]] = {}
         self._globals = ir.InsertionPoint(module.function)
 
     def return_also(self, values: Sequence[Returned]) -> None:
@@ -129,8 +130,10 @@ class SkeletonBuilder:
         for op, rescale, words in found:
             operation = op.operation
             if packed is None or words.ndim:
+                self.words[op.key] = (f"{op.key}.words", None)
                 loaded = self.parameter(f"{op.key}.words", words, word, operation)
             else:
+                self.words[op.key] = (WORDS, position)
                 loaded = self._element(packed, position, operation)
                 position += 1
             result = build_rescale(operation, loaded, rescale)
