@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The first screen: the table's figures are those of the picture, the areas those of the product, and the picture is current."""
+"""The first screen: the table has the picture's figures, the areas are the product's, and the picture is current."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import pathlib
 import re
 import shlex
 from types import ModuleType
@@ -62,7 +63,7 @@ def test_every_command_of_the_figures_stands_below_the_table() -> None:
 
 
 def test_the_picture_is_current(overview: ModuleType) -> None:
-    """Not byte by byte, which depends on the release of matplotlib: all figures that are written out, and the themes' colours."""
+    """Not byte by byte, which depends on the release of matplotlib: what is written out, and the themes' colours."""
     for theme, colours in overview.THEMES.items():
         drawn = (IMAGES / f"overview-{theme}.svg").read_text()
         assert f"docs/images/overview-{theme}.svg" in README
@@ -73,8 +74,8 @@ def test_the_picture_is_current(overview: ModuleType) -> None:
         assert not re.search(r'(?:href|src)="https?:', drawn)
 
 
-def test_the_picture_can_be_drawn(overview: ModuleType, tmp_path: pytest.TempPathFactory) -> None:
-    path = tmp_path / "x.svg"  # type: ignore[operator]
+def test_the_picture_can_be_drawn(overview: ModuleType, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "x.svg"
     overview.draw(FIGURES, "light", path)
     points = re.findall(r'<use xlink:href="#m\w+" x="([\d.]+)" y="([\d.]+)"', path.read_text())
     assert len(points) >= 4 * len(FIGURES["networks"][0]["bits"])
