@@ -40,7 +40,8 @@ def draw(figures: dict[str, Any], theme: str, path: Path) -> None:
         places = range(len(widths))
         axes.axhline(network["base"], color=colours["soft"], linestyle=(0, (5, 4)), linewidth=1)
         for method, marker in (("narrow", "o"), ("aligned", "s")):
-            axes.plot(places, network[method], color=colours[method], marker=marker, linewidth=2, label=method)
+            known = [(place, value) for place, value in zip(places, network[method], strict=True) if value is not None]
+            axes.plot(*zip(*known, strict=True), color=colours[method], marker=marker, linewidth=2, label=method)
         axes.set_xticks(places, [str(bits) for bits in widths])
         axes.set_title(network["title"], color=colours["ink"], fontsize=11)
         axes.set_ylim(0, 1.06 * network["top"])
