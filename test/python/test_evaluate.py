@@ -134,7 +134,16 @@ class _Failing:
     """An engine whose compiler gives up."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        raise CompileError("iree-compile: linalg.generic is not distributed")
+        raise CompileError("iree-compile: linalg.generic is not distributed", unsupported=True)
+
+
+def test_a_full_disk_is_no_reason_for_the_twin(demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise CompileError("iree-compile: No space left on device")
+
+    monkeypatch.setitem(ENGINES, "iree", full)
+    with pytest.raises(CompileError, match="No space left"):
+        demo.evaluate(digits.take(4))
 
 
 def test_where_iree_cannot_compile_the_twin_runs(demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
