@@ -29,7 +29,7 @@ def _leaky(x: tf.Tensor) -> tf.Tensor:
 
 def _prelu(x: tf.Tensor, seed: int) -> tf.Tensor:
     slope = tf.constant(np.random.default_rng(seed).uniform(0.1, 0.4, (1, 1, x.shape[-1])), tf.float32)
-    return tf.nn.relu(x) - slope * tf.nn.relu(-x)
+    return tf.nn.relu(x) + -slope * tf.nn.relu(-x)  # as Keras writes it
 
 
 def _norm(x: tf.Tensor) -> tf.Tensor:
