@@ -33,6 +33,7 @@ def steps(path: pathlib.Path, samples: int, seed: int) -> Iterator[tuple[str, st
     import numpy as np
     import tosa_rescale as tr
     from tosa_rescale.core.passes import run_passes
+    from tosa_rescale.measure.engines import engine_or_twin
 
     def checked(model: tr.Model) -> str:
         found = model.check(samples, seed=seed)
@@ -67,7 +68,7 @@ def steps(path: pathlib.Path, samples: int, seed: int) -> Iterator[tuple[str, st
         yield "write back", f"{back.stat().st_size} bytes"
         again = tr.load(back)
         inputs = compensated.random_inputs(samples, seed)
-        ours, theirs = (each.compile().run_many(*inputs) for each in (compensated, again))
+        ours, theirs = (engine_or_twin("iree-constant", each)[0].run_many(inputs) for each in (compensated, again))
         largest = max(
             int(np.abs(a.astype(np.int64) - b.astype(np.int64)).max(initial=0)) for a, b in zip(ours, theirs, strict=True)
         )
