@@ -304,7 +304,7 @@ def warnings(found: Evaluation) -> None:
 def _figure(figure: MetricFigure) -> str:
     """Value and unit; loss and its bounds where there is a reference."""
     unit = f" {figure.unit}" if figure.unit else ""
-    value = f"{_significant(figure.value)}{unit}"
+    value = f"{_significant(figure.value)}{unit}" if unit else f"{figure.value:.4g}"  # a share of 1, or a small error
     if figure.loss is None:
         return value
     points = " points" if figure.unit == "%" else unit
