@@ -8,6 +8,7 @@ families use and the way in which exporters write them. Needs TensorFlow (extra 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -458,7 +459,9 @@ def tokens() -> bytes:
     converter.representative_dataset = lambda: iter(samples)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_output_type = tf.int8
-    return bytes(converter.convert())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # statistics come from the samples
+        return bytes(converter.convert())
 
 
 @functools.cache
