@@ -250,6 +250,20 @@ def test_a_sweep_follows_the_metric_that_was_asked_for(demo: tr.Model, digits: t
         tr.sweep(demo, data, tmp_path, bits=(31, 1), metrics="agreement")
 
 
+@pytest.mark.parametrize(
+    "given", [("--metric", "mse", "--metric", "agreement"), ("--metrics", "mse,agreement"), ("--metric", "mse,agreement")]
+)
+def test_metrics_may_be_given_one_by_one(
+    demo_model: pathlib.Path, digits: tr.Dataset, given: tuple[str, ...], tmp_path: pathlib.Path
+) -> None:
+    from tosa_rescale.cli import main
+
+    np.savez(tmp_path / "x.npz", x=np.asarray(digits.take(4).samples))
+    asked = ("evaluate", demo_model, "--data", tmp_path / "x.npz", "--reference", demo_model, "--json", tmp_path / "f.json")
+    assert main([*map(str, asked), "-q", *given]) == 0
+    assert list(json.loads((tmp_path / "f.json").read_text())["metrics"]) == ["mse", "agreement"]
+
+
 def test_the_search_follows_the_metric_that_was_asked_for(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
     data, compensator = digits.take(40), Compensator(demo, None)
     tolerant = find_bits(demo, data, tmp_path / "a", compensator, metrics="mse", max_drop=1e9)
