@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Two hosts on one machine, for tests: namespaces with addresses, host names, processes and file systems of their own.
 
-A host is the first process of a process namespace, so that ending it ends everything on it, as a power cut does. Folders that it
-is not to see lie below an empty file system. All of it goes with its processes; nothing on the machine itself is changed.
+A host is the first process of a process namespace, so that ending it ends everything on it, as a power cut does. Folders that
+it is not to see lie below an empty file system. All of it goes with its processes; nothing on the machine itself is changed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,16 @@ class Host:
 
     def start(self, command: Sequence[object], **options: object) -> subprocess.Popen[str]:
         """Starts a command on the host; its output and errors are one text."""
-        entered = ["nsenter", f"--target={self.first}", "--net", "--mount", "--uts", "--ipc", "--pid", "--wd=" + os.getcwd()]
+        entered = [
+            "nsenter",
+            f"--target={self.first}",
+            "--net",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--pid",
+            f"--wd={pathlib.Path.cwd()}",
+        ]
         return subprocess.Popen(  # type: ignore[call-overload]
             [*entered, *map(str, command)],
             env=self.environment,
