@@ -111,6 +111,7 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
         ]
     )
     builder.externalize_weights([op for op in ops if op.kind in MAC_KINDS])
+    builder.externalize_constants(ops)
     builder.externalize_rescales([op for op in ops if op.kind == "rescale"])
     builder.canonicalize()
     rewrite_for_iree(module)
