@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 RANK = 8  # factors kept; more changed no figure measured
 ROWS = 128  # output positions of one sample that enter the factors, of a layer without a batch; means and squares take all
+MOMENT_ROWS = 2048  # that are multiplied at once
 MAX_MOMENT_WIDTH = 4096  # K above which moments are not kept whole: 64 MB
 DIRECT_WIDTH = 64  # up to here the moments are decomposed directly
 POWER_STEPS = 3  # of the subspace iteration; leading eigenvalues lie far apart
@@ -172,32 +173,39 @@ class Moment:
 
     def __init__(self) -> None:
         self._count = 0
-        self._few: list[np.ndarray] = []  # until there are as many rows as columns
+        self._waiting: list[np.ndarray] = []  # rows in float32, to be added many at once
         self._sum: np.ndarray | None = None
 
     @property
     def known(self) -> bool:
         """There are at least as many rows as columns."""
-        return self._sum is not None
+        return self._sum is not None or self._is_enough()
 
     def add(self, rows: np.ndarray) -> None:
         """Adds rows, integers [N, K]."""
         if rows.shape[1] > MAX_MOMENT_WIDTH:
             return
         self._count += len(rows)
-        self._few.append(rows.astype(np.float32))
-        if self._sum is None:
-            if self._count < rows.shape[1]:
-                return
-            self._sum = np.zeros((rows.shape[1],) * 2)
-        for each in self._few:
-            self._sum += each.T @ each
-        self._few = []
+        self._waiting.append(rows.astype(np.float32))
+        if sum(map(len, self._waiting)) >= MOMENT_ROWS and self._is_enough():
+            self._add_up()
 
     def result(self) -> np.ndarray:
         """E[x x'], float32 [K, K]."""
+        self._add_up()
         assert self._sum is not None
         return np.asarray(self._sum / self._count, np.float32)
+
+    def _is_enough(self) -> bool:
+        return bool(self._waiting) and self._count >= self._waiting[0].shape[1]
+
+    def _add_up(self) -> None:
+        if not self._waiting:
+            return
+        rows = np.concatenate(self._waiting)
+        product = (rows.T @ rows).astype(np.float64)
+        self._sum = product if self._sum is None else self._sum + product
+        self._waiting = []
 
 
 def leading_factors(rows: np.ndarray) -> np.ndarray:
