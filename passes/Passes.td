@@ -213,7 +213,8 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
     bring them back so.
 
     **Rounding.** With `weight-rounding=auto` the weights minimise d'Hd for d = w*r - w', the expected square of the accumulator's error, by the best
-    single step until none helps; H = (1-l) E[xx'] + l t (I + 11') / 2, with l = `shrinkage` and t the mean of the diagonal of E[xx']. Without statistics l is 1. Where the
+    single step until none helps; H = (1-l) E[xx'] + l t ((1-c) I + c 11'), with l = `shrinkage` and t the mean of the diagonal of E[xx']. c is 1/2, as for inputs behind a ReLU;
+    a whole `input_moment` says what it is, up to 1/2. Without statistics l is 1, and c is 0 for inputs of 16 bits that take both signs. Where the
     measured moments say that round-to-nearest is better for a layer as a whole, the layer has that.
 
     **Statistics** of the input x less its zero point, where border padding counts as 0, are read from attributes of the convolution, which the pass removes.
