@@ -161,6 +161,18 @@ static LogicalResult alignArgMax(AlignNetwork &network, Operation *op) {
   return success();
 }
 
+/// Whether `value` is a constant, perhaps rescaled and moved.
+static bool isConstant(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (isa<tosa::ConstOp>(op))
+      return true;
+    if (!isa<tosa::RescaleOp>(op) && !isDataMovement(op))
+      return false;
+    value = op->getOperand(0);
+  }
+  return false;
+}
+
 static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
   auto mul = cast<tosa::MulOp>(op);
   if (!isWide(mul.getInput1()) || !isWide(mul.getInput2()))
@@ -170,6 +182,15 @@ static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
     network.unite(product.getInput(), product.getOutput());
     return success();
   }
+  // A constant that cannot move leaves the other operand's factor to the
+  // product.
+  for (auto [constant, other] : {std::pair(mul.getInput1(), mul.getInput2()),
+                                 std::pair(mul.getInput2(), mul.getInput1())})
+    if (isConstant(constant)) {
+      network.pin(constant, "a constant");
+      network.unite(other, mul.getOutput());
+      return success();
+    }
   network.addProduct(mul.getInput1(), mul.getInput2(), mul.getOutput());
   return success();
 }
