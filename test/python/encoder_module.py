@@ -95,7 +95,7 @@ class EncoderText:
 
     def narrow(self, value: Real) -> Real:
         """To int16 at the scale that the values ask for."""
-        return self.rescale(value, "i16", float(np.abs(value.x).max()) / 32000)
+        return self.rescale(value, "i16", (float(np.abs(value.x).max()) or value.scale) / 32000)
 
     def widen(self, value: Real) -> Real:
         """To i32 at the same scale."""
