@@ -75,10 +75,21 @@ def main() -> None:
     print("| layers | thousand weights | rescales | no data, s | MB | samples, s | MB |\n|---|---|---|---|---|---|---|")
     rows = []
     for count in layers:
-        command = [sys.executable, __file__, "--one", str(count), "--width", str(options.width), "--samples", str(options.samples)]
+        command = [
+            sys.executable,
+            __file__,
+            "--one",
+            str(count),
+            "--width",
+            str(options.width),
+            "--samples",
+            str(options.samples),
+        ]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         rows.append([float(each) for each in said.split()])
-        print(f"| {count} | " + " | ".join(f"{each:.3g}" if each < 100 else f"{each:.0f}" for each in rows[-1]) + " |", flush=True)
+        print(
+            f"| {count} | " + " | ".join(f"{each:.3g}" if each < 100 else f"{each:.0f}" for each in rows[-1]) + " |", flush=True
+        )
     slopes = np.polyfit(np.log(layers), np.log(np.array(rows)), 1)[0]
     print("| exponent | " + " | ".join(f"{each:.2f}" for each in slopes) + " |")
 

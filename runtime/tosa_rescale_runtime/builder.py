@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,42 @@ class Returned:
     value: Value
     channel_sum: bool
     unsigned: bool
+
+
+class _Numbered:
+    """A rescale with numbers that are constants.
+
+    Attributes:
+        op: the rescale.
+        rescale: what was read from it.
+        words: see `pack_rescale`.
+        clamps: those behind it, in order, whose input nothing else reads.
+        limits: what is left of the result's range behind them.
+
+    """
+
+    def __init__(self, op: Op, rescale: Rescale, words: np.ndarray) -> None:
+        self.op, self.rescale, self.words = op, rescale, words
+        self.clamps: list[Operation] = []
+        low, high = type_limits(rescale.output_bits, rescale.output_unsigned)
+        while self.is_bounded and not rescale.output_unsigned:
+            users = [use.owner.operation for use in self.last.result.uses]
+            if len(users) != 1 or not _is_movable_clamp(users[0]):
+                break
+            least, most = clamp_limits(users[0])
+            low, high = (min(max(bound, least), most) for bound in (low, high))
+            self.clamps.append(users[0])
+        self.limits = low, high
+
+    @property
+    def is_bounded(self) -> bool:
+        """It saturates to 8 or 16 bits."""
+        return self.rescale.output_bits < 32
+
+    @property
+    def last(self) -> Operation:
+        """The last clamp, or the rescale."""
+        return self.clamps[-1] if self.clamps else self.op.operation
 
 
 class SkeletonBuilder:
@@ -171,41 +208,36 @@ class SkeletonBuilder:
         buffer for them, however many of them IREE fuses in it. Words for each channel are a parameter for each rescale.
         Whether a clamp follows does not show: it narrows the bounds that the rescale saturates to.
         """
-        found = [(op, rescale, words) for op in ops if (words := _words(op, rescale := read_rescale(op))) is not None]
-        scalars = [words for _, _, words in found if not words.ndim]
-        word = ir.IntegerType.get_signless(64, self.context)
-        first = self.module.block.operations[0].operation
-        packed = self.parameter(WORDS, np.stack(scalars), word, first) if scalars else None
-        bounds: list[tuple[int, int]] = []
-        clamps = [_take_clamps(op.operation, rescale) for op, rescale, _ in found]
-        loose = [view.operation for view in self.module.block.operations if _is_movable_clamp(view.operation)]
-        for rescale, (_, limits) in zip((rescale for _, rescale, _ in found), clamps, strict=True):
-            if rescale.output_bits < 32:
-                bounds.append(limits)
-        loose = [each for each in loose if not any(each in taken for taken, _ in clamps)]
-        bounds += [clamp_limits(each) for each in loose]
-        limits = self.parameter(BOUNDS, pack_bounds(bounds), word, first) if bounds else None
-        position, place = 0, 0
-        for (op, rescale, words), (taken, _) in zip(found, clamps, strict=True):
-            operation = op.operation
-            if packed is None or words.ndim:
-                loaded = self.parameter(f"{op.key}.words", words, word, operation)
-            else:
-                loaded = self._element(packed, position, operation)
-                position += 1
-            bound = None
-            if rescale.output_bits < 32 and limits is not None:
-                bound = self._element(limits, place, operation)
-                place += 1
-            result = build_rescale(operation, loaded, bound, rescale)
-            (taken[-1] if taken else operation).result.replace_all_uses_with(result)
-            for each in (*reversed(taken), operation):
-                each.erase()
-        for operation in loose:
-            assert limits is not None
-            operation.result.replace_all_uses_with(build_clamp(operation, self._element(limits, place, operation)))
+        found = [_Numbered(op, rescale, words) for op in ops if (words := _words(op, rescale := read_rescale(op))) is not None]
+        taken = [clamp for each in found for clamp in each.clamps]
+        others = [view.operation for view in self.module.block.operations if _is_movable_clamp(view.operation)]
+        others = [each for each in others if each not in taken]
+        words = self._pack(WORDS, [each.words for each in found if not each.words.ndim])
+        limits = [each.limits for each in found if each.is_bounded] + [clamp_limits(each) for each in others]
+        bounds = self._pack(BOUNDS, pack_bounds(limits))
+        for each in found:
+            operation = each.op.operation
+            own = each.words.ndim > 0
+            word = self.parameter(f"{each.op.key}.words", each.words, self._word, operation) if own else next(words)(operation)
+            result = build_rescale(operation, word, next(bounds)(operation) if each.is_bounded else None, each.rescale)
+            each.last.result.replace_all_uses_with(result)
+            for replaced in (*reversed(each.clamps), operation):
+                replaced.erase()
+        for operation in others:
+            operation.result.replace_all_uses_with(build_clamp(operation, next(bounds)(operation)))
             operation.erase()
-            place += 1
+
+    @property
+    def _word(self) -> Type:
+        return ir.IntegerType.get_signless(64, self.context)
+
+    def _pack(self, name: str, words: Sequence[np.ndarray] | np.ndarray) -> Iterator[Callable[[Operation], Value]]:
+        """Records words of i64 as one parameter; gives for each, in order, what builds it in front of an op."""
+        if not len(words):
+            return iter(())
+        first = self.module.block.operations[0].operation
+        packed = self.parameter(name, np.asarray(words, np.int64), self._word, first)
+        return (functools.partial(self._element, packed, position) for position in range(len(words)))
 
     def _element(self, values: Value, position: int, before: Operation, rank: int = 0) -> Value:
         """Builds one element of a tensor of rank 1, as a tensor of another rank."""
@@ -322,23 +354,6 @@ def _is_movable_clamp(operation: Operation) -> bool:
         return False
     element = ir.RankedTensorType(operation.result.type).element_type
     return isinstance(element, ir.IntegerType) and element.width < 32 and "ui" not in str(operation.attributes["min_val"])
-
-
-def _take_clamps(operation: Operation, rescale: Rescale) -> tuple[list[Operation], tuple[int, int]]:
-    """The clamps behind a rescale whose results nothing else reads, in order, and what is left of its result's range."""
-    low, high = type_limits(rescale.output_bits, rescale.output_unsigned)
-    taken: list[Operation] = []
-    value = operation.result
-    while not rescale.output_unsigned and rescale.output_bits < 32:
-        users = [use.owner for use in value.uses]
-        if len(users) != 1 or not _is_movable_clamp(users[0].operation):
-            break
-        clamp = users[0].operation
-        least, most = clamp_limits(clamp)
-        low, high = (min(max(bound, least), most) for bound in (low, high))
-        taken.append(clamp)
-        value = clamp.result
-    return taken, (low, high)
 
 
 def _strip_attributes(root: Operation) -> None:

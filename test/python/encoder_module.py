@@ -81,7 +81,8 @@ class EncoderText:
         m, s = np.round(fractions * 2.0**bits).astype(np.int64), bits - exponents
         m, s = np.where(m == 1 << bits, m >> 1, m), np.where(m == 1 << bits, s - 1, s)
         given = (
-            f"<{{scale32 = {str(not wide).lower()}, rounding_mode = #tosa.rounding_mode<SINGLE_ROUND>, per_channel = {str(len(m) > 1).lower()}, "
+            f"<{{scale32 = {str(not wide).lower()}, rounding_mode = #tosa.rounding_mode<SINGLE_ROUND>, "
+            f"per_channel = {str(len(m) > 1).lower()}, "
             "input_unsigned = false, output_unsigned = false}>"
         )
         operands = [
@@ -125,8 +126,8 @@ class EncoderText:
     def plus(self, a: Real, b: Real, sign: int = 1) -> Real:
         """a + b or a - b, in int16."""
         scale = 2 * max(a.scale, b.scale) / (1 << 12)  # as ExecuTorch: 12 bits in front of the larger one
-        wide = [self.rescale(each, "i32", scale) for each in (a, b)]
-        return self.narrow(self.elementwise("add" if sign > 0 else "sub", *wide, a.x + sign * b.x, scale))
+        wide, other = (self.rescale(each, "i32", scale) for each in (a, b))
+        return self.narrow(self.elementwise("add" if sign > 0 else "sub", wide, other, a.x + sign * b.x, scale))
 
     def times(self, a: Real, b: Real) -> Real:
         """Element by element, in int16."""
@@ -165,9 +166,7 @@ class EncoderText:
             self.constant(np.zeros(1, int), "i16"),
             self.constant(np.zeros(1, int), "i8"),
         ]
-        given = (
-            "<{acc_type = i48, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>}>"
-        )
+        given = "<{acc_type = i48, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>}>"
         x = value.x.reshape(self.tokens, 1, 1, inputs) @ w.T + b
         made = Real(self.emit("conv2d", operands, x.shape, "i48", given), "i48", 1.0, x)
         scale = float(np.abs(x).max()) / 32000
@@ -224,8 +223,8 @@ class EncoderText:
         kinds = tensor(self.input.x.shape, "i16"), tensor(result.x.shape, "i16")
         body = "".join(self._lines)
         return (
-            f"module {{\n  func.func @main(%arg0: {kinds[0]} {{ml_program.identifier = \"x\"}}) -> "
-            f"({kinds[1]} {{ml_program.identifier = \"y\"}}) {{\n{body}    return %{result.name} : {kinds[1]}\n  }}\n}}\n"
+            f'module {{\n  func.func @main(%arg0: {kinds[0]} {{ml_program.identifier = "x"}}) -> '
+            f'({kinds[1]} {{ml_program.identifier = "y"}}) {{\n{body}    return %{result.name} : {kinds[1]}\n  }}\n}}\n'
         )
 
 

@@ -282,7 +282,9 @@ def clamped_module(bounds: tuple[tuple[int, int], ...], addend: int, factors: tu
 
     def clamp(name: str, operand: str, limits: tuple[int, int]) -> str:
         low, high = limits
-        return f'    %{name} = "tosa.clamp"(%{operand}) <{{min_val = {low} : i8, max_val = {high} : i8}}> : ({kind}) -> {kind}\n'
+        return (
+            f'    %{name} = "tosa.clamp"(%{operand}) <{{min_val = {low} : i8, max_val = {high} : i8}}> : ({kind}) -> {kind}\n'
+        )
 
     body = clamp("a", "x", bounds[0]) + rescale("r", "a", shape, case) + clamp("b", "r", bounds[1])
     body += rescale("q", "b", shape, case) + clamp("c", "q", bounds[2])
