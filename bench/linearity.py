@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """How time and memory of alignment and compensation grow with a network: synthetic encoders of 2, 4, 8 and 16 layers.
 
-python bench/linearity.py [--layers 2,4,8,16] [--width 128] [--samples 8]
+python bench/linearity.py [--layers 2,4,8,16] [--width 128] [--samples 8|0]
 
 Each encoder (test/python/encoder_module.py) is measured in a process of its own: compensated at one bit in every rescale
 without data, and with samples, where all executables are in the cache. Seconds are those of processors, of child processes too;
@@ -35,7 +35,7 @@ def peak_megabytes() -> float:
 
 
 def measure(layers: int, width: int, samples: int) -> list[float]:
-    """Weights in thousands, rescales, seconds and megabytes without data, seconds and megabytes with samples."""
+    """Weights in thousands, rescales, seconds and megabytes without data, and, if there are some, the same with samples."""
     sys.path.insert(0, str(TESTS))
     from encoder_module import encoder, encoder_inputs
     from tosa_rescale import load
@@ -51,8 +51,10 @@ def measure(layers: int, width: int, samples: int) -> list[float]:
     weights = sum(weight.size for weight in constants if weight is not None)
     found = [weights / 1000, float(len(model.info()))]
     asked = CompensateOptions(bits=1, scope="all")  # type: ignore[arg-type]
-    inputs = [encoder_inputs(samples, width=width)[:, 0]]
-    for given, runs in ((None, 1), (inputs, 2)):
+    measured: list[tuple[list[np.ndarray] | None, int]] = [(None, 1)]
+    if samples:
+        measured.append(([encoder_inputs(samples, width=width)[:, 0]], 2))
+    for given, runs in measured:
         began = 0.0
         for _ in range(runs):  # the first one compiles
             began = processor_seconds()
@@ -65,14 +67,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", default="2,4,8,16")
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=8, help="0: without data alone")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(*measure(options.one, options.width, options.samples))
         return
     layers = [int(each) for each in options.layers.split(",")]
-    print("| layers | thousand weights | rescales | no data, s | MB | samples, s | MB |\n|---|---|---|---|---|---|---|")
+    titles = ["layers", "thousand weights", "rescales", "no data, s", "MB", *(["samples, s", "MB"] if options.samples else [])]
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
     rows = []
     for count in layers:
         command = [

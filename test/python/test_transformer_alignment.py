@@ -10,7 +10,7 @@ import pytest
 import tosa_rescale as tr
 from conftest import ROOT
 from encoder_module import encoder, encoder_inputs
-from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.errors import DataError, PassError
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes
 from tosa_rescale.rewrite.compensate import Compensator
@@ -97,6 +97,9 @@ def test_an_attention_head_of_litert_names_what_stays_wide(tmp_path: pathlib.Pat
     (remark,) = made.remarks
     assert "an output of the graph" in remark.text and "an input of the graph" in remark.text
     tr.load(made.save(tmp_path / "narrow.tflite"))
+    strict = CompensateOptions(bits=bits, scope="all", strict=True)  # type: ignore[arg-type]
+    with pytest.raises(PassError, match="the scales that meet here contradict each other"):
+        Compensator(tr.load(path), None).compensate(strict)
 
 
 def test_a_mean_over_one_element_is_aligned(tmp_path: pathlib.Path) -> None:
