@@ -208,8 +208,11 @@ static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
   if (!isMovableTable(op) ||
       (isWide(op->getResult(0)) && !network.movesConstants()))
     return pinUnknown(network, op);
-  // What lies between two entries is not known, so the input stays.
-  network.pin(op->getOperand(0), "read by table");
+  // What lies between two of 256 entries is not known, so the input stays.
+  if (network.movesTables() && isWide(op->getResult(0)))
+    network.addEntries(op->getOperand(0), 0);
+  else
+    network.pin(op->getOperand(0), "read by table");
   network.add(op->getResult(0));
   if (isWide(op->getResult(0)))
     network.addEntries(op->getResult(0),
