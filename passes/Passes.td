@@ -189,7 +189,7 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
            "Fold rescales of constants, write constants at other scales, and let products with constants take up any multiplier; not with litert">,
     Option<"saturation", "saturation", "bool", /*default=*/"true",
            "Clamp a tensor with a larger scale where it saturated before; not with litert">,
-    Option<"tableError", "table-error", "double", /*default=*/"0",
+    Option<"tableError", "table-error", "double", /*default=*/"0.0",
            "Largest error, in steps of its entries, at which a table of 513 entries may be sampled anew for another scale of its input; 0 leaves it; not with litert">,
     Option<"litert", "litert", "bool", /*default=*/"false",
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
