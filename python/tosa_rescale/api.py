@@ -103,6 +103,7 @@ class Model(Program):
         clipping: float = 0.1,
         constants: bool = True,
         saturation: bool = True,
+        table_error: float = 0.0,
         strict: bool = False,
         promote: bool = True,
         clip: bool = True,
@@ -119,7 +120,7 @@ class Model(Program):
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: shows rate and remaining time.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
-            align, clipping, constants, saturation, strict, promote: those of CompensateOptions.
+            align, clipping, constants, saturation, table_error, strict, promote: those of CompensateOptions.
             clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compile once: a model split into a skeleton, which is compiled, and parameters, which are not.
 
-Weights, biases, multipliers, shifts and rounding modes become parameters that IREE reads when the executable is loaded.
-All variants of one graph - every width k, both encodings, both rounding modes, retrained weights - have the same
-skeleton, byte for byte, so one compile serves them all.
+Weights, biases, multipliers, shifts, rounding modes, constants beside them and bounds of clamps become parameters that IREE
+reads when the executable is loaded. All variants of one graph - every width k, both encodings, both rounding modes, every
+alignment, retrained weights - have the same skeleton, byte for byte, so one compile serves them all.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ class Skeleton:
 
     Attributes:
         bytecode: the graph as MLIR bytecode for iree-compile, equal for all variants of one model.
-        parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`, `rescale3.words`, int64 [C], for a rescale
-            with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`).
+        parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`; `rescale3.words`, int64 [C], for a rescale
+            with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`); `bounds`,
+            int64, of results of 8 and 16 bits (see `pack_bounds`); `add2.operand1` and the like for constants that are added,
+            multiplied with or looked up, and `constants.i32` and the like for those of one element.
         signature: what the model takes and gives.
         taps: what the function returns after the model's outputs.
         tap_specs: a spec for each tap, named `Tap.name`.
@@ -133,6 +135,7 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
         ]
     )
     builder.externalize_weights([op for op in ops if op.kind in MAC_KINDS])
+    builder.externalize_constants(ops)
     builder.externalize_rescales([op for op in ops if op.kind == "rescale"])
     builder.canonicalize()
     rewrite_for_iree(module)

@@ -374,6 +374,13 @@ class CompensateOptions(_Widths):
     saturation: bool = option(
         "Clamp a tensor that gets a larger scale where it saturated before; not for models from a .tflite.", ALIGN, default=True
     )
+    table_error: float = option(
+        "Largest error, in steps of its entries, at which alignment may sample a table of 513 entries anew for another scale of"
+        " its input; 0 leaves it; not for models from a .tflite.",
+        ALIGN,
+        default=0.0,
+        low=0,
+    )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)
     promote: bool = option(
         "Where a layer has one multiplier for all channels, give each channel its own.", COMPENSATE, default=True
