@@ -233,6 +233,19 @@ def test_the_stored_costs_belong_to_this_rtl() -> None:
             assert cost.bits == base.bits or (cost.area < base.area and cost.iso_area < base.iso_area)
 
 
+def test_the_documentation_shows_the_stored_costs() -> None:
+    lines = (pathlib.Path(__file__).parents[2] / "docs" / "hardware.md").read_text().splitlines()
+    for costs in stored_cells():
+        for cost in costs.costs:
+            base = costs.base_of(cost)
+            period, area = (f"{100 * (getattr(cost, name) / getattr(base, name) - 1):+.1f} %" for name in ("period", "area"))
+            iso = f"{100 * (cost.iso_area / base.iso_area - 1):+.1f} %"
+            times = f"{base.area_delay / cost.area_delay:.2f}"
+            row = f"| {cost.bits} | {cost.period:,.0f} | {period} | {cost.area:,.0f} | {area} | {times} |"
+            (found,) = [line for line in lines if line.startswith(row)]
+            assert f"| {cost.iso_area:,.0f} | {iso} |" in found
+
+
 def test_the_command_shows_stored_cells_first(cli: Cli, tmp_path: pathlib.Path) -> None:
     done = cli("hardware-cost", "--macs", "4", "--json", "c.json")
     assert done.returncode == 0
