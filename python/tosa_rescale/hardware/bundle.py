@@ -110,7 +110,7 @@ def _files(
     if "hex" in formats:
         texts["hex"] = hex_files(tables)
     if "rtl" in formats:
-        from tosa_rescale.hardware.synthesis import RTL
+        from tosa_rescale.hardware.yosys import RTL
 
         texts["rtl"] = {path.name: path.read_text() for path in sorted(RTL.glob("*.sv"))}
     if "model-explorer" in formats:
