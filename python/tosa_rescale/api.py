@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tosa_rescale.measure.check import CheckResult
     from tosa_rescale.measure.evaluate import OutputStore
     from tosa_rescale.measure.evaluation import Evaluation
+    from tosa_rescale.measure.sensitivity import Sensitivity
     from tosa_rescale.sweeping.results import SweepResult
     from tosa_rescale.sweeping.training import TrainingPlan
 
@@ -102,6 +103,7 @@ class Model(Program):
         clipping: float = 0.1,
         constants: bool = True,
         saturation: bool = True,
+        table_error: float = 0.0,
         strict: bool = False,
         promote: bool = True,
         clip: bool = True,
@@ -118,7 +120,7 @@ class Model(Program):
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: shows rate and remaining time.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
-            align, clipping, constants, saturation, strict, promote: those of CompensateOptions.
+            align, clipping, constants, saturation, table_error, strict, promote: those of CompensateOptions.
             clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:
@@ -212,6 +214,22 @@ class Model(Program):
     ) -> Evaluation:
         """Accuracy, and difference from a reference model; see tosa_rescale.evaluate."""
         return evaluate(**_renamed(locals(), self="model"))
+
+    def sensitivity(
+        self,
+        data: Any,
+        bits: int,
+        *,
+        metrics: Any = None,
+        scope: Scope | str = "all",
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Sensitivity, ...]:
+        """What each rescale alone costs at `bits` significant bits, the costliest first; see measure/sensitivity.py."""
+        given = locals()
+        from tosa_rescale.measure.sensitivity import sensitivities
+
+        return sensitivities(**_renamed(given, self="model"))
 
     def check(
         self,

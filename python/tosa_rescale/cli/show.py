@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tosa_rescale.cli.options import TALK, WIDE
+from tosa_rescale.core.divisions import find_divisions
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from tosa_rescale.api import Model
+    from tosa_rescale.core.divisions import Division
     from tosa_rescale.core.options import NarrowOptions
     from tosa_rescale.core.rescales import RescaleInfo
     from tosa_rescale.hardware import Cost
@@ -256,6 +258,14 @@ def compensation(model: Model) -> None:
             if not wide
             else f"{len(wide)} of {count(len(every), 'rescale')} {'stays' if len(wide) == 1 else 'stay'} wide: {named}"
         )
+        divisions(find_divisions(model))
+
+
+def divisions(found: Sequence[Division]) -> None:
+    """Average pools that divide; nothing where there are none."""
+    if found:
+        named = ", ".join(f"{each.key} (by {' or '.join(map(str, each.counts))})" for each in found)
+        line(f"{count(len(found), 'average pool')} {'divides' if len(found) == 1 else 'divide'}, which is no rescale: {named}")
 
 
 def search(found: SearchResult[Any]) -> None:
