@@ -73,6 +73,12 @@ inline constexpr llvm::StringLiteral kFactorAttrName =
 inline constexpr llvm::StringLiteral kFixedFactorAttrName =
     "tosa_rescale.fixed_factor";
 
+/// f64: how far above its zero point a clamp cuts off, in steps of its scale; a
+/// lower limit below the zero point is as far. More than the type holds where
+/// only the type limits, as behind LiteRT's RELU. Consumed by
+/// `tosa-rescale-align`.
+inline constexpr llvm::StringLiteral kReachAttrName = "tosa_rescale.reach";
+
 } // namespace tosa_rescale
 
 #endif // TOSA_RESCALE_ATTRIBUTES_H

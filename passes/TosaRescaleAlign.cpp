@@ -206,17 +206,25 @@ static int64_t divideRounded(int64_t value, double log2Factor) {
 
 /// Moves the bounds in proportion about the zero point, within the type.
 static void moveBounds(tosa::ClampOp clamp, int64_t zeroPoint,
-                       double log2Factor) {
+                       double log2Factor, FloatAttr reach = {}) {
   auto type = cast<IntegerType>(getElementTypeOrSelf(clamp.getOutput()));
   const unsigned width = type.getWidth();
   const int64_t low = type.isUnsigned() ? 0 : -(int64_t(1) << (width - 1));
   const int64_t high = low + (int64_t(1) << width) - 1;
   auto change = [&](Attribute bound) {
     const APInt value = cast<IntegerAttr>(bound).getValue();
-    const int64_t old =
-        type.isUnsigned() ? value.getZExtValue() : value.getSExtValue();
-    const int64_t moved =
-        zeroPoint + divideRounded(old - zeroPoint, log2Factor);
+    int64_t distance =
+        (type.isUnsigned() ? value.getZExtValue() : value.getSExtValue()) -
+        zeroPoint;
+    // A limit that its type cuts short moves further than what is left of it.
+    if (reach && distance != 0)
+      distance = std::copysign(
+          std::min(std::round(reach.getValueAsDouble() / std::exp2(log2Factor)),
+                   double(high - low)),
+          distance);
+    else
+      distance = divideRounded(distance, log2Factor);
+    const int64_t moved = zeroPoint + distance;
     return IntegerAttr::get(type, APInt(width, std::clamp(moved, low, high),
                                         /*isSigned=*/!type.isUnsigned()));
   };
@@ -280,6 +288,8 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
   for (Operation *op : ops) {
     op->removeAttr(kClippingAttrName);
     op->removeAttr(kFixedFactorAttrName);
+    const auto reach =
+        dyn_cast_or_null<FloatAttr>(op->removeAttr(kReachAttrName));
     if (const Convolution convolution = Convolution::match(op)) {
       const double factor = network.getLog2Factor(convolution.getInput());
       if (std::abs(factor) >= kNoFactor)
@@ -297,7 +307,7 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
     if (std::abs(factor) < kNoFactor || isWide(result))
       continue;
     if (auto clamp = dyn_cast<tosa::ClampOp>(op))
-      moveBounds(clamp, *network.getZeroPoint(result), factor);
+      moveBounds(clamp, *network.getZeroPoint(result), factor, reach);
     if (isMovableTable(op))
       scaleConstant(op->getOpOperand(1), *network.getZeroPoint(result), factor);
     double total = std::exp2(factor);

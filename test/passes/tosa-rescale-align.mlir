@@ -128,9 +128,12 @@ func.func @shared(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>, tensor<1x2x
 // -----
 
 // 63 is 60 above the zero point, 45 after; -29 is 32 below, 24 after. The second clamp ends at the limits of the type: 124 above becomes 93, as 131 below becomes 98.
+// What an activation function of LiteRT cuts off is known beyond the type: 160 above the zero point becomes 120, and behind RELU nothing is cut off.
 // CHECK-LABEL: func.func @bounds
 // CHECK:       tosa.clamp {{.*}}max_val = 48 : i8, min_val = -21 : i8, tosa_rescale.scale_factor = 1.3333
 // CHECK:       tosa.clamp {{.*}}max_val = 96 : i8, min_val = -95 : i8, tosa_rescale.scale_factor = 1.3333
+// CHECK-NEXT:  tosa.clamp {{.*}}max_val = 123 : i8, min_val = -117 : i8, tosa_rescale.scale_factor = 1.3333
+// CHECK-NEXT:  tosa.clamp {{.*}}max_val = 127 : i8, min_val = 3 : i8, tosa_rescale.scale_factor = 1.3333
 func.func @bounds(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>) {
   %w = "tosa.const"() <{values = dense<[[[[100, -60]]], [[[20, 30]]]]> : tensor<2x1x1x2xi8>}> : () -> tensor<2x1x1x2xi8>
   %bias = "tosa.const"() <{values = dense<[1000, -400]> : tensor<2xi32>}> : () -> tensor<2xi32>
@@ -146,7 +149,9 @@ func.func @bounds(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>) {
   %acc_a0 = tosa.conv2d %arg0, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
   %a0 = tosa.rescale %acc_a0, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   %a1 = tosa.clamp %a0 {max_val = 63 : i8, min_val = -29 : i8} : (tensor<1x2x2x2xi8>) -> tensor<1x2x2x2xi8>
-  %a = tosa.clamp %a1 {max_val = 127 : i8, min_val = -128 : i8} : (tensor<1x2x2x2xi8>) -> tensor<1x2x2x2xi8>
+  %a2 = tosa.clamp %a1 {max_val = 127 : i8, min_val = -128 : i8} : (tensor<1x2x2x2xi8>) -> tensor<1x2x2x2xi8>
+  %a3 = tosa.clamp %a2 {max_val = 127 : i8, min_val = -128 : i8, tosa_rescale.reach = 160.0 : f64} : (tensor<1x2x2x2xi8>) -> tensor<1x2x2x2xi8>
+  %a = tosa.clamp %a3 {max_val = 127 : i8, min_val = 3 : i8, tosa_rescale.reach = 0x7FF0000000000000 : f64} : (tensor<1x2x2x2xi8>) -> tensor<1x2x2x2xi8>
   %acc_b = tosa.conv2d %arg0, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
   %b = tosa.rescale %acc_b, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   %c_a20 = tosa.rescale %a, %one, %s10, %zp, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x2x2x2xi32>

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tosa_rescale as tr
 from hypothesis import given
 from hypothesis import strategies as st
 from tosa_rescale.core.errors import MissingToolError, ModelError
@@ -617,3 +618,21 @@ def test_reload_of_real_models_gives_the_same_multipliers(
     name: str, shared_models: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     check_reload(shared_models / f"{name}.tflite", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tcn", "tcn_int16x8", "deeplab"])
+def test_activation_functions_cut_off_in_the_file_as_in_the_module(name: str, tmp_path: pathlib.Path) -> None:
+    """Their limits follow from scales: where a type ends before them, what is left of them does not move in proportion."""
+    pytest.importorskip("tensorflow")
+    from zoo_networks import ZOO
+
+    original = tmp_path / f"{name}.tflite"
+    original.write_bytes(ZOO[name]())
+    shifts = tr.load(original).compensate(1, scope="all", calibration="none")
+    written = tr.load(shifts.save(tmp_path / "shifts.tflite", allow_partial=True))
+
+    def bounds(model: tr.Model) -> list[tuple[int, int]]:
+        module = model.module()
+        return [(module.attribute(op, "min_val"), module.attribute(op, "max_val")) for op in module.ops() if op.kind == "clamp"]
+
+    assert bounds(written) == bounds(shifts)

@@ -11,7 +11,7 @@ import numpy as np
 from tosa_rescale.core.attributes import FIXED_FACTOR, SCALE_FACTOR
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes_on
-from tosa_rescale.rewrite.compensate import align_pass
+from tosa_rescale.rewrite.compensate import align_pass, with_kernel_limits
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op, Rescale
@@ -86,7 +86,7 @@ def _with_factors_of(model: Program, original: Program) -> Module:
     """The original with the factors that alignment gave to the scales of the model, for the pass to apply again."""
     from tosa_rescale_runtime import Module
 
-    aligned, module = (Module.parse(each.bytecode, each.source) for each in (model, original))
+    aligned, module = Module.parse(model.bytecode, model.source), with_kernel_limits(original)
     ops = {op.key: op for op in aligned.ops()}
     for op in module.ops():
         if op.key in ops and module.result_bits(op) in (8, 16):

@@ -14,14 +14,14 @@ from typing import Generic
 import numpy as np
 from tosa_rescale_runtime import Executable, Module, compare_all
 
-from tosa_rescale.core.attributes import FIXED_FACTOR
+from tosa_rescale.core.attributes import FIXED_FACTOR, REACH
 from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, CompensateOptions, Scope
 from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
-from tosa_rescale.core.program import P
+from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.data.source import CalibrationPlan
-from tosa_rescale.formats.litert.scales import fixed_scale_tensors
+from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
 from tosa_rescale.rewrite.calibration import calibrate
 from tosa_rescale.rewrite.clipping import measure_ranges
 from tosa_rescale.rewrite.narrow import mark_bits
@@ -140,7 +140,7 @@ class Compensator(Generic[P]):
     def _alignable(self) -> list[bytes]:
         """The original, and with samples also one that knows the ranges of its tensors."""
         if self._startable is None:
-            self._startable = [to_bytecode(self._with_fixed_scales(), self._program.source)]
+            self._startable = [to_bytecode(with_kernel_limits(self._program), self._program.source)]
             if self._inputs is not None:
                 marked = dataclasses.replace(self._program, bytecode=self._startable[0])
                 measured = measure_ranges(marked, self._inputs, self._progress)
@@ -154,16 +154,6 @@ class Compensator(Generic[P]):
             marked = mark_bits(self._program, Module.parse(start, self._program.source), bits_of)
             return run_passes_on(marked, passes, self._program.source)
         return run_passes(start, passes, self._program.source)
-
-    def _with_fixed_scales(self) -> Module:
-        """The original, with a mark on what LiteRT's kernels make at one scale only."""
-        module = self._program.module()
-        if self._program.flatbuffer is not None:
-            fixed = fixed_scale_tensors(self._program.flatbuffer, self._program.source)
-            for op in module.ops():
-                if op.kind == "table" and module.tensor_name(op) in fixed:
-                    module.set_attribute(op, FIXED_FACTOR, 1.0)
-        return module
 
     def _candidates(
         self, start: bytes, remarks: tuple[Diagnostic, ...], options: CompensateOptions, bits_of: Mapping[str, int] | None
@@ -204,6 +194,20 @@ class Compensator(Generic[P]):
     def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
         assert self._inputs is not None
         return Executable.build(bytecode, source=self._program.source).run_many(*self._inputs, workers=self._workers)
+
+
+def with_kernel_limits(program: Program) -> Module:
+    """A program's module, with marks on what LiteRT's kernels make at one scale only, and on how far they clamp."""
+    module = program.module()
+    if program.flatbuffer is not None:
+        fixed = fixed_scale_tensors(program.flatbuffer, program.source)
+        reaches = clamp_reaches(program.flatbuffer, program.source)
+        for op in module.ops():
+            if op.kind == "table" and module.tensor_name(op) in fixed:
+                module.set_attribute(op, FIXED_FACTOR, 1.0)
+            if op.kind == "clamp" and module.tensor_name(op) in reaches:
+                module.set_attribute(op, REACH, reaches[module.tensor_name(op)])
+    return module
 
 
 def align_pass(options: CompensateOptions, litert: bool) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +77,14 @@ INT8_VERSIONS = {
     "TRANSPOSE_CONV": 2,
     "UNPACK": 2,
 }
+
+
+# Activation functions that other operators end with, by the schema's ActivationFunctionType.
+FUSED_ACTIVATIONS = {1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
+
+
+# Where activation functions cut off, in real units; their lower limits are 0, or as far below.
+UPPER_LIMITS = {"RELU": math.inf, "RELU_0_TO_1": 1.0, "RELU_N1_TO_1": 1.0, "RELU6": 6.0}
 
 
 # Operators whose int8 kernels make one scale, whatever the file says.

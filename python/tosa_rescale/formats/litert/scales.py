@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tosa_rescale.formats.litert.operators import FIXED_OUTPUT_SCALE, SAME_SCALE
+from tosa_rescale.formats.litert.operators import FIXED_OUTPUT_SCALE, FUSED_ACTIVATIONS, SAME_SCALE, UPPER_LIMITS
 from tosa_rescale.formats.litert.schema import as_array, dtype_of, name_of, op_name, unpack
 
 
@@ -52,6 +52,30 @@ def fixed_scale_tensors(data: bytes, source: str = "model") -> set[str]:
     graph = model.subgraphs[0]
     made = [int(i) for each in graph.operators if op_name(model, each) in FIXED_OUTPUT_SCALE for i in each.outputs]
     return {name_of(graph.tensors[i]) for i in made}
+
+
+def clamp_reaches(data: bytes, source: str = "model") -> dict[str, float]:
+    """How far above the zero point an activation function cuts a tensor off, in steps of its scale, by the tensor's name.
+
+    The bound in the file may be nearer: where a type ends before it. Infinite behind RELU, whose limit is that of the type.
+
+    Args:
+        data: a LiteRT flatbuffer.
+        source: its name, for errors.
+
+    Raises:
+        ModelError: not a readable LiteRT flatbuffer.
+    """
+    model = unpack(data, source)
+    graph, scales, found = model.subgraphs[0], tensor_scales(data, source), {}
+    for each in graph.operators:
+        kind = op_name(model, each)
+        fused = FUSED_ACTIVATIONS.get(getattr(each.builtinOptions, "fusedActivationFunction", 0), "")
+        limit = UPPER_LIMITS.get(kind, UPPER_LIMITS.get(fused))
+        for name in (name_of(graph.tensors[int(i)]) for i in each.outputs):
+            if limit is not None and name in scales:
+                found[name] = limit / scales[name]
+    return found
 
 
 def spread_factors(data: bytes, factors: Mapping[str, float], source: str = "model") -> dict[str, float]:
