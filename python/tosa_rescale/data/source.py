@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -97,7 +98,7 @@ def as_dataset(data: Any, preprocessing: Preprocessing | None = None) -> Dataset
     """
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, (str, pathlib.Path)):
+    if isinstance(data, (str, os.PathLike)):
         return load_data(data, preprocessing)
     arrays = _named_arrays(data)
     if arrays is None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -51,6 +52,23 @@ def read(
     if found is not None and found is not kind and (kind, found) != (FileKind.TEXT, FileKind.BYTECODE):
         raise FileKindError(f"{path}: holds {_SAID[found]}; rename it to {path.with_suffix(found.value).name}")
     return _read(data, kind, str(path), batch, until, shapes)
+
+
+def as_program(model: Program | PathLike, argument: str = "model") -> Program:
+    """A model, or the one in a file.
+
+    Args:
+        model: a program, or the path of a file that `read` reads.
+        argument: what a message calls it.
+
+    Raises:
+        ModelError: it is neither; and what `read` raises.
+    """
+    if isinstance(model, Program):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return read(model)
+    raise ModelError(f"{argument}: {type(model).__name__} is no model; give one, or the path of a file")
 
 
 def read_content(

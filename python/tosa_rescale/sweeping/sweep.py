@@ -186,7 +186,8 @@ def run_sweep(
         details.complete(method, k)
     shutil.rmtree(journal.folder / ".training", ignore_errors=True)
     points = tuple(journal.done[key] for key in wanted)
-    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity, about["methods"])
+    found = (about["options"], points, journal.provenance, identity, about["methods"])
+    return SweepResult(model.source, data.source, *found, pathlib.Path(folder))
 
 
 def _context(model: Program, data: Dataset, folder: pathlib.Path, plan: SweepPlan, progress: Progress) -> MethodContext:
