@@ -45,6 +45,7 @@ from tosa_rescale.data.dataset import Dataset as Dataset
 from tosa_rescale.data.dataset import Preprocessing as Preprocessing
 from tosa_rescale.data.dataset import load_data as load_data
 from tosa_rescale.data.source import CalibrationPlan as CalibrationPlan
+from tosa_rescale.data.source import as_dataset as as_dataset
 from tosa_rescale.driver.command import compile as compile
 from tosa_rescale.measure.check import CheckResult as CheckResult
 from tosa_rescale.measure.evaluate import OutputStore as OutputStore

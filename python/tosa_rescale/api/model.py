@@ -8,6 +8,7 @@ core/options.py, so that editors and notebooks show every option with its type a
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from tosa_rescale.api.measure import check, evaluate, renamed, run
 from tosa_rescale.core.display import Shown, Summary, count
-from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.errors import ModelError, OptionError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.options import (
     CompensateOptions,
@@ -334,6 +335,8 @@ def load(
         ModelError: the file is missing, corrupt, or cannot be converted; `until` or `shapes` do not fit it.
         MissingToolError: a .tosa file, and tosa-opt is not installed.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ModelError(f"path: {type(path).__name__} is no path of a model")
     program = read(path, batch, until=until, shapes=shapes)
     return Model(**{field.name: getattr(program, field.name) for field in dataclasses.fields(Program)})
 

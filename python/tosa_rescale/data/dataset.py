@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -296,6 +297,8 @@ def load_data(path: PathLike, preprocessing: Preprocessing | None = None) -> Dat
     Raises:
         DataError: it is missing, empty, of the wrong form, or has images that cannot be read.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise DataError(f"path: {type(path).__name__} is no path of data; as_dataset takes arrays and batches of them")
     path, preprocessing = pathlib.Path(path), preprocessing or Preprocessing()
     if path.is_dir():
         contents = read_folder(path, preprocessing.allow_unreadable)

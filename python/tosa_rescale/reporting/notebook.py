@@ -25,4 +25,4 @@ def chart(result: SweepResult) -> str:
         return ""
     data = base64.b64encode(drawn.encode()).decode()
     alternative = html.escape(figure.chart.description)
-    return f'<img style="max-width: 44em; width: 100%" alt="{alternative}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img style="max-width: 44em; width: 100%" alt="{alternative}" src="data:image/svg+xml;base64,{data}"/>'
