@@ -89,7 +89,7 @@ def test_bad_label_tables_are_named(folder: pathlib.Path, text: str, message: st
 
 def test_unreadable_images_are_counted_and_named(folder: pathlib.Path) -> None:
     (folder / "dog" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a jpeg")
-    with pytest.raises(DataError, match=r"1 of 4 images cannot be read: broken\.jpg; .*--allow-unreadable"):
+    with pytest.raises(DataError, match=r"1 of 4 images cannot be read: broken\.jpg; .*`allow_unreadable=True`"):
         load_data(folder)
     labels = load_data(folder, Preprocessing(allow_unreadable=True)).labels
     assert labels is not None and labels.tolist() == [0, 0, 1]

@@ -191,7 +191,7 @@ def test_a_function_that_reads_images_travels(cluster: str, demo: tr.Model, tmp_
 
 def test_a_tasks_error_is_the_local_one(cluster: str, demo: tr.Model, demo_data: pathlib.Path) -> None:
     data = tr.load_data(demo_data, tr.Preprocessing(label_offset=1)).take(50)
-    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*--label-offset"):
+    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*`label_offset`"):
         demo.evaluate(data, cluster=cluster)
 
 

@@ -321,16 +321,16 @@ class _Widths(Options):
 
     def check(self) -> None:
         if self.elementwise_bits is not None and self.scope is not Scope.ALL:
-            raise OptionError("elementwise-bits: has no effect with scope accumulator; pass --scope all")
+            raise OptionError("elementwise-bits: has no effect with scope accumulator; pass `scope='all'`")
         if self.encoding is Encoding.SCALE16:
             widest = max(self.significant_bits, self.elementwise_bits or 0)
             if widest > MAX_SCALE16_BITS:
                 raise OptionError(
                     f"encoding: scale16 holds at most {MAX_SCALE16_BITS} significant bits, got {widest};"
-                    " use fewer bits or --encoding aligned"
+                    " use fewer bits or `encoding='aligned'`"
                 )
             if self.rounding_mode is RoundingMode.DOUBLE:
-                raise OptionError("encoding: scale16 forbids double rounding (TOSA RESCALE); use --rounding-mode single")
+                raise OptionError("encoding: scale16 forbids double rounding (TOSA RESCALE); use `rounding_mode='single'`")
 
     @property
     def significant_bits(self) -> int:

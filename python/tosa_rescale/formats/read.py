@@ -112,7 +112,7 @@ def _read(
         from tosa_rescale.formats.litert.read import read_flatbuffer
 
         return read_flatbuffer(data, source, batch or 1, until, shapes)
-    for option, given in (("--until", until), ("--shape", shapes)):
+    for option, given in (("`until`", until), ("`shapes`", shapes)):
         if given:
             raise ModelError(f"{source}: {option} is for .tflite files; this is {_SAID.get(kind, 'MLIR text')}")
     if kind is FileKind.TOSA:

@@ -67,7 +67,7 @@ class SweepPlan:
             if name not in METHODS:
                 raise OptionError(f"methods: {name!r} is not one of {', '.join(METHODS)}")
             if METHODS[name].trains and self.training is None:
-                raise OptionError(f"methods: {name} needs samples to train on; give a training plan (--train, --epochs)")
+                raise OptionError(f"methods: {name} needs samples to train on; give a plan (`training`)")
         object.__setattr__(self, "own", own_options(self.methods, self.own))
         self.points()
 

@@ -224,4 +224,4 @@ def _needed(loss: Loss, tolerance: float, samples: int) -> int | None:
 def _doubts(base: MetricFigure | None) -> tuple[str, ...]:
     if base is None or base.name != "top1" or base.value >= BARELY_ABOVE_ZERO:
         return ()
-    return (f"top-1 is {base.value:.2f} %, as with labels that do not fit: check labels and --label-offset",)
+    return (f"top-1 is {base.value:.2f} %, as with labels that do not fit: check labels and `label_offset`",)

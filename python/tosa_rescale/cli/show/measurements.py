@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tosa_rescale.cli.options import in_flags
 from tosa_rescale.cli.show.console import Column, line, table
 from tosa_rescale.core.display import count
 
@@ -29,9 +30,9 @@ def evaluation(found: Evaluation) -> None:
 def warnings(found: Evaluation) -> None:
     """What is doubtful about the labels, and what was left out, on standard error."""
     for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {in_flags(warning)}", err=True)
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {in_flags(note)}", err=True)
 
 
 def _histogram(histogram: dict[int, int], widest: int = 5) -> None:

@@ -24,7 +24,7 @@ def sweep(result: SweepResult) -> None:
 
 
 def _minor(title: str, place: int) -> int:
-    """Method, width, the metric that decides and agreement stay; of the other metrics the last goes first, then the differences."""
+    """Method, width, the first metric and agreement stay; of the other metrics the last goes first, then the differences."""
     if place < 3 or title == "agreement %":
         return 0
     return {"max LSB": 1, "mean LSB": 2}.get(title, 4 + place)
