@@ -113,7 +113,7 @@ def taken(kind: type[O], given: Mapping[str, Any], **others: Any) -> O:
     return kind(**{name: given[name] for name in describe(kind) if name in given} | others)
 
 
-_ARGUMENT = re.compile(r"`(\w+)(?:=('[^']*'|\w+))?`")
+_ARGUMENT = re.compile(r"`(\w+)(?:=('[^']*'|-?\w+))?`")
 
 
 def in_flags(text: str) -> str:
