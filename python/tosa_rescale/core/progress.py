@@ -71,7 +71,10 @@ class Bars:
 
 
 class Cell:
-    """Progress in the cell of a notebook: one line a task, tasks within tasks below one another; gone when all are done."""
+    """Progress in the cell of a notebook: one line a task, tasks within tasks below one another; gone when all are done.
+
+    It stays in the cell that first showed it: each call makes one of its own (`progress=True`).
+    """
 
     def __init__(self) -> None:
         self._tasks: list[_Line] = []
@@ -110,8 +113,6 @@ class Cell:
             self._handle = IPython.display.display(shown, display_id=True)
         else:
             self._handle.update(shown)
-        if not self._tasks:
-            self._handle = None  # the next task belongs to the cell that runs then
 
 
 _BETWEEN_DRAWINGS = 0.2  # seconds

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tosa_rescale.cli.show.console import Column, line, note, table
 from tosa_rescale.core.display import count
+from tosa_rescale.core.statistics import ERROR
 
 if TYPE_CHECKING:
     from tosa_rescale.api import Model
@@ -59,9 +60,13 @@ def compensation(model: Model) -> None:
 def search(found: SearchResult[Any]) -> None:
     """Every step of a search, then what was found."""
     title = f"loss of {found.metric}" if found.metric else "loss"
-    table([Column("tried", left=True), Column(title)], [[label, f"{drop:.2f}"] for label, drop in found.tried])
+    columns = [Column("tried", left=True), Column(title), Column("at most"), Column("", left=True)]
+    table(columns, [[each.label, f"{each.loss.value:.2f}", f"{each.loss.high:.2f}", each.says] for each in found.tried])
     single = f", {count(len(found.narrower), 'layer')} at {found.bits - 1}" if found.narrower else ""
-    line(f"smallest width: {count(found.bits, 'bit')}{single}; {title} {found.drop:.2f}")
+    line(
+        f"smallest proven width: {count(found.bits, 'bit')}{single}; {title} {found.drop:.2f}, at most {found.at_most:.2f} with"
+        f" {100 * (1 - ERROR):g} % confidence"
+    )
 
 
 def finetuned(found: Finetuned[Any]) -> None:
