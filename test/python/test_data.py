@@ -361,7 +361,8 @@ def test_data_sets_are_made_of_what_is_at_hand(tmp_path: pathlib.Path) -> None:
     [
         (3, "int is no data set; give a Dataset, a path, an array"),
         ([], "holds no samples"),
-        (["a"], "a batch is str; needs an array"),
+        (["a"], "^a: is no image file; a list of texts names files of images"),
+        (["a", np.zeros(2)], "a batch is str; needs an array"),
         ([np.zeros((2, 3)), np.zeros((2, 4))], r"batches of `x` have samples of shapes \(3,\), \(4,\); needs one shape"),
         ([{"x": np.zeros(2)}, {"z": np.zeros(2)}], "batch 1 has z, the first one x"),
         (np.zeros((0, 3)), "holds no samples"),

@@ -239,7 +239,9 @@ def test_addresses_that_lead_nowhere(demo: tr.Model, digits: tr.Dataset, monkeyp
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer there
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(ClusterError, match=rf"{address}: no cluster can be reached: Connection refused; .*--cluster local"):
+        with pytest.raises(
+            ClusterError, match=rf"{address}: no cluster can be reached: Connection refused; .*`cluster='local'`"
+        ):
             demo.evaluate(data, cluster=address)
         unused.listen()
         monkeypatch.setattr(cluster_join, "ANSWER_SECONDS", 5.0)
@@ -247,7 +249,7 @@ def test_addresses_that_lead_nowhere(demo: tr.Model, digits: tr.Dataset, monkeyp
             demo.evaluate(data, cluster=address)
     with pytest.raises(ClusterError, match="nowhere: is no address of a cluster; give HOST:PORT"):
         demo.evaluate(data, cluster="nowhere")
-    with pytest.raises(OptionError, match="--workers is for --cluster local"):
+    with pytest.raises(OptionError, match="`workers` is for `cluster='local'`"):
         demo.evaluate(data, cluster=address, workers=2)
 
 

@@ -179,7 +179,7 @@ def test_image_files_are_a_data_set(demo: tr.Model, arrays: tuple[np.ndarray, np
         found = tr.as_dataset(form, whole)
         assert len(found) == 3 and found.labels is None
         np.testing.assert_array_equal(demo(found), demo(arrays[0][:3]))
-    with pytest.raises(DataError, match=r"nowhere\.png: cannot be decoded"):
+    with pytest.raises(DataError, match=r"nowhere\.png: is no image file"):
         demo(["nowhere.png"])
 
 

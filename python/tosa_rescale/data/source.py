@@ -112,6 +112,8 @@ def as_dataset(data: Any, preprocessing: Preprocessing | None = None, argument: 
         parts = list(batches)
         if parts and all(isinstance(each, (str, os.PathLike)) for each in parts):
             images = [pathlib.Path(each) for each in parts]
+            if missing := [each for each in images if not each.is_file()]:
+                raise DataError(f"{missing[0]}: is no image file; a list of texts names files of images")
             return Dataset(f"{len(images)} images", images, None, preprocessing or Preprocessing())
         arrays = _joined(parts)
     kind = "arrays" if isinstance(data, (np.ndarray, tuple, list, Mapping)) else type(data).__name__
