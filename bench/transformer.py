@@ -12,6 +12,7 @@ alignment gives with something left out: `no-constants`, `no-saturation`, `align
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def spearman(embeddings: np.ndarray, score: np.ndarray) -> float:
     return float(np.corrcoef(ranks(cosine), ranks(score))[0, 1])
 
 
+def processor_seconds() -> float:
+    """Of this process and those that it waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def make(model: Model, method: str, bits: int, calibration: np.ndarray | None) -> Model:
     """The model after one method."""
     if method == "narrow":
@@ -75,21 +82,21 @@ def main() -> None:
 
     model = load(options.model)
     base = embed(Executable.build(model.bytecode, source=model.source).run_many(samples)[0], mask)
-    print("| k | method | Spearman | cos | wide of rescales | seconds |\n|---|---|---|---|---|---|")
-    print(f"| | as it came | {spearman(base, score):.4f} | 1 | | |", flush=True)
+    print("| k | method | Spearman | cos | wide of rescales | seconds | of processors |\n|---|---|---|---|---|---|---|")
+    print(f"| | as it came | {spearman(base, score):.4f} | 1 | | | |", flush=True)
     for bits in map(int, options.bits.split(",")):
         for method in options.methods.split(","):
             if method == "samples" and calibration is None:
                 continue
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), processor_seconds()
             made = make(model, method, bits, calibration)
-            seconds = time.perf_counter() - began
+            seconds, work = time.perf_counter() - began, processor_seconds() - worked
             ours = embed(Executable.build(made.bytecode, source=made.source).run_many(samples)[0], mask)
             rescales = made.info()
             wide = sum(each.above(bits) > 0 for each in rescales)
             print(
                 f"| {bits} | {method} | {spearman(ours, score):.4f} | {(ours * base).sum(1).mean():.5f} | "
-                f"{wide} of {len(rescales)} | {seconds:.1f} |",
+                f"{wide} of {len(rescales)} | {seconds:.1f} | {work:.1f} |",
                 flush=True,
             )
 

@@ -62,9 +62,10 @@ static std::optional<int64_t> getConstantInteger(Value value) {
 }
 
 AlignNetwork::AlignNetwork(func::FuncOp function, const BitsRequest &request,
-                           double clipping, bool litert, bool constants)
+                           double clipping, bool litert, bool constants,
+                           bool tables)
     : function(function), request(request), litert(litert),
-      constants(constants) {
+      constants(constants), tables(tables) {
   problem.clipping = clipping;
 }
 

@@ -24,7 +24,8 @@ public:
   /// With `constants`, constants may be written at another scale, and products
   /// with one take up any multiplier.
   AlignNetwork(mlir::func::FuncOp function, const BitsRequest &request,
-               double clipping, bool litert, bool constants);
+               double clipping, bool litert, bool constants,
+               bool tables = false);
 
   /// Reads the function. Emits an error if an attribute makes no sense.
   llvm::LogicalResult build();
@@ -66,6 +67,8 @@ public:
     entries.emplace_back(value, lowest);
   }
   bool movesConstants() const { return constants; }
+  /// What tables of 513 entries read may get another scale.
+  bool movesTables() const { return tables; }
   /// Whether weights of a convolution, or a constant that is multiplied with,
   /// which answer to the rescale alone, take up any factor.
   bool absorbsFactor(mlir::tosa::RescaleOp op) const;
@@ -102,7 +105,7 @@ private:
 
   mlir::func::FuncOp function;
   BitsRequest request;
-  bool litert, constants;
+  bool litert, constants, tables;
 
   /// Values as a disjoint set: those of one class share a factor.
   llvm::MapVector<mlir::Value, int> ids;

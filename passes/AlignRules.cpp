@@ -161,6 +161,18 @@ static LogicalResult alignArgMax(AlignNetwork &network, Operation *op) {
   return success();
 }
 
+/// Whether `value` is a constant, perhaps rescaled and moved.
+static bool isConstant(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (isa<tosa::ConstOp>(op))
+      return true;
+    if (!isa<tosa::RescaleOp>(op) && !isDataMovement(op))
+      return false;
+    value = op->getOperand(0);
+  }
+  return false;
+}
+
 static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
   auto mul = cast<tosa::MulOp>(op);
   if (!isWide(mul.getInput1()) || !isWide(mul.getInput2()))
@@ -170,6 +182,15 @@ static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
     network.unite(product.getInput(), product.getOutput());
     return success();
   }
+  // A constant that cannot move leaves the other operand's factor to the
+  // product.
+  for (auto [constant, other] : {std::pair(mul.getInput1(), mul.getInput2()),
+                                 std::pair(mul.getInput2(), mul.getInput1())})
+    if (isConstant(constant)) {
+      network.pin(constant, "a constant");
+      network.unite(other, mul.getOutput());
+      return success();
+    }
   network.addProduct(mul.getInput1(), mul.getInput2(), mul.getOutput());
   return success();
 }
@@ -187,8 +208,11 @@ static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
   if (!isMovableTable(op) ||
       (isWide(op->getResult(0)) && !network.movesConstants()))
     return pinUnknown(network, op);
-  // What lies between two entries is not known, so the input stays.
-  network.pin(op->getOperand(0), "read by table");
+  // What lies between two of 256 entries is not known, so the input stays.
+  if (network.movesTables() && isWide(op->getResult(0)))
+    network.addEntries(op->getOperand(0), 0);
+  else
+    network.pin(op->getOperand(0), "read by table");
   network.add(op->getResult(0));
   if (isWide(op->getResult(0)))
     network.addEntries(op->getResult(0),

@@ -296,8 +296,13 @@ void Aligner::solve(int index) {
     roots = {narrow == members.end() ? members[0] : *narrow};
   }
 
-  // A spanning tree.
-  walk(index, roots, [&](int edge, int) { return inTree[edge] = true; });
+  // A spanning tree. Between two roots one edge stays wide: better one that
+  // repair() can help.
+  std::vector<int> firm;
+  std::copy_if(roots.begin(), roots.end(), std::back_inserter(firm),
+               [&](int root) { return !isRepairable(root); });
+  walk(index, firm.empty() ? roots : firm,
+       [&](int edge, int) { return inTree[edge] = true; });
   spread(members, roots);
   std::pair<int, int> wide = countWide(edges);
   exchangeEdges(members, edges, roots, wide);

@@ -100,6 +100,10 @@ private:
   double moveConstant(int index, const std::vector<int> &followers,
                       double factor);
   void multiplyFactors();
+  /// Whether the factor of an operand is free to make up for anything.
+  bool isSpare(int operand, const AlignedProduct &product) const;
+  /// Whether an edge from `tensor`, a product, can be made narrow by repair().
+  bool isRepairable(int tensor) const;
   /// The factor of an operand that makes what follows the product narrow.
   void repair(const AlignedProduct &product);
 

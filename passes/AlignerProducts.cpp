@@ -86,19 +86,30 @@ void Aligner::refine(int index) {
   moveConstant(index, followers, chosen);
 }
 
+bool Aligner::isSpare(int operand, const AlignedProduct &product) const {
+  // Nothing else may depend on it.
+  const auto isRead = [&](const AlignedProduct &each) {
+    return each.first == operand || each.second == operand;
+  };
+  return isFree(operand) && edgesOf[operand].empty() &&
+         product.first != product.second &&
+         std::count_if(problem.products.begin(), problem.products.end(),
+                       isRead) == 1;
+}
+
+bool Aligner::isRepairable(int tensor) const {
+  if (productOf[tensor] < 0)
+    return false;
+  const AlignedProduct &product = problem.products[productOf[tensor]];
+  return isSpare(product.first, product) || isSpare(product.second, product);
+}
+
 void Aligner::repair(const AlignedProduct &product) {
   for (int edge : edgesOf[product.out]) {
     if (problem.edges[edge].from != product.out || isNarrowNow(edge))
       continue;
     for (int operand : {product.first, product.second}) {
-      // Nothing else may depend on it.
-      const auto isRead = [&](const AlignedProduct &each) {
-        return each.first == operand || each.second == operand;
-      };
-      if (!isFree(operand) || !edgesOf[operand].empty() ||
-          product.first == product.second ||
-          std::count_if(problem.products.begin(), problem.products.end(),
-                        isRead) > 1)
+      if (!isSpare(operand, product))
         continue;
       const double rest = getMultiplier(edge) - factors[operand];
       factors[operand] =

@@ -154,6 +154,13 @@ void CompensatedLayer::setRules(const RescalePlan &plan,
   const auto [low, high] = getInputRange(convolution.getInput());
   rules.lowestInput = std::min<int64_t>(low - inputZp, 0);
   rules.highestInput = std::max<int64_t>(high - inputZp, 0);
+  // Without statistics: 16 bits about 0 have no ReLU in front.
+  if (!statistics &&
+      getElementTypeOrSelf(convolution.getInput()).isInteger(16) &&
+      rules.lowestInput < 0 && rules.highestInput > 0)
+    rules.correlation = 0;
+  if (statistics && statistics->correlation)
+    rules.correlation = *statistics->correlation;
   const unsigned width = getElementTypeOrSelf(convolution.getAccumulator())
                              .getIntOrFloatBitWidth();
   rules.highestSum = (int64_t(1) << (width - 1)) - 1;
@@ -185,8 +192,8 @@ std::unique_ptr<CompensatedLayer> CompensatedLayer::make(
   if (!fill && options.promote)
     remarkOn(op) << "stays per tensor: requires the channels in the last "
                     "dimension, as the convolution leaves them";
-  layer->setRules(plan, options, fill);
   layer->statistics = measured(layer->convolution.getOperation());
+  layer->setRules(plan, options, fill);
   layer->newWeights.reset(new int8_t[layer->weights->elements.size()]);
   layer->results.resize(layer->layout.outputChannels);
   return layer;

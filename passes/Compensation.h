@@ -31,6 +31,9 @@ struct LayerRules {
   WeightRounding rounding = WeightRounding::Auto;
   /// Weight of the prior against the measured moments, from 0 to 1.
   double shrinkage = 0.3;
+  /// How inputs are correlated in the prior, from 0 to 1/2: behind a ReLU they
+  /// are, about a mean of 0 they are not.
+  double correlation = 0.5;
   /// Range of a new weight, less its zero point.
   int32_t lowestWeight = -127;
   int32_t highestWeight = 127;

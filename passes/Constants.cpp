@@ -163,7 +163,6 @@ double getLowestFactor(Value constant, int64_t zeroPoint) {
 }
 
 void scaleConstant(OpOperand &operand, int64_t zeroPoint, double log2Factor) {
-  Operation *old = operand.get().getDefiningOp();
   auto type = cast<RankedTensorType>(operand.get().getType());
   const auto [low, high] =
       getLimits(type.getElementType(), /*isUnsigned=*/false);
@@ -173,9 +172,15 @@ void scaleConstant(OpOperand &operand, int64_t zeroPoint, double log2Factor) {
         std::clamp<int64_t>(zeroPoint + std::llround((element - zeroPoint) *
                                                      std::exp2(-log2Factor)),
                             low, high);
+  replaceConstant(operand, elements);
+}
+
+void replaceConstant(OpOperand &operand, ArrayRef<int64_t> elements) {
+  Operation *old = operand.get().getDefiningOp();
   OpBuilder builder(operand.getOwner());
-  operand.set(tosa::ConstOp::create(builder, old->getLoc(), type,
-                                    makeElements(type, elements)));
+  operand.set(tosa::ConstOp::create(
+      builder, old->getLoc(), operand.get().getType(),
+      makeElements(cast<RankedTensorType>(operand.get().getType()), elements)));
   eraseIfDead(old);
 }
 

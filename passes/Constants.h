@@ -39,6 +39,10 @@ double getLowestFactor(mlir::Value constant, int64_t zeroPoint);
 void scaleConstant(mlir::OpOperand &operand, int64_t zeroPoint,
                    double log2Factor);
 
+/// Gives `operand`, a constant, other elements, in a new constant of its own.
+void replaceConstant(mlir::OpOperand &operand,
+                     llvm::ArrayRef<int64_t> elements);
+
 /// A product of i32 with a constant, read by one rescale alone: the constant
 /// takes up whatever the multiplier of that rescale loses.
 class ConstantProduct {

@@ -120,12 +120,29 @@ static void guessMoments(LayerStatistics &statistics, int64_t taps) {
   }
 }
 
+/// The mean of E[x_i x_j] for i != j, in terms of that of E[x_i^2], as far as a
+/// prior takes it.
+static double getCorrelation(ArrayRef<float> moment, int64_t taps) {
+  double all = 0, trace = 0;
+  for (int64_t i = 0, e = moment.size(); i < e; ++i) {
+    all += moment[i];
+    if (i / taps == i % taps)
+      trace += moment[i];
+  }
+  if (taps < 2 || trace <= 0)
+    return 0;
+  return std::clamp((all / trace - 1) / (taps - 1), 0.0, 0.5);
+}
+
 /// Derives `rest` and `diagonal` for the `taps` weights of one channel after
 /// the other.
 static void complete(LayerStatistics &statistics, int64_t taps) {
   std::vector<float> &diagonal = statistics.diagonal;
   const int64_t count = statistics.mean.size();
   if (!statistics.moment.empty()) {
+    // The channels of a depthwise convolution have a matrix each.
+    if (count == taps)
+      statistics.correlation = getCorrelation(statistics.moment, taps);
     diagonal.resize(count);
     for (int64_t i = 0; i < count; ++i)
       diagonal[i] = statistics.moment[i * taps + i % taps];

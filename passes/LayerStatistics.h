@@ -25,6 +25,8 @@ namespace tosa_rescale {
 struct LayerStatistics {
   std::vector<float> mean, moment, factors, rest, diagonal;
   int64_t rank = 0;
+  /// Mean correlation of two inputs, from 0 to 1/2, where `moment` tells it.
+  std::optional<double> correlation;
   /// Second moments were measured, not guessed.
   bool hasMoments = true;
 

@@ -144,6 +144,9 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     it had. A constant that is added, or joins others by `sub`, `concat`, `maximum`, `minimum` or `select`, is written at their new scale. Where the product with a constant is read by one rescale alone, the constant takes up the ratio of the old multiplier to one of `bits` bits,
     as large as its own bits (16 for a single element) and an i32 product allow.
 
+    **Tables** of 513 entries interpolate, so they are known between their entries. With `table-error` above 0 (not with `litert`), what such a table reads may get another scale, unless the old interpolation, sampled
+    for it, differs by more than that from the table as it was for some input; a remark has the largest difference.
+
     **Saturation** (`saturation`, not with `litert`) is part of what the network computes: a tensor of 8 or 16 bits that gets a larger scale has more room, so a `clamp` cuts it off where it saturated before.
 
     **Factors.** Tensors connected by `reshape`, `concat`, `pad`, pools, `clamp` and the like share a factor, and so do the operands and the result of `add`. Within a
@@ -186,6 +189,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
            "Fold rescales of constants, write constants at other scales, and let products with constants take up any multiplier; not with litert">,
     Option<"saturation", "saturation", "bool", /*default=*/"true",
            "Clamp a tensor with a larger scale where it saturated before; not with litert">,
+    Option<"tableError", "table-error", "double", /*default=*/"0.0",
+           "Largest error, in steps of its entries, at which a table of 513 entries may be sampled anew for another scale of its input; 0 leaves it; not with litert">,
     Option<"litert", "litert", "bool", /*default=*/"false",
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
     Option<"strict", "strict", "bool", /*default=*/"false",
@@ -213,7 +218,8 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
     bring them back so.
 
     **Rounding.** With `weight-rounding=auto` the weights minimise d'Hd for d = w*r - w', the expected square of the accumulator's error, by the best
-    single step until none helps; H = (1-l) E[xx'] + l t (I + 11') / 2, with l = `shrinkage` and t the mean of the diagonal of E[xx']. Without statistics l is 1. Where the
+    single step until none helps; H = (1-l) E[xx'] + l t ((1-c) I + c 11'), with l = `shrinkage` and t the mean of the diagonal of E[xx']. c is 1/2, as for inputs behind a ReLU;
+    a whole `input_moment` says what it is, up to 1/2. Without statistics l is 1, and c is 0 for inputs of 16 bits that take both signs. Where the
     measured moments say that round-to-nearest is better for a layer as a whole, the layer has that.
 
     **Statistics** of the input x less its zero point, where border padding counts as 0, are read from attributes of the convolution, which the pass removes.

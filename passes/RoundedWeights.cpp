@@ -109,11 +109,12 @@ void RoundedWeights::improve() {
   // Without statistics a sort does what the descent does.
   if (dataWeight > 0)
     improveByDescent();
-  else
+  else if (rules.correlation > 0)
     improveSum();
 }
 
-/// Minimises sum(d^2) + sum(d)^2. A step of sign s changes that by
+/// Minimises sum(d^2) + sum(d)^2, which is the prior at a correlation of 1/2
+/// and near enough at others above 0. A step of sign s changes that by
 /// 2 * (1 - s * d[i] - s * sum(d)): the largest s * d[i] is the best, and each
 /// further step gains less, so the first one that gains nothing is the end. A
 /// weight that is clipped has no step left; of the others no d[i] is above 1/2.
@@ -173,16 +174,17 @@ void RoundedWeights::improveSum() {
 /// take dear steps before cheap ones, and ends worse.
 void RoundedWeights::improveByDescent() {
   double sum = std::accumulate(d.begin(), d.end(), 0.0);
-  const float half = priorWeight / 2;
+  const auto c = static_cast<float>(rules.correlation);
+  const float apart = priorWeight * (1 - c), together = priorWeight * c;
   std::vector<float> diagonal(n, priorWeight);
   for (int64_t i = 0; i < n; ++i)
     diagonal[i] += dataWeight * inputs->diagonal[i];
 
   std::vector<float> slope(n);
   for (int64_t steps = std::max<int64_t>(64, n); steps > 0; --steps) {
-    const float mean = half * static_cast<float>(sum);
+    const float mean = together * static_cast<float>(sum);
     for (int64_t i = 0; i < n; ++i)
-      slope[i] = dataWeight * g[i] + (half * d[i] + mean);
+      slope[i] = dataWeight * g[i] + (apart * d[i] + mean);
 
     // A step of sign s changes d' H d by diagonal[i] - 2 * s * slope[i].
     int64_t best = -1;

@@ -20,9 +20,10 @@ namespace tosa_rescale {
 /// With x the input, the accumulator's error is sum(d[i] * x[i]), and its
 /// expected square is d' H d for H = E[x x']. That H is mixed with a prior:
 ///
-///   H = (1 - l) * E[x x'] + l * t * (I + 1 1') / 2,  t = trace(E[x x']) / n
+///   H = (1 - l) * E[x x'] + l * t * ((1 - c) I + c 1 1'),
+///   t = trace(E[x x']) / n
 ///
-/// inputs of one variance that are positively correlated, as behind a ReLU.
+/// inputs of one variance and correlation c: 1/2 as behind a ReLU.
 /// Moments of a few samples alone do not determine n * n numbers, and rounding
 /// then fits their noise. Without statistics l is 1.
 class RoundedWeights {

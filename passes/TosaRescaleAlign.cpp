@@ -10,6 +10,7 @@
 #include "Constants.h"
 #include "Convolution.h"
 #include "Passes.h"
+#include "Tables.h"
 #include "ValueRange.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -48,6 +49,11 @@ struct TosaRescaleAlignPass final
 private:
   /// Chooses factors and multipliers; pins what no legal shift can follow.
   Multipliers choose(AlignNetwork &network, ArrayRef<tosa::RescaleOp> rescales);
+  /// Pins what tables read that cannot be sampled anew for the scale that was
+  /// chosen; whether there were any.
+  bool pinTables(AlignNetwork &network);
+  /// Writes the entries of a table of 513 for the scales that were chosen.
+  void moveTable(AlignNetwork &network, tosa::TableOp op);
   /// Says why rescales stay wide, as an error if `strict`.
   LogicalResult reportWide(AlignNetwork &network,
                            ArrayRef<tosa::RescaleOp> rescales,
@@ -75,6 +81,11 @@ LogicalResult TosaRescaleAlignPass::initialize(MLIRContext *context) {
     return emitError(location)
            << getArgument() << " requires option 'clipping' from 0 to 0.5, got "
            << llvm::formatv("{0}", double(clipping)).str();
+  if (!(tableError >= 0))
+    return emitError(location)
+           << getArgument()
+           << " requires option 'table-error' to be at least 0, got "
+           << llvm::formatv("{0}", double(tableError)).str();
   return success();
 }
 
@@ -98,12 +109,38 @@ multiplyScales(tosa::RescaleOp op, double log2Factor, int64_t bits) {
   return scales;
 }
 
+static bool hasFactor(double log2Factor) {
+  return std::abs(log2Factor) >= kNoFactor;
+}
+
+/// `op`, a table of 513 entries, for the factors that were chosen.
+static ResampledTable resample(AlignNetwork &network, tosa::TableOp op) {
+  const SmallVector<int64_t> entries = *getConstantIntegers(op.getTable());
+  return resampleTable({entries.begin(), entries.end()},
+                       network.getLog2Factor(op.getInput1()),
+                       network.getLog2Factor(op.getOutput()));
+}
+
+bool TosaRescaleAlignPass::pinTables(AlignNetwork &network) {
+  bool pinned = false;
+  for (tosa::TableOp op : getOperation().getOps<tosa::TableOp>())
+    if (isMovableTable(op) && isWide(op.getOutput()) &&
+        !network.isPinned(op.getInput1()) &&
+        hasFactor(network.getLog2Factor(op.getInput1())) &&
+        resample(network, op).error > tableError) {
+      network.pin(op.getInput1(), "read by a table that cannot be sampled "
+                                  "within 'table-error'");
+      pinned = true;
+    }
+  return pinned;
+}
+
 Multipliers TosaRescaleAlignPass::choose(AlignNetwork &network,
                                          ArrayRef<tosa::RescaleOp> rescales) {
   Multipliers chosen;
   for (bool again = true; again;) {
-    again = false;
     network.solve();
+    again = pinTables(network);
     chosen.scales.clear();
     chosen.wide = network.getWide();
     for (tosa::RescaleOp op : rescales) {
@@ -219,6 +256,23 @@ static void moveConstant(AlignNetwork &network, OpOperand &operand) {
                   factor);
 }
 
+void TosaRescaleAlignPass::moveTable(AlignNetwork &network, tosa::TableOp op) {
+  const double factor = network.getLog2Factor(op.getOutput());
+  const double input = network.getLog2Factor(op.getInput1());
+  if (!hasFactor(input)) {
+    if (hasFactor(factor))
+      scaleConstant(op->getOpOperand(1), /*zeroPoint=*/0, factor);
+    return;
+  }
+  const ResampledTable made = resample(network, op);
+  remarkOn(op) << "is sampled anew for an input at "
+               << llvm::formatv("{0:F3}", std::exp2(input)).str()
+               << " times its scale; it differs by at most "
+               << llvm::formatv("{0:F2}", made.error).str()
+               << " steps of its entries";
+  replaceConstant(op->getOpOperand(1), made.entries);
+}
+
 void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
   OpBuilder builder(&getContext());
   SmallVector<Operation *> ops;
@@ -238,8 +292,8 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
     for (OpOperand &operand : op->getOpOperands())
       moveConstant(network, operand);
     const double factor = network.getLog2Factor(result);
-    if (std::abs(factor) >= kNoFactor && isMovableTable(op) && isWide(result))
-      scaleConstant(op->getOpOperand(1), /*zeroPoint=*/0, factor);
+    if (isMovableTable(op) && isWide(result))
+      moveTable(network, cast<tosa::TableOp>(op));
     if (std::abs(factor) < kNoFactor || isWide(result))
       continue;
     if (auto clamp = dyn_cast<tosa::ClampOp>(op))
@@ -298,7 +352,8 @@ void TosaRescaleAlignPass::runOnOperation() {
     numFolded += foldConstantRescales(function);
     separateConstants(function);
   }
-  AlignNetwork network(function, request, clipping, litert, moves);
+  AlignNetwork network(function, request, clipping, litert, moves,
+                       moves && tableError > 0);
   if (failed(network.build()))
     return signalPassFailure();
 

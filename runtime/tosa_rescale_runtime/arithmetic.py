@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .constants import element_type, static_shape, type_limits
+from .constants import element_type, static_shape
 from .errors import ModuleError
 from .iree_forms import reinterpret
 from .mlir import Attribute, Block, Operation, Type, Value, ir
@@ -116,7 +116,49 @@ def pack_rescale(multiplier: np.ndarray, shift: np.ndarray, double_round: bool, 
     return multiplier.astype(np.int64) | (shift.astype(np.int64) << 32) | (twice.astype(np.int64) << 40)
 
 
-def build_rescale(operation: Operation, words: Value, rescale: Rescale) -> Value:
+def pack_bounds(bounds: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Puts least and largest values of i32, [N] pairs, into the words that `build_rescale` and `build_clamp` read.
+
+    Returns:
+        int64 [N]; a word is `low & 0xffffffff | high << 32`.
+
+    """
+    low, high = np.asarray(bounds, np.int64).reshape(-1, 2).T
+    return (low & 0xFFFFFFFF) | (high << 32)
+
+
+def _clamp(body: _Body, value: Value, bound: Value) -> Value:
+    """Clamps a value of i32 to the bounds of a word; see `pack_bounds`."""
+    value = body.op("maxsi", value, body.resize(bound, 32))
+    return body.op("minsi", value, body.resize(body.op("shrsi", bound, body.constant(32, 64)), 32))
+
+
+def build_clamp(operation: Operation, bound: Value) -> Value:
+    """Builds a clamp of at most 32 bits in front of a `tosa.clamp`.
+
+    Args:
+        operation: the `tosa.clamp`.
+        bound: i64 tensor []; see `pack_bounds`.
+
+    """
+    shape = static_shape(operation.result.type)
+    element = ir.RankedTensorType(operation.result.type).element_type
+    with ir.Location.unknown(operation.context):
+        identity = ir.AffineMap.get_identity(len(shape))
+        scalar = ir.AffineMap.get(len(shape), 0, [])
+    generic, body, (value, word, _) = _generic(
+        operation,
+        [operation.operands[0], bound],
+        _empty(operation, shape, element),
+        [identity, scalar, identity],
+        ["parallel"] * len(shape),
+    )
+    with ir.Location.unknown(operation.context):
+        body.finish(body.resize(_clamp(body, body.resize(value, 32), word), ir.IntegerType(element).width))
+    return generic.result
+
+
+def build_rescale(operation: Operation, words: Value, bound: Value | None, rescale: Rescale) -> Value:
     """Builds the arithmetic of a rescale in front of it.
 
     Widths follow IREE's own lowering (zero points in 32 bits, product in 64), so that the bits agree also where the
@@ -125,6 +167,7 @@ def build_rescale(operation: Operation, words: Value, rescale: Rescale) -> Value
     Args:
         operation: the `tosa.rescale`.
         words: i64 tensor, [C] for one word for each channel or [] for one in all; see `pack_rescale`.
+        bound: i64 tensor [] of what a result of 8 or 16 bits is clamped to, see `pack_bounds`; None for one of 32 bits.
         rescale: what was read from the operation; its zero points are constants.
 
     Returns:
@@ -141,8 +184,14 @@ def build_rescale(operation: Operation, words: Value, rescale: Rescale) -> Value
         identity = ir.AffineMap.get_identity(rank)
         per_channel = len(static_shape(words.type)) == 1
         channel = ir.AffineMap.get(rank, 0, [ir.AffineExpr.get_dim(rank - 1)] if per_channel else [])
-    generic, body, (value, word, _) = _generic(
-        operation, [source, words], _empty(operation, shape, element), [identity, channel, identity], ["parallel"] * rank
+        scalar = ir.AffineMap.get(rank, 0, [])
+    bounds = [] if bound is None else [bound]
+    generic, body, (value, word, *limits, _) = _generic(
+        operation,
+        [source, words, *bounds],
+        _empty(operation, shape, element),
+        [identity, channel, *([scalar] * len(bounds)), identity],
+        ["parallel"] * rank,
     )
     with ir.Location.unknown(operation.context):
         width = max(32, ir.IntegerType(value.type).width)
@@ -164,12 +213,9 @@ def build_rescale(operation: Operation, words: Value, rescale: Rescale) -> Value
         result = body.resize(body.op("shrsi", product, shift), 32)
         if rescale.output_zp:
             result = body.op("addi", result, body.constant(rescale.output_zp, 32))
-        bits = ir.IntegerType(element).width
-        if bits < 32:
-            low, high = type_limits(bits, rescale.output_unsigned)
-            result = body.op("maxsi", result, body.constant(low, 32))
-            result = body.op("minsi", result, body.constant(high, 32))
-        body.finish(body.resize(result, bits))
+        for limit in limits:
+            result = _clamp(body, result, limit)
+        body.finish(body.resize(result, ir.IntegerType(element).width))
     return generic.result
 
 

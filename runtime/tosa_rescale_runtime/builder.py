@@ -3,14 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .arithmetic import build_rescale, channel_sum, pack_rescale
-from .constants import constant_value, erase_dead_constants, make_constant, static_shape
+from .arithmetic import build_clamp, build_rescale, channel_sum, pack_bounds, pack_rescale
+from .constants import (
+    attribute_to_python,
+    constant_value,
+    element_dtype,
+    element_type,
+    erase_dead_constants,
+    make_constant,
+    static_shape,
+    type_limits,
+)
 from .errors import ModuleError
 from .graph import Op, accumulator
 from .iree_forms import reinterpret, returnable, storage_type
@@ -23,6 +33,20 @@ SCOPE = "model"
 
 WORDS = "rescales"
 """Name of the parameter that holds the words of all rescales that have one for the whole tensor."""
+
+BOUNDS = "bounds"
+"""Name of the parameter that holds what results of 8 and 16 bits are clamped to; see `pack_bounds`."""
+
+_MOVABLE = {
+    "add": (0, 1),
+    "sub": (0, 1),
+    "mul": (0, 1),
+    "maximum": (0, 1),
+    "minimum": (0, 1),
+    "select": (1, 2),
+    "table": (1,),
+}
+"""Operands of ops, by kind, that a pass may write at another scale where they are constants."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,42 @@ class Returned:
     unsigned: bool
 
 
+class _Numbered:
+    """A rescale with numbers that are constants.
+
+    Attributes:
+        op: the rescale.
+        rescale: what was read from it.
+        words: see `pack_rescale`.
+        clamps: those behind it, in order, whose input nothing else reads.
+        limits: what is left of the result's range behind them.
+
+    """
+
+    def __init__(self, op: Op, rescale: Rescale, words: np.ndarray) -> None:
+        self.op, self.rescale, self.words = op, rescale, words
+        self.clamps: list[Operation] = []
+        low, high = type_limits(rescale.output_bits, rescale.output_unsigned)
+        while self.is_bounded and not rescale.output_unsigned:
+            users = [use.owner.operation for use in self.last.result.uses]
+            if len(users) != 1 or not _is_movable_clamp(users[0]):
+                break
+            least, most = clamp_limits(users[0])
+            low, high = (min(max(bound, least), most) for bound in (low, high))
+            self.clamps.append(users[0])
+        self.limits = low, high
+
+    @property
+    def is_bounded(self) -> bool:
+        """It saturates to 8 or 16 bits."""
+        return self.rescale.output_bits < 32
+
+    @property
+    def last(self) -> Operation:
+        """The last clamp, or the rescale."""
+        return self.clamps[-1] if self.clamps else self.op.operation
+
+
 class SkeletonBuilder:
     """Rewrites one module in place and collects its parameters."""
 
@@ -50,6 +110,7 @@ class SkeletonBuilder:
         self.context = module.ir.context
         self.location = ir.Location.unknown(self.context)
         self.parameters: dict[str, np.ndarray] = {}
+        self.words: dict[str, tuple[str, int | None]] = {}
         self._globals = ir.InsertionPoint(module.function)
 
     def return_also(self, values: Sequence[Returned]) -> None:
@@ -114,31 +175,76 @@ class SkeletonBuilder:
                 loaded = self.parameter(f"{op.key}.{role}", value, stored, operation)
                 operation.operands[operand] = loaded if stored == element else reinterpret(loaded, element, operation)
 
+    def externalize_constants(self, ops: Sequence[Op]) -> None:
+        """Turns constants that are added, multiplied with or looked up into parameters.
+
+        Those of one element are packed into one parameter for each element type, as words of rescales are.
+        """
+        scalars: dict[Type, list[tuple[Operation, int, int]]] = {}
+        for op in ops:
+            operation = op.operation
+            for operand in _MOVABLE.get(op.kind, ()):
+                value = constant_value(operation.operands[operand])
+                if value is None or element_type(operation.operands[operand].type)[0] < 8:
+                    continue
+                element = ir.RankedTensorType(operation.operands[operand].type).element_type
+                stored = storage_type(element)
+                if value.size == 1 and stored == element:
+                    scalars.setdefault(element, []).append((operation, operand, int(value.reshape(-1)[0])))
+                    continue
+                loaded = self.parameter(f"{op.key}.operand{operand}", value, stored, operation)
+                operation.operands[operand] = loaded if stored == element else reinterpret(loaded, element, operation)
+        first = self.module.block.operations[0].operation
+        for element, uses in scalars.items():
+            numbers = np.array([value for _, _, value in uses], element_dtype(element))
+            packed = self.parameter(f"constants.{element}", numbers, element, first)
+            for position, (operation, operand, _) in enumerate(uses):
+                rank = len(static_shape(operation.operands[operand].type))
+                operation.operands[operand] = self._element(packed, position, operation, rank)
+
     def externalize_rescales(self, ops: Sequence[Op]) -> None:
-        """Replaces rescales by the same arithmetic on parameters.
+        """Replaces rescales, and clamps that alone read one, by the same arithmetic on parameters.
 
         The words of all rescales that have one for the whole tensor are one parameter, `WORDS`, so that a dispatch binds one
         buffer for them, however many of them IREE fuses in it. Words for each channel are a parameter for each rescale.
+        Whether a clamp follows does not show: it narrows the bounds that the rescale saturates to.
         """
-        found = [(op, rescale, words) for op in ops if (words := _words(op, rescale := read_rescale(op))) is not None]
-        scalars = [words for _, _, words in found if not words.ndim]
-        word = ir.IntegerType.get_signless(64, self.context)
-        first = self.module.block.operations[0].operation
-        packed = self.parameter(WORDS, np.stack(scalars), word, first) if scalars else None
-        position = 0
-        for op, rescale, words in found:
-            operation = op.operation
-            if packed is None or words.ndim:
-                loaded = self.parameter(f"{op.key}.words", words, word, operation)
-            else:
-                loaded = self._element(packed, position, operation)
-                position += 1
-            result = build_rescale(operation, loaded, rescale)
-            operation.result.replace_all_uses_with(result)
+        found = [_Numbered(op, rescale, words) for op in ops if (words := _words(op, rescale := read_rescale(op))) is not None]
+        taken = [clamp for each in found for clamp in each.clamps]
+        others = [view.operation for view in self.module.block.operations if _is_movable_clamp(view.operation)]
+        others = [each for each in others if each not in taken]
+        scalars = [each for each in found if not each.words.ndim]
+        words = self._pack(WORDS, [each.words for each in scalars])
+        self.words = {each.op.key: (f"{each.op.key}.words", None) for each in found}
+        self.words |= {each.op.key: (WORDS, position) for position, each in enumerate(scalars)}
+        limits = [each.limits for each in found if each.is_bounded] + [clamp_limits(each) for each in others]
+        bounds = self._pack(BOUNDS, pack_bounds(limits))
+        for each in found:
+            operation = each.op.operation
+            own = each.words.ndim > 0
+            word = self.parameter(f"{each.op.key}.words", each.words, self._word, operation) if own else next(words)(operation)
+            result = build_rescale(operation, word, next(bounds)(operation) if each.is_bounded else None, each.rescale)
+            each.last.result.replace_all_uses_with(result)
+            for replaced in (*reversed(each.clamps), operation):
+                replaced.erase()
+        for operation in others:
+            operation.result.replace_all_uses_with(build_clamp(operation, next(bounds)(operation)))
             operation.erase()
 
-    def _element(self, values: Value, position: int, before: Operation) -> Value:
-        """Builds one element of a tensor of rank 1, as a tensor of rank 0."""
+    @property
+    def _word(self) -> Type:
+        return ir.IntegerType.get_signless(64, self.context)
+
+    def _pack(self, name: str, words: Sequence[np.ndarray] | np.ndarray) -> Iterator[Callable[[Operation], Value]]:
+        """Records words of i64 as one parameter; gives for each, in order, what builds it in front of an op."""
+        if not len(words):
+            return iter(())
+        first = self.module.block.operations[0].operation
+        packed = self.parameter(name, np.asarray(words, np.int64), self._word, first)
+        return (functools.partial(self._element, packed, position) for position in range(len(words)))
+
+    def _element(self, values: Value, position: int, before: Operation, rank: int = 0) -> Value:
+        """Builds one element of a tensor of rank 1, as a tensor of another rank."""
         with self.location:
             point = ir.InsertionPoint(before)
             index = ir.IndexType.get()
@@ -151,7 +257,7 @@ class SkeletonBuilder:
                 "util.optimization_barrier", results=[index], operands=[constant.result], ip=point
             ).result
             tensor = ir.RankedTensorType.get((), ir.RankedTensorType(values.type).element_type)
-            return ir.Operation.create(
+            scalar = ir.Operation.create(
                 "tensor.extract_slice",
                 results=[tensor],
                 operands=[values, hidden],
@@ -161,6 +267,15 @@ class SkeletonBuilder:
                     "static_strides": ir.DenseI64ArrayAttr.get([1]),
                     "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1, 0, 0]),
                 },
+                ip=point,
+            ).result
+            if not rank:
+                return scalar
+            return ir.Operation.create(
+                "tensor.expand_shape",
+                results=[ir.RankedTensorType.get((1,) * rank, tensor.element_type)],
+                operands=[scalar],
+                attributes={"reassociation": ir.ArrayAttr.get([]), "static_output_shape": ir.DenseI64ArrayAttr.get([1] * rank)},
                 ip=point,
             ).result
 
@@ -229,6 +344,20 @@ def _words(op: Op, rescale: Rescale) -> np.ndarray | None:
     channels = static_shape(op.operation.result.type)[-1:] if by_channel else ()
     multiplier, shift = (np.broadcast_to(v if channels else v.reshape(-1)[0], channels) for v in (multiplier, shift))
     return pack_rescale(multiplier, shift, double_round, op.key)
+
+
+def clamp_limits(clamp: Operation) -> tuple[int, int]:
+    """The bounds of a `tosa.clamp` of integers."""
+    low, high = (attribute_to_python(clamp.attributes[name]) for name in ("min_val", "max_val"))
+    return int(low), int(high)
+
+
+def _is_movable_clamp(operation: Operation) -> bool:
+    """Whether it clamps signed integers of 8 or 16 bits."""
+    if operation.name != "tosa.clamp":
+        return False
+    element = ir.RankedTensorType(operation.result.type).element_type
+    return isinstance(element, ir.IntegerType) and element.width < 32 and "ui" not in str(operation.attributes["min_val"])
 
 
 def _strip_attributes(root: Operation) -> None:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compile once: a model split into a skeleton, which is compiled, and parameters, which are not.
 
-Weights, biases, multipliers, shifts and rounding modes become parameters that IREE reads when the executable is loaded.
-All variants of one graph - every width k, both encodings, both rounding modes, retrained weights - have the same
-skeleton, byte for byte, so one compile serves them all.
+Weights, biases, multipliers, shifts, rounding modes, constants beside them and bounds of clamps become parameters that IREE
+reads when the executable is loaded. All variants of one graph - every width k, both encodings, both rounding modes, every
+alignment, retrained weights - have the same skeleton, byte for byte, so one compile serves them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -52,11 +52,14 @@ class Skeleton:
 
     Attributes:
         bytecode: the graph as MLIR bytecode for iree-compile, equal for all variants of one model.
-        parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`, `rescale3.words`, int64 [C], for a rescale
-            with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`).
+        parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`; `rescale3.words`, int64 [C], for a rescale
+            with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`); `bounds`,
+            int64, of results of 8 and 16 bits (see `pack_bounds`); `add2.operand1` and the like for constants that are added,
+            multiplied with or looked up, and `constants.i32` and the like for those of one element.
         signature: what the model takes and gives.
         taps: what the function returns after the model's outputs.
         tap_specs: a spec for each tap, named `Tap.name`.
+        words: where the words of each rescale are, by its key: name of the parameter, and position in it; None: all of it.
 
     """
 
@@ -65,6 +68,27 @@ class Skeleton:
     signature: Signature
     taps: tuple[Tap, ...]
     tap_specs: tuple[TensorSpec, ...]
+    words: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
+
+    def with_words_of(self, other: Skeleton, key: str) -> dict[str, np.ndarray]:
+        """Returns the parameters with the words of one rescale taken from another variant of the same graph.
+
+        Args:
+            other: a skeleton with the same bytecode.
+            key: of the rescale, such as `rescale12`.
+
+        Raises:
+            ModuleError: the skeletons differ, or no parameter holds this rescale.
+
+        """
+        if other.bytecode != self.bytecode or key not in self.words:
+            raise ModuleError(f"`{key}` cannot be exchanged: the graphs differ, or its multiplier is no constant")
+        name, position = self.words[key]
+        if position is None:
+            return {**self.parameters, name: other.parameters[name]}
+        mixed = self.parameters[name].copy()
+        mixed[position] = other.parameters[name][position]
+        return {**self.parameters, name: mixed}
 
 
 def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str = "module") -> Skeleton:
@@ -111,10 +135,11 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
         ]
     )
     builder.externalize_weights([op for op in ops if op.kind in MAC_KINDS])
+    builder.externalize_constants(ops)
     builder.externalize_rescales([op for op in ops if op.kind == "rescale"])
     builder.canonicalize()
     rewrite_for_iree(module)
-    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs)
+    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs, builder.words)
 
 
 def _tap_values(module: Module, ops: Sequence[Op], taps: Sequence[Tap]) -> list[Value]:

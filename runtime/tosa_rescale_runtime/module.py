@@ -216,6 +216,10 @@ class Module:
         """Returns the shape of an op's first result."""
         return tensor_shape(op.operation.results[0].type)
 
+    def operand_shape(self, op: Op, operand: int) -> tuple[int | None, ...]:
+        """Returns the shape of one of an op's operands."""
+        return tensor_shape(op.operation.operands[operand].type)
+
     def tensor_name(self, op: Op) -> str | None:
         """The whole name of the source tensor that an op belongs to: what the location says, joined names included."""
 

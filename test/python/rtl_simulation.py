@@ -9,9 +9,10 @@ import subprocess
 from collections.abc import Sequence
 
 import pytest
-from tosa_rescale.hardware.synthesis import RTL, SOURCES
+from tosa_rescale.hardware.yosys import RTL
 
 SIMULATORS = ("iverilog", "verilator")
+MODULES = ("rescaler", "dot_product_engine", "elementwise_rescaler", "tile")
 
 
 def simulator() -> str:
@@ -30,7 +31,7 @@ def simulate(
     Returns:
         Number of vectors and of mismatches.
     """
-    sources = [str(RTL / f"{bench}.sv"), *(str(RTL / name) for name in SOURCES)]
+    sources = [str(RTL / f"{bench}.sv"), *(str(RTL / f"{name}.sv") for name in MODULES)]
     program = folder / f"{bench}_{tool}"
     if tool == "iverilog":
         values = [f"-P{bench}.{name}={value}" for name, value in parameters.items()]

@@ -14,7 +14,7 @@ from runtime_modules import tensor
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.data.synthetic import synthetic_inputs
-from tosa_rescale.rewrite.calibration import Geometry, Measure, calibrate, leading_factors
+from tosa_rescale.rewrite.calibration import Geometry, LayerStatistics, Measure, calibrate, leading_factors
 from tosa_rescale_runtime import Executable, Tap
 
 
@@ -99,7 +99,7 @@ def test_statistics_of_every_layer_match_a_direct_sum(demo_model: pathlib.Path) 
             assert np.square(factors).sum() >= 0.9 * best
 
 
-def statistics(kind: str, x: np.ndarray, weights: np.ndarray, given: str, output: tuple[int, ...]) -> list[np.ndarray]:
+def statistics(kind: str, x: np.ndarray, weights: np.ndarray, given: str, output: tuple[int, ...]) -> LayerStatistics:
     """What calibration writes on one layer, its inputs being the samples x [N, B, ..., C]."""
     element = {"int8": "i8", "int16": "i16"}[str(x.dtype)]
     acc = "i32" if element == "i8" else "i48"
@@ -110,8 +110,7 @@ def statistics(kind: str, x: np.ndarray, weights: np.ndarray, given: str, output
     measure = Measure(module, op)
     for sample in x:
         measure.add(sample)
-    found = measure.result()
-    return [found.mean, found.square, found.factors]
+    return measure.result()
 
 
 def test_all_rows_of_a_layers_own_batch_count() -> None:
@@ -123,27 +122,46 @@ def test_all_rows_of_a_layers_own_batch_count() -> None:
         x[0, 0, 0, 0, 1:] = low  # less a zero point of 5 this leaves int8
         given = "pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>"
         weights = rng.integers(-127, 128, (2, 1, 1, 6)).astype(np.int8)
-        mean, square, factors = statistics("conv2d", x, weights, given, (6, 1, 1, 2))
+        found = statistics("conv2d", x, weights, given, (6, 1, 1, 2))
         rows = x.reshape(-1, 6).astype(np.float64) - zero_point
-        np.testing.assert_array_equal(mean, rows.mean(0).astype(np.float32).reshape(1, 1, 6))
-        np.testing.assert_array_equal(square, np.square(rows).mean(0).astype(np.float32).reshape(1, 1, 6))
-        # Eight factors of six columns are all of the second moments.
-        np.testing.assert_allclose(factors.T @ factors, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-4 * high**2)
+        np.testing.assert_array_equal(found.mean, rows.mean(0).astype(np.float32).reshape(1, 1, 6))
+        # 24 rows of 6 columns: the second moments are known.
+        assert found.moment is not None and found.square is None and found.factors is None
+        np.testing.assert_allclose(found.moment, rows.T @ rows / len(rows), rtol=1e-5)
+
+
+def test_fewer_rows_than_columns_give_squares_and_factors() -> None:
+    rng = np.random.default_rng(5)
+    given = "pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>"
+    weights = rng.integers(-127, 128, (2, 1, 1, 12)).astype(np.int8)
+    for samples, known in ((1, False), (2, True), (3, True)):
+        x = rng.integers(-32768, 32767, (samples, 6, 1, 1, 12), np.int16, endpoint=True)
+        found = statistics("conv2d", x, weights, given, (6, 1, 1, 2))
+        rows = x.reshape(-1, 12).astype(np.float64)
+        if known:
+            assert found.moment is not None
+            np.testing.assert_allclose(found.moment, rows.T @ rows / len(rows), rtol=1e-4, atol=1e3)
+        else:
+            assert found.square is not None and found.factors is not None and found.moment is None
+            np.testing.assert_array_equal(found.square, np.square(rows).mean(0).astype(np.float32).reshape(1, 1, 12))
+            # Six rows have six directions, and eight factors are all of them.
+            np.testing.assert_allclose(found.factors.T @ found.factors, rows.T @ rows / len(rows), rtol=1e-3, atol=1e5)
 
 
 def test_a_three_dimensional_convolution_is_calibrated() -> None:
     rng = np.random.default_rng(4)
-    x = rng.integers(-128, 127, (3, 2, 3, 6, 5, 2), np.int8, endpoint=True)
+    x = rng.integers(-128, 127, (3, 1, 3, 6, 5, 2), np.int8, endpoint=True)
     weights = rng.integers(-127, 128, (3, 2, 3, 2, 2)).astype(np.int8)
     geometry = Geometry("conv3d", (2, 3, 2), (1, 0, 0, 1, 2, 1), (1, 2, 1), (1, 1, 2), (3, 3, 6))
     given = "pad = array<i64: 1, 0, 0, 1, 2, 1>, stride = array<i64: 1, 2, 1>, dilation = array<i64: 1, 1, 2>"
-    mean, square, factors = statistics("conv3d", x, weights, given, (2, 3, 3, 6, 3))
+    found = statistics("conv3d", x, weights, given, (1, 3, 3, 6, 3))
+    assert found.square is not None and found.factors is not None
     values = np.stack([conv_values(each.astype(np.float64) - 5, geometry) for each in x.reshape(-1, 3, 6, 5, 2)])
     rows = values.reshape(-1, 2 * 3 * 2 * 2)
-    np.testing.assert_array_equal(mean, rows.mean(0).astype(np.float32).reshape(2, 3, 2, 2))
-    np.testing.assert_array_equal(square, np.square(rows).mean(0).astype(np.float32).reshape(2, 3, 2, 2))
-    assert factors.shape == (8, 24)
-    assert np.square(factors).sum() < np.square(rows).mean(0).sum()
+    np.testing.assert_array_equal(found.mean, rows.mean(0).astype(np.float32).reshape(2, 3, 2, 2))
+    np.testing.assert_array_equal(found.square, np.square(rows).mean(0).astype(np.float32).reshape(2, 3, 2, 2))
+    assert found.factors.shape == (8, 24)
+    assert np.square(found.factors).sum() < np.square(rows).mean(0).sum()
 
 
 def test_factors_are_the_leading_ones() -> None:

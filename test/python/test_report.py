@@ -22,7 +22,7 @@ from stored_sweeps import Counts, stored_of, sweep_of
 from tosa_rescale.core.errors import OutputError
 from tosa_rescale.core.version import versions
 from tosa_rescale.reporting import sections
-from tosa_rescale.reporting.area import areas
+from tosa_rescale.reporting.area import LIBRARY, areas, largest_engine
 from tosa_rescale.reporting.blocks import signed
 from tosa_rescale.reporting.charts import spike_limit
 from tosa_rescale.reporting.page import PAGE, read_stored, render
@@ -118,17 +118,20 @@ def test_the_page_has_every_point_with_its_figures(swept: pathlib.Path, page: Ta
 
 
 def test_area_is_that_of_the_synthesised_widths_and_between_them() -> None:
-    from tosa_rescale.hardware import read_costs
+    from tosa_rescale.hardware.cells import stored_cells
 
-    costs = {cost.bits: cost for cost in read_costs() if cost.macs == 4}
+    (library,) = (each for each in stored_cells() if each.library == LIBRARY)
+    costs = {cost.bits: cost for cost in library.costs if (cost.design, cost.macs) == ("int8", 4)}
     area = areas(4)
-    four, five, six, whole = (area(bits) for bits in (4, 5, 6, 32))
-    assert four and five and six and whole and (whole.area, whole.area_delay) == (100, 100)
-    assert four.area == pytest.approx(100 * costs[4].transistors / costs[32].transistors)
-    assert four.area_delay == pytest.approx(
-        100 * costs[4].transistors * costs[4].depth / (costs[32].transistors * costs[32].depth)
-    )
-    assert five.interpolated and not four.interpolated and five.area == pytest.approx((four.area + six.area) / 2)
+    four, five, eight, whole = (area(bits) for bits in (4, 5, 8, 32))
+    assert four and five and eight and whole and (whole.area, whole.delay, whole.area_delay) == (100, 100, 100)
+    assert four.area == pytest.approx(100 * costs[4].area / costs[32].area)
+    assert four.delay == pytest.approx(100 * costs[4].period / costs[32].period)
+    assert four.area_delay == pytest.approx(four.area * four.delay / 100)
+    above = min(bits for bits in costs if bits > 4)
+    wider = area(above)
+    assert wider and five.interpolated and not four.interpolated
+    assert five.area == pytest.approx(four.area + (wider.area - four.area) / (above - 4))
     assert area(33) is None
 
 
@@ -145,16 +148,18 @@ def test_area_is_that_of_the_multipliers_a_point_has() -> None:
     (three, five) = (areas(4)(bits) for bits in (3, 5))
     assert three and five
     rows = sections.hardware.section(stored).blocks[0].tables[0].rows
-    assert [row.cells[2] for row in rows[1:]] == [f"{three.area:.1f}", f"≈ {five.area:.1f}"]
+    wanted = [f"{'≈ ' if each.interpolated else ''}{each.area:.1f}" for each in (three, five)]
+    assert [row.cells[2] for row in rows[1:]] == wanted and five.interpolated
 
 
 def test_a_tile_says_of_which_engine_its_area_is_and_what_that_leaves_out() -> None:
     result = sweep_of(1000, 900, {("compensate", 1): SAME, ("align", 1): SAME})
     details = {("compensate", 1): census_of(1, 31), ("align", 1): census_of(1, 1)}
     compensate, align = findings.tiles(stored_of(result, details=details))
-    four, sixteen = areas(4)(1), areas(16)(1)
-    assert four and sixteen
-    said = f"area of an engine {signed(four.area - 100, 0)} % with 4 MACs, {signed(sixteen.area - 100, 0)} % with 16;"
+    most = largest_engine()
+    four, sixteen = areas(4)(1), areas(most)(1)
+    assert four and sixteen and most > 4
+    said = f"area of an engine {signed(four.area - 100, 0)} % with 4 MACs, {signed(sixteen.area - 100, 0)} % with {most};"
     assert [line for line in compensate.lines if line.startswith(said)]
     left = "multipliers of additions and means keep 31 bits, which this area leaves out"
     assert left in compensate.lines and left not in align.lines

@@ -273,3 +273,56 @@ def test_real_model_equals_constants(tmp_path):
     difference = compare_all(externalized.run_many(x), constants.run_many(x))
     assert difference.values == 8 * 1001
     assert difference.exact
+
+
+def clamped_module(bounds: tuple[tuple[int, int], ...], addend: int, factors: tuple[int, ...], entries: np.ndarray) -> str:
+    """Clamps of an argument, of a rescale that nothing else reads and of one that is returned, too; constants beside them."""
+    shape, kind, wide = (1, 4, 3), tensor((1, 4, 3), "i8"), tensor((1, 4, 3), "i32")
+    case = RescaleCase("i8", "i8", (3 << 28,), (29,))
+
+    def clamp(name: str, operand: str, limits: tuple[int, int]) -> str:
+        low, high = limits
+        return (
+            f'    %{name} = "tosa.clamp"(%{operand}) <{{min_val = {low} : i8, max_val = {high} : i8}}> : ({kind}) -> {kind}\n'
+        )
+
+    body = clamp("a", "x", bounds[0]) + rescale("r", "a", shape, case) + clamp("b", "r", bounds[1])
+    body += rescale("q", "b", shape, case) + clamp("c", "q", bounds[2])
+    body += constant("entries", entries.astype(np.int8), "i8")
+    body += f'    %t = "tosa.table"(%c, %entries) : ({kind}, tensor<256xi8>) -> {kind}\n'
+    body += rescale("w", "t", shape, RescaleCase("i8", "i32", (1 << 30,), (30,)))
+    body += constant("addend", np.full((1, 1, 1), addend), "i32") + constant("factors", np.reshape(factors, (1, 1, 3)), "i32")
+    body += constant("none", np.zeros(1, int), "i8")
+    body += f'    %s = "tosa.add"(%w, %addend) : ({wide}, tensor<1x1x1xi32>) -> {wide}\n'
+    body += f'    %m = "tosa.mul"(%s, %factors, %none) : ({wide}, tensor<1x1x3xi32>, tensor<1xi8>) -> {wide}\n'
+    return function([("x", kind)], body, [("b", kind), ("q", kind), ("m", wide)])
+
+
+def test_clamps_and_constants_are_parameters(cache, monkeypatch):
+    made = count_compilations(monkeypatch)
+    rng = np.random.default_rng(8)
+    x = np.concatenate([np.array([-128, -127, -1, 0, 1, 126, 127], np.int8), rng.integers(-128, 128, 5, np.int8)])
+    x = x.reshape(1, 4, 3)
+    case = RescaleCase("i8", "i8", (3 << 28,), (29,))
+    for bounds in (((-128, 127),) * 3, ((-100, 90), (-50, 127), (-3, 77)), ((5, 5), (-128, 127), (0, 6))):
+        addend, factors = int(rng.integers(-9, 9)), tuple(rng.integers(-9, 9, 3).tolist())
+        entries = rng.integers(-128, 128, 256)
+        executable = Executable.build(clamped_module(bounds, addend, factors, entries), flags=FAST, cache=cache)
+        b = np.clip(apply_rescale(np.clip(x, *bounds[0]), case), *bounds[1])
+        q = apply_rescale(b, case)
+        m = (entries[np.clip(q, *bounds[2]).astype(int) + 128] + addend) * factors
+        for got, expected in zip(executable.run(x), (b, q, m), strict=True):
+            np.testing.assert_array_equal(got, expected)
+    assert len(made) == 1
+
+
+def test_a_clamp_behind_a_rescale_does_not_show_in_the_skeleton():
+    case = RescaleCase("i32", "i16", (1 << 30,), (40,))
+    kinds = tensor(SHAPE, "i32"), tensor(SHAPE, "i16")
+    plain = function([("x", kinds[0])], rescale("y", "x", SHAPE, case), [("y", kinds[1])])
+    clamp = f'    %z = "tosa.clamp"(%y) <{{min_val = -300 : i16, max_val = 200 : i16}}> : ({kinds[1]}) -> {kinds[1]}\n'
+    clamped = function([("x", kinds[0])], rescale("y", "x", SHAPE, case) + clamp, [("z", kinds[1])])
+    one, other = externalize(plain), externalize(clamped)
+    assert one.bytecode == other.bytecode
+    assert one.parameters["bounds"].tolist() == [(-32768 & 0xFFFFFFFF) | 32767 << 32]
+    assert other.parameters["bounds"].tolist() == [(-300 & 0xFFFFFFFF) | 200 << 32]

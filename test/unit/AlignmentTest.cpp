@@ -198,6 +198,22 @@ static void testProductBeforePinned() {
         found.log2Factors[0]);
 }
 
+/// Between a product and a pinned tensor lie two multipliers and one tensor:
+/// an operand of the product makes up for what that tensor cannot.
+static void testProductAndPinnedAround() {
+  AlignmentProblem problem;
+  problem.clipping = 0;
+  problem.tensors = {{false, false, {}},
+                     {false, false, {}},
+                     {false, true, {}},
+                     {false, false, {}},
+                     {true, false, {}}};
+  problem.edges = {{2, 3, std::log2(0.6), 1}, {3, 4, std::log2(0.75), 1}};
+  problem.products = {{0, 1, 2}};
+  const Alignment found = alignTensors(problem);
+  CHECK(found.narrow == std::vector<bool>(2, true), "not all narrow");
+}
+
 /// A tensor between two multipliers alone takes no part: their product counts.
 static void testChain() {
   AlignmentProblem problem;
@@ -289,6 +305,7 @@ int main() {
   testMeasuredErrors();
   testAdditions();
   testProductBeforePinned();
+  testProductAndPinnedAround();
   testChain();
   testWeightedSquare();
   testLowest();

@@ -184,6 +184,8 @@ static void testWithStatistics() {
     }
     LayerRules rules = makeRules(static_cast<int>(draw(1, 4)));
     rules.shrinkage = draw(0, 10) / 10.0;
+    // Without measured moments the sum alone is balanced, as for 1/2.
+    rules.correlation = rules.shrinkage < 1 ? draw(0, 5) / 10.0 : 0.5;
     Channel channel;
     channel.weights = weights.data();
     channel.count = count;
@@ -209,12 +211,13 @@ static void testWithStatistics() {
     }
     CHECK(std::abs(bias - result.bias) < 0.51, "%f, got %lld", bias,
           (long long)result.bias);
-    const double prior = rules.shrinkage * trace / count / 2;
+    const double prior = rules.shrinkage * trace / count;
+    const double c = rules.correlation;
     for (int64_t i = 0; i < count; ++i) {
-      double slope = prior * (d[i] + sum);
+      double slope = prior * ((1 - c) * d[i] + c * sum);
       for (int64_t j = 0; j < count; ++j)
         slope += (1 - rules.shrinkage) * moment[i * count + j] * d[j];
-      const double curvature = (1 - rules.shrinkage) * diagonal[i] + 2 * prior;
+      const double curvature = (1 - rules.shrinkage) * diagonal[i] + prior;
       const bool barred = std::abs(folded[i] + (slope > 0 ? 1 : -1)) > 127;
       CHECK(barred || 2 * std::abs(slope) <= curvature * (1 + 1e-3) + 1,
             "weight %lld of %lld: slope %f, curvature %f", (long long)i,

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tosa_rescale.measure.check import CheckResult
     from tosa_rescale.measure.evaluate import OutputStore
     from tosa_rescale.measure.evaluation import Evaluation
+    from tosa_rescale.measure.sensitivity import Sensitivity
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -121,6 +122,7 @@ class Model(Program, Shown):
         clipping: float = 0.1,
         constants: bool = True,
         saturation: bool = True,
+        table_error: float = 0.0,
         strict: bool = False,
         promote: bool = True,
         clip: bool = True,
@@ -142,7 +144,7 @@ class Model(Program, Shown):
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: see Model.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
-            align, clipping, constants, saturation, strict, promote: those of CompensateOptions.
+            align, clipping, constants, saturation, table_error, strict, promote: those of CompensateOptions.
             clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:
@@ -249,6 +251,22 @@ class Model(Program, Shown):
     def __call__(self, *data: Any, engine: str = "iree", workers: int | None = None) -> np.ndarray | tuple[np.ndarray, ...]:
         """Runs the model; see tosa_rescale.run."""
         return run(self, *data, engine=engine, workers=workers)
+
+    def sensitivity(
+        self,
+        data: Any,
+        bits: int,
+        *,
+        metrics: Any = None,
+        scope: Scope | str = "all",
+        workers: int | None = None,
+        progress: Progress | bool | None = None,
+    ) -> tuple[Sensitivity, ...]:
+        """What each rescale alone costs at `bits` significant bits, the costliest first; see measure/sensitivity.py."""
+        given = locals() | {"progress": chosen(progress)}
+        from tosa_rescale.measure.sensitivity import sensitivities
+
+        return sensitivities(**renamed(given, self="model"))
 
     def check(
         self,

@@ -18,6 +18,7 @@ from tosa_rescale.core.options import Scope, parse_bits
 def info(model: str, scope: str, fail_above: str | None, json_file: str | None) -> int:
     """Show every rescale of MODEL: op, channels, significant bits, shift and value range, violations of the specification."""
     from tosa_rescale.cli import common, show
+    from tosa_rescale.core.divisions import find_divisions
     from tosa_rescale.core.rescales import wider_than
 
     limit = None if fail_above is None else parse_bits(fail_above, "fail-above")
@@ -25,6 +26,7 @@ def info(model: str, scope: str, fail_above: str | None, json_file: str | None) 
     loaded.require_rescales()
     rescales = [each for each in loaded.info() if scope == Scope.ALL or each.scope == scope]
     show.rescales(rescales)
+    show.divisions(find_divisions(loaded))
     common.write_json(json_file, [each.as_dict() for each in rescales])
     if limit is None or not (found := wider_than(rescales, limit)):
         return 0

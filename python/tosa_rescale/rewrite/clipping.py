@@ -69,7 +69,10 @@ def clipping_errors(histogram: np.ndarray, low: int, high: int) -> np.ndarray:
     Returns:
         float32 [N], element i for the limits times 2^(-i / 8).
     """
+    # Nothing within half of the range is cut off, and most of 16 bits never occur.
     values = np.arange(low, high + 1, dtype=np.float64)
+    outer = (histogram > 0) & ((values > high * 2.0**-OCTAVES) | (values < low * 2.0**-OCTAVES))
+    values, counts = values[outer], histogram[outer]
     factors = 2.0 ** (-np.arange(OCTAVES * STEPS_PER_OCTAVE + 1) / STEPS_PER_OCTAVE)
-    lost = [np.square(values - np.clip(values, low * factor, high * factor)) @ histogram for factor in factors]
+    lost = [np.square(values - np.clip(values, low * factor, high * factor)) @ counts for factor in factors]
     return np.asarray(lost, np.float32) / max(int(histogram.sum()), 1)

@@ -15,6 +15,7 @@ from tosa_rescale.cli.show.rescale_errors import rescale_errors as rescale_error
 from tosa_rescale.cli.show.rescales import rescales as rescales
 from tosa_rescale.cli.show.rescales import too_wide as too_wide
 from tosa_rescale.cli.show.steps import compensation as compensation
+from tosa_rescale.cli.show.steps import divisions as divisions
 from tosa_rescale.cli.show.steps import finetuned as finetuned
 from tosa_rescale.cli.show.steps import narrowed as narrowed
 from tosa_rescale.cli.show.steps import remarks as remarks

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tosa_rescale.cli.show.console import Column, line, note, table
 from tosa_rescale.core.display import count
+from tosa_rescale.core.divisions import find_divisions
 from tosa_rescale.core.statistics import ERROR
 
 if TYPE_CHECKING:
     from tosa_rescale.api import Model
+    from tosa_rescale.core.divisions import Division
     from tosa_rescale.core.options import NarrowOptions
     from tosa_rescale.sweeping.search import SearchResult
     from tosa_rescale.twin.finetune import Finetuned
@@ -55,6 +58,14 @@ def compensation(model: Model) -> None:
             if not wide
             else f"{len(wide)} of {count(len(every), 'rescale')} {'stays' if len(wide) == 1 else 'stay'} wide: {named}"
         )
+        divisions(find_divisions(model))
+
+
+def divisions(found: Sequence[Division]) -> None:
+    """Average pools that divide; nothing where there are none."""
+    if found:
+        named = ", ".join(f"{each.key} (by {' or '.join(map(str, each.counts))})" for each in found)
+        line(f"{count(len(found), 'average pool')} {'divides' if len(found) == 1 else 'divide'}, which is no rescale: {named}")
 
 
 def search(found: SearchResult[Any]) -> None:

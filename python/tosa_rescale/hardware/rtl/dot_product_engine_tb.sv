@@ -3,34 +3,47 @@
 // Runs `dot_product_engine` over beats, one a cycle without a pause, and compares what it gives with what is expected.
 //
 //   +beats=FILE     lines `first last activations weights bias multiplier shift zero_point`, hexadecimal
-//   +results=FILE   one expected result (int8) a line, hexadecimal, in order
+//   +results=FILE   one expected result a line, hexadecimal, in order
 //
 // Prints `vectors N mismatches M`.
 `timescale 1ns / 1ps
 module dot_product_engine_tb #(
-    parameter MACS = 4,
-    parameter BITS = 4
+    parameter MACS         = 4,
+    parameter BITS         = 4,
+    parameter ACTIVATION   = 8,
+    parameter DOUBLE_ROUND = 0
 );
+  localparam ACCUMULATOR = ACTIVATION == 16 ? 48 : 32;
   reg clock = 0, reset = 1, valid = 0, first = 0, last = 0;
-  reg [8*MACS-1:0]  activations, weights;
-  reg signed [31:0] bias;
+  reg [ACTIVATION*MACS-1:0]      activations;
+  reg [8*MACS-1:0]               weights;
+  reg signed [ACCUMULATOR-1:0]   bias;
   reg [BITS-1:0]    multiplier;
   reg [5:0]         shift;
   reg signed [7:0]  zero_point;
   wire              result_valid;
-  wire signed [7:0] result;
-  dot_product_engine #(.MACS(MACS), .BITS(BITS)) dut (.*);
+  wire signed [ACTIVATION-1:0] result;
+  dot_product_engine #(
+      .MACS(MACS),
+      .BITS(BITS),
+      .ACTIVATION(ACTIVATION),
+      .DOUBLE_ROUND(DOUBLE_ROUND)
+  ) dut (
+      .*
+  );
 
   // A beat as read from the file; what the engine sees is assigned, so that every simulator notices the change.
   reg               is_first, is_last;
-  reg [8*MACS-1:0]  a, w;
-  reg signed [31:0] b;
+  reg [ACTIVATION*MACS-1:0]    a;
+  reg [8*MACS-1:0]             w;
+  reg signed [ACCUMULATOR-1:0] b;
   reg [BITS-1:0]    m;
   reg [5:0]         s;
   reg signed [7:0]  z;
 
-  string  path;
-  integer beats, results, got, ignored, expected, vectors, mismatches, idle;
+  reg [ACTIVATION-1:0] expected;
+  string               path;
+  integer beats, results, got, ignored, vectors, mismatches, idle;
 
   always #1 clock = ~clock;
 
@@ -40,9 +53,9 @@ module dot_product_engine_tb #(
     if (result_valid) begin
       ignored = $fscanf(results, "%h", expected);
       vectors = vectors + 1;
-      if (ignored != 1 || result !== expected[7:0]) begin
+      if (ignored != 1 || result !== expected) begin
         mismatches = mismatches + 1;
-        if (mismatches <= 10) $display("result %0d is %0d, not %0d", vectors, result, $signed(expected[7:0]));
+        if (mismatches <= 10) $display("result %0d is %0d, not %0d", vectors, result, $signed(expected));
       end
     end
   endtask

@@ -7,14 +7,13 @@ Everything here follows from the verdict, so that no two statements can contradi
 from __future__ import annotations
 
 from tosa_rescale.core.statistics import ERROR
-from tosa_rescale.reporting.area import areas
+from tosa_rescale.reporting.area import areas, largest_engine
 from tosa_rescale.reporting.blocks import Tile, number, signed
 from tosa_rescale.reporting.stored import TYPICAL_MACS, Stored
 from tosa_rescale.reporting.style import colour
 from tosa_rescale.sweeping.results import SweepPoint
 from tosa_rescale.sweeping.verdict import Finding, Standing
 
-MANY_MACS = 16  # beside TYPICAL_MACS: the size where the rescaler weighs least
 CONFIDENCE = f"{100 * (1 - ERROR):g} % confidence"
 
 
@@ -147,12 +146,13 @@ def _standing(stored: Stored, finding: Finding) -> str:
 
 def _cost(stored: Stored, point: SweepPoint) -> list[str]:
     bits = stored.significant(point)
-    few, many = areas(TYPICAL_MACS)(bits), areas(MANY_MACS)(bits)
+    most = largest_engine()
+    few, many = areas(TYPICAL_MACS)(bits), areas(most)(bits)
     if few is None or many is None:
         return []
     lines = [
         f"area of an engine {signed(few.area - 100, 0)} % with {TYPICAL_MACS} MACs, "
-        f"{signed(many.area - 100, 0)} % with {MANY_MACS}; "
+        f"{signed(many.area - 100, 0)} % with {most}; "
         f"area × delay {signed(few.area_delay - 100, 0)} % and {signed(many.area_delay - 100, 0)} %"
     ]
     wide = stored.left_wide(point)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The blocks whose cost in standard cells is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from tosa_rescale.core.errors import OptionError
+
+MAX_MACS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """One block.
+
+    Attributes:
+        name: as options and stored tables have it.
+        says: what it is, for people.
+        top: its module.
+        sources: files of `rtl/`.
+        base_bits: the multiplier of today's models, with which others are compared.
+        parameters: of the module, beside BITS and MACS.
+        has_macs: whether the module has a parameter MACS.
+    """
+
+    name: str
+    says: str
+    top: str
+    sources: tuple[str, ...]
+    base_bits: int = 32
+    parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    has_macs: bool = True
+
+    def values(self, macs: int, bits: int) -> dict[str, int]:
+        """The module's parameters for so many MACs to a rescaler of so many bits. Raises OptionError."""
+        if not 1 <= macs <= MAX_MACS:
+            raise OptionError(f"macs: {macs} is out of range; give a whole number from 1 to {MAX_MACS}")
+        if not 1 <= bits <= self.base_bits:
+            raise OptionError(f"bits: {bits} is out of range for {self.name}; give a whole number from 1 to {self.base_bits}")
+        found = {**self.parameters, "BITS": bits}
+        if self.has_macs:
+            found["MACS"] = macs
+        return found
+
+
+_ENGINE = ("rescaler.sv", "dot_product_engine.sv")
+_TILE = (*_ENGINE, "tile.sv")
+_ELEMENTWISE = ("rescaler.sv", "elementwise_rescaler.sv")
+
+DESIGNS = {
+    design.name: design
+    for design in (
+        Design("int8", "dot-product engine of int8", "dot_product_engine", _ENGINE),
+        Design("int8-double-round", "the same with DOUBLE_ROUND", "dot_product_engine", _ENGINE, 32, {"DOUBLE_ROUND": 1}),
+        Design("int8-registers", "the same with registers in front of its operands", "tile_engine", _TILE),
+        Design("int16", "dot-product engine of int16 by int8", "dot_product_engine", _ENGINE, 15, {"ACTIVATION": 16}),
+        Design("elementwise", "rescale of int32 to int32", "elementwise_rescaler", _ELEMENTWISE, 32, {"RESULT": 32}, False),
+        Design(
+            "elementwise-double-round",
+            "the same with DOUBLE_ROUND",
+            "elementwise_rescaler",
+            _ELEMENTWISE,
+            32,
+            {"RESULT": 32, "DOUBLE_ROUND": 1},
+            False,
+        ),
+    )
+}

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Mapping of a design to the cells of a Liberty library, with yosys and abc (extra `hardware`), in several ways."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+
+from tosa_rescale.hardware.designs import Design
+from tosa_rescale.hardware.liberty import Library
+from tosa_rescale.hardware.yosys import RTL, SynthesisError, run_yosys
+
+KOGGE_STONE = "-extra-map +/choices/kogge-stone.v"
+TIMEOUT = 1800.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One way to map.
+
+    Attributes:
+        name: for people.
+        front: options of yosys' `synth`: Booth or array multipliers (the latter are summed with the accumulator in one
+            carry-save tree), Kogge-Stone or Brent-Kung adders.
+        script: of abc, up to the mapped netlist; buffers and sizes follow.
+    """
+
+    name: str
+    front: str
+    script: str
+
+
+# Booth multipliers followed by `_QUICK` or `_FASTEST` were slower than array ones wherever they were tried; they are left out.
+# `&nf` is small, `map` fast, and `if -g` balances the logic for depth before it.
+_SMALL = "strash;&get,-n;&dch,-f;&nf;&put"
+_QUICK = "strash;dch;map,-B,0.9"
+_FASTEST = "strash;if,-g;strash;dch;map,-B,0.9"
+RECIPES = (
+    Recipe("booth small", "-booth", _SMALL),
+    Recipe("array small", "", _SMALL),
+    Recipe("array quick", "", _QUICK),
+    Recipe("array fastest", KOGGE_STONE, _FASTEST),
+)
+
+_READ = """\
+read_verilog -sv {sources}
+hierarchy -top {top} {parameters}
+"""
+# The tool that reads the netlist for timing knows no concatenation on the left of `assign`.
+_MAP = """\
+design -load read
+
+synth -flatten -noabc {front} -top {top}
+delete t:$scopeinfo
+dfflibmap {libraries}
+abc {libraries} -constr block.sdc -script +{script};topo;buffer,-c,-N,16;upsize{target};dnsize{target};stime,-d
+splitnets
+opt_clean -purge
+rename -enumerate
+tee -q -o {name}.stat stat {libraries} -json
+write_json -noscopeinfo {name}.json
+write_verilog -noattr -noexpr -nohex {name}.v
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Netlist:
+    """A mapped design.
+
+    Attributes:
+        recipe: how it was mapped.
+        verilog, json: its files.
+        top: its module.
+        area: in um2.
+        logic_delay: of the longest path through logic alone, in ps, by abc: no flip-flop's delay or set-up time in it.
+    """
+
+    recipe: str
+    verilog: pathlib.Path
+    json: pathlib.Path
+    top: str
+    area: float
+    logic_delay: float
+
+
+def fingerprint(design: Design) -> str:
+    """A hash of the RTL of a design, comments and white space left out, and of how it is mapped."""
+    code = [re.sub(r"//.*", "", (RTL / name).read_text()).split() for name in design.sources]
+    recipes = [dataclasses.astuple(each) for each in RECIPES]
+    return hashlib.sha256(json.dumps([code, _READ, _MAP, recipes, dict(design.parameters)]).encode()).hexdigest()
+
+
+def map_design(
+    design: Design,
+    macs: int,
+    bits: int,
+    library: Library,
+    folder: pathlib.Path,
+    recipes: tuple[Recipe, ...] = RECIPES,
+    period: float | None = None,
+) -> tuple[Netlist, ...]:
+    """Maps one design by every recipe.
+
+    Args:
+        design: what.
+        macs: products a cycle for each rescaler.
+        bits: width of the rescaler's multiplier.
+        library: of cells.
+        folder: for the netlists.
+        recipes: ways to map.
+        period: target of sizing in ps; as fast as it gets unless given.
+
+    Raises:
+        OptionError: a number is out of range.
+        MissingToolError: yosys is not installed.
+        SynthesisError: it failed.
+    """
+    values = design.values(macs, bits)
+    # Relative: the WebAssembly build of yosys sees another /tmp.
+    libraries = " ".join(f"-liberty {os.path.relpath(path, folder)}" for path in library.lean)
+    parameters = " ".join(f"-chparam {name} {value}" for name, value in values.items())
+    script = _READ.format(sources=" ".join(design.sources), top=design.top, parameters=parameters) + "design -save read\n"
+    target = f",-D,{period:.0f}" if period else ""
+    for index, recipe in enumerate(recipes):
+        script += _MAP.format(
+            front=recipe.front,
+            top=design.top,
+            libraries=libraries,
+            script=recipe.script,
+            target=target,
+            name=f"n{index}",
+        )
+    for name in design.sources:
+        (folder / name).write_bytes((RTL / name).read_bytes())
+    (folder / "block.sdc").write_text(
+        f"set_driving_cell {library.driver()}\nset_load {library.load() / library.femtofarads:.4f}\n"
+    )
+    what = f"{design.name}, {macs} MACs at {bits} bits"
+    run_yosys(script, folder, what, TIMEOUT)
+    return tuple(_netlist(recipe, index, design.top, folder) for index, recipe in enumerate(recipes))
+
+
+def _netlist(recipe: Recipe, index: int, top: str, folder: pathlib.Path) -> Netlist:
+    verilog, answer = folder / f"n{index}.v", folder / f"n{index}.stat"
+    try:
+        area = float(json.loads(answer.read_text())["design"]["area"])
+        delay = _logic_delays((folder / "stats.txt").read_text())[index]
+        text = verilog.read_text()
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise SynthesisError(
+            f"yosys: an answer of unexpected form ({error}); install the release that the extra pins"
+        ) from None
+    # OpenSTA reads no `signed`.
+    verilog.write_text(re.sub(r"\bsigned ", "", text))
+    return Netlist(recipe.name, verilog, folder / f"n{index}.json", top, area, delay)
+
+
+def _logic_delays(stats: str) -> list[float]:
+    """Delays in ps from what abc's `stime -d` writes: the first mapped netlist in full, later ones in per cent of it."""
+    words = stats.split()
+    inputs_to_delay, later = words[:6], words[6:]
+    first = float(inputs_to_delay[5])
+    # Nodes, area, delay in per cent, and seconds.
+    return [first, *(first * float(later[at]) / 100 for at in range(2, len(later), 4))]

