@@ -420,7 +420,7 @@ def test_labels_that_fit_better_by_one_are_said() -> None:
     )
     assert judged(scores, None, unlabelled(60, y=classes + 1)).warnings == ()
     random = judged(rng.permutation(scores), None, unlabelled(60, y=classes)).warnings
-    assert len(random) == 1 and random[0].endswith("check labels and preprocessing, or pass --ignore-labels")
+    assert len(random) == 1 and random[0].endswith("check labels and preprocessing, or pass `ignore_labels=True`")
     assert "and chance is 5.00 %" in random[0]
 
 

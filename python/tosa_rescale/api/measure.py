@@ -125,7 +125,7 @@ def run(
         workers: threads; None: one for each core.
 
     Returns:
-        The output, `[N, *shape of a sample]`, of one sample without the first dimension; a tuple where there are several outputs.
+        The output, `[N, *shape of a sample]`, of one sample without the first dimension; a tuple where there are several.
 
     Raises:
         DataError: samples do not fit the inputs.
