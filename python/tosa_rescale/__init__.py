@@ -12,8 +12,11 @@ Importing this package loads neither TensorFlow nor IREE.
 
 from tosa_rescale import executorch as executorch
 from tosa_rescale.api import Model as Model
+from tosa_rescale.api import check as check
 from tosa_rescale.api import evaluate as evaluate
 from tosa_rescale.api import load as load
+from tosa_rescale.api import report as report
+from tosa_rescale.api import run as run
 from tosa_rescale.api import sweep as sweep
 from tosa_rescale.core.errors import TosaRescaleError as TosaRescaleError
 from tosa_rescale.core.options import CalibrationOptions as CalibrationOptions
@@ -42,9 +45,9 @@ from tosa_rescale.data.dataset import Dataset as Dataset
 from tosa_rescale.data.dataset import Preprocessing as Preprocessing
 from tosa_rescale.data.dataset import load_data as load_data
 from tosa_rescale.data.source import CalibrationPlan as CalibrationPlan
+from tosa_rescale.data.source import as_dataset as as_dataset
 from tosa_rescale.driver.command import compile as compile
 from tosa_rescale.measure.check import CheckResult as CheckResult
-from tosa_rescale.measure.check import check as check
 from tosa_rescale.measure.evaluate import OutputStore as OutputStore
 from tosa_rescale.measure.evaluation import Evaluation as Evaluation
 from tosa_rescale.measure.evaluation import MetricFigure as MetricFigure

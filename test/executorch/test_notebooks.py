@@ -6,6 +6,7 @@ from __future__ import annotations
 import pathlib
 import re
 import sys
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 pytestmark = pytest.mark.filterwarnings("default")  # what Jupyter's own packages warn of
 
 
-def printed(name: str, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What each cell of code printed, run in an empty folder by this Python."""
+def outputs(name: str, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
+    """The outputs of each cell of code, run in an empty folder by this Python."""
     monkeypatch.setenv("TOSA_RESCALE_CACHE", str(folder / "cache"))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     notebook = nbformat.read(EXAMPLES / name, as_version=4)
@@ -26,25 +27,35 @@ def printed(name: str, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     # Whatever kernel is registered under this name, the packages are here.
     client.km.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     client.execute()
-    return ["".join(o.text for o in c.outputs if o.get("name") == "stdout") for c in notebook.cells if c.cell_type == "code"]
+    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def printed(found: list[list[Any]]) -> list[str]:
+    """What each cell printed."""
+    return ["".join(each.text for each in cell if each.get("name") == "stdout") for cell in found]
+
+
+def values(found: list[list[Any]]) -> list[dict[str, str]]:
+    """The value of each cell, by its form."""
+    return [each.data for cell in found for each in cell if each.output_type == "execute_result"]
 
 
 def test_from_litert_to_shifts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rescales, base, widths, saved = printed("litert.ipynb", tmp_path, monkeypatch)
-    assert len(rescales.splitlines()) > 10
-    accuracy = float(re.match(r"([\d.]+) % of 468 digits", base)[1])  # type: ignore[index]
-    assert accuracy > 90
-    at_one_bit = re.search(r"^1 bits: narrowed ([\d.]+) %, compensated ([\d.]+) %", widths, re.MULTILINE)
-    assert at_one_bit is not None
-    assert float(at_one_bit[1]) < accuracy - 10 < accuracy - 3 < float(at_one_bit[2])
-    assert saved.split() == ["True", "True", "digits_shifts.tflite"]
+    model, base, swept, checked = values(outputs("litert.ipynb", tmp_path, monkeypatch))
+    assert model["text/plain"].startswith("digits_int8.tflite: 21 rescales, widest 31 bits")
+    accuracy = float(re.search(r"top1 +([\d.]+) %", base["text/plain"])[1])  # type: ignore[index]
+    assert accuracy > 90 and re.search(r"samples +468\n", base["text/plain"])
+    at_one_bit = dict(re.findall(r"^ +(\w+) +1 +([\d.]+)", swept["text/plain"], re.MULTILINE))
+    assert float(at_one_bit["narrow"]) < accuracy - 10 < accuracy - 3 < float(at_one_bit["align"])
+    assert all("<table>" in each["text/html"] for each in (model, base, swept, checked)) and "<img" in swept["text/html"]
+    assert checked["text/plain"].startswith("bit-exact on 8 samples")
     assert (tmp_path / "digits_shifts.tflite").is_file()
 
 
 @pytest.mark.slow
 def test_from_torch_to_a_pte_of_shifts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("executorch", reason="the extra `executorch` is not installed; make test-executorch")
-    _, trained, _, lowered, accuracy, rescales = printed("pytorch.ipynb", tmp_path, monkeypatch)
+    _, trained, _, lowered, accuracy, rescales = printed(outputs("pytorch.ipynb", tmp_path, monkeypatch))
     assert float(re.match(r"float: ([\d.]+)%", trained)[1]) > 90  # type: ignore[index]
     assert "CPU operators = 0 (0.0%)" in lowered
     assert re.search(r"tag0: (\d+) of \1 rescales are shifts", lowered)

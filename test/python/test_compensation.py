@@ -234,7 +234,7 @@ def test_wrong_labels_prove_nothing(demo: tr.Model, digits: tr.Dataset, tmp_path
     labels = digits.classes
     assert labels is not None
     wrong = tr.Dataset("wrong", digits.samples, (labels + 1) % 10, digits.preprocessing)
-    with pytest.raises(DataError, match=r"wrong: no width can be judged: top-1 is .*--label-offset"):
+    with pytest.raises(DataError, match=r"wrong: no width can be judged: top-1 is .*`label_offset"):
         find_bits(demo, wrong, tmp_path, Compensator(demo, None), max_drop=5)
 
 

@@ -89,7 +89,7 @@ def test_bad_label_tables_are_named(folder: pathlib.Path, text: str, message: st
 
 def test_unreadable_images_are_counted_and_named(folder: pathlib.Path) -> None:
     (folder / "dog" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a jpeg")
-    with pytest.raises(DataError, match=r"1 of 4 images cannot be read: broken\.jpg; .*--allow-unreadable"):
+    with pytest.raises(DataError, match=r"1 of 4 images cannot be read: broken\.jpg; .*`allow_unreadable=True`"):
         load_data(folder)
     labels = load_data(folder, Preprocessing(allow_unreadable=True)).labels
     assert labels is not None and labels.tolist() == [0, 0, 1]
@@ -361,7 +361,8 @@ def test_data_sets_are_made_of_what_is_at_hand(tmp_path: pathlib.Path) -> None:
     [
         (3, "int is no data set; give a Dataset, a path, an array"),
         ([], "holds no samples"),
-        (["a"], "a batch is str; needs an array"),
+        (["a"], "^a: is no image file; a list of texts names files of images"),
+        (["a", np.zeros(2)], "a batch is str; needs an array"),
         ([np.zeros((2, 3)), np.zeros((2, 4))], r"batches of `x` have samples of shapes \(3,\), \(4,\); needs one shape"),
         ([{"x": np.zeros(2)}, {"z": np.zeros(2)}], "batch 1 has z, the first one x"),
         (np.zeros((0, 3)), "holds no samples"),

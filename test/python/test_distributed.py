@@ -196,7 +196,7 @@ def test_a_function_that_reads_images_travels(cluster: str, demo: tr.Model, tmp_
 
 def test_a_tasks_error_is_the_local_one(cluster: str, demo: tr.Model, demo_data: pathlib.Path) -> None:
     data = tr.load_data(demo_data, tr.Preprocessing(label_offset=1)).take(50)
-    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*--label-offset"):
+    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*`label_offset`"):
         demo.evaluate(data, cluster=cluster)
 
 
@@ -239,7 +239,9 @@ def test_addresses_that_lead_nowhere(demo: tr.Model, digits: tr.Dataset, monkeyp
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer there
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(ClusterError, match=rf"{address}: no cluster can be reached: Connection refused; .*--cluster local"):
+        with pytest.raises(
+            ClusterError, match=rf"{address}: no cluster can be reached: Connection refused; .*`cluster='local'`"
+        ):
             demo.evaluate(data, cluster=address)
         unused.listen()
         monkeypatch.setattr(cluster_join, "ANSWER_SECONDS", 5.0)
@@ -247,7 +249,7 @@ def test_addresses_that_lead_nowhere(demo: tr.Model, digits: tr.Dataset, monkeyp
             demo.evaluate(data, cluster=address)
     with pytest.raises(ClusterError, match="nowhere: is no address of a cluster; give HOST:PORT"):
         demo.evaluate(data, cluster="nowhere")
-    with pytest.raises(OptionError, match="--workers is for --cluster local"):
+    with pytest.raises(OptionError, match="`workers` is for `cluster='local'`"):
         demo.evaluate(data, cluster=address, workers=2)
 
 

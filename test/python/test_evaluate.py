@@ -60,14 +60,14 @@ def test_metrics_match_hand_counted_figures(demo: tr.Model, tmp_path: pathlib.Pa
 
 def test_labels_beyond_the_classes_are_an_error(demo: tr.Model, demo_data: pathlib.Path) -> None:
     data = tr.load_data(demo_data, tr.Preprocessing(label_offset=1)).take(50)
-    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*--label-offset"):
+    with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes; .*`label_offset`"):
         demo.evaluate(data)
 
 
 def test_data_without_labels_needs_a_reference(demo: tr.Model, tmp_path: pathlib.Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 8, 8, 1), np.uint8))
     data = tr.load_data(tmp_path / "x.npz")
-    with pytest.raises(DataError, match=r"has no labels, .* pass --reference"):
+    with pytest.raises(DataError, match=r"has no labels, .* pass `reference`"):
         demo.evaluate(data)
     found = demo.evaluate(data, reference=demo)
     assert (found.top1, found.top5, found.agreement) == (None, None, 100.0)
@@ -246,7 +246,7 @@ def test_a_sweep_follows_the_metric_that_was_asked_for(demo: tr.Model, digits: t
     assert losses[0] == 0.0 and losses[2] is not None and losses[2] > 0  # more is worse
     assert result.degradation_point("narrow") == 1
     assert read_sweep(tmp_path).metric == "mse" and read_sweep(tmp_path).points == result.points
-    with pytest.raises(OutputError, match=r"holds a sweep of metrics mse, agreement; .*--force"):
+    with pytest.raises(OutputError, match=r"holds a sweep of metrics mse, agreement; .*`force=True`"):
         tr.sweep(demo, data, tmp_path, bits=(31, 1), metrics="agreement")
 
 
@@ -310,11 +310,11 @@ def test_a_finished_sweep_runs_nothing(
 
 def test_a_folder_with_another_sweep_needs_force(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
     tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
-    with pytest.raises(OutputError, match=r"holds a sweep of other data \(.*digits\.npz\); .*--force"):
+    with pytest.raises(OutputError, match=r"holds a sweep of other data \(.*digits\.npz\); .*`force=True`"):
         tr.sweep(demo, digits.take(11), tmp_path, bits=(4,))
     tr.sweep(demo, digits.take(11), tmp_path, bits=(4,), force=True)
     (tmp_path / STATE_FILE).write_text("{ half")
-    with pytest.raises(OutputError, match="is not a sweep's state; pass --force"):
+    with pytest.raises(OutputError, match="is not a sweep's state; pass `force=True`"):
         tr.sweep(demo, digits.take(11), tmp_path, bits=(4,))
 
 

@@ -295,7 +295,7 @@ def test_models_without_a_table_are_refused() -> None:
     with pytest.raises(ModelError, match=r"has no tosa\.rescale"):
         read_tables(floats)
     elementwise = model_of(rescale_module(CASES[6:7], (1, 1, 4)))
-    with pytest.raises(ModelError, match=r"no tosa\.rescale in scope accumulator; pass --scope all"):
+    with pytest.raises(ModelError, match=r"no tosa\.rescale in scope accumulator; pass `scope='all'`"):
         read_tables(elementwise, Scope.ACCUMULATOR)
 
 

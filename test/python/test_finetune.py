@@ -259,7 +259,7 @@ def test_bad_data_is_refused(original: tr.Model, digits: dict[str, np.ndarray]) 
     x, y = digits["train_x"][:20], digits["train_y"][:20].astype(np.int64)
     with pytest.raises(DataError, match=r"label 10 is outside the model's 10 classes"):
         short(original, dataset(x, np.where(y == y[3], 10, y)), teacher="labels")
-    with pytest.raises(DataError, match="has no labels, which --teacher labels needs"):
+    with pytest.raises(DataError, match="has no labels, which `teacher='labels'` needs"):
         short(original, dataset(x), teacher="labels")
     with pytest.raises(DataError, match="0 samples cannot be split"):
         short(original, dataset(x[:0]))
@@ -293,7 +293,7 @@ def test_bad_options_are_refused(original: tr.Model, training: Dataset) -> None:
 def test_a_checkpoint_of_another_run_is_refused(original: tr.Model, training: Dataset, tmp_path: pathlib.Path) -> None:
     path, data = tmp_path / "state.npz", training.take(64)
     short(original.narrow(2), data, checkpoint=path, teacher=original)
-    with pytest.raises(OutputError, match="pass --resume to go on, or --force"):
+    with pytest.raises(OutputError, match="pass `resume=True` to go on, or `force=True`"):
         short(original.narrow(2), data, checkpoint=path, teacher=original)
     for model, samples, options, what in (
         (original.narrow(3), data, {}, "model"),

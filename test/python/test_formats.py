@@ -201,11 +201,11 @@ def test_a_tensor_can_end_the_part(read: Callable[..., tr.Model], tmp_path: path
 
 
 def test_a_tensor_that_cannot_end_the_part_is_named(read: Callable[..., tr.Model]) -> None:
-    with pytest.raises(ModelError, match=r"--until Idenity_1: there is no such tensor; the nearest are 'Identity_1'"):
+    with pytest.raises(ModelError, match=r"`until` Idenity_1: there is no such tensor; the nearest are 'Identity_1'"):
         read("pose", until="Idenity_1")
-    with pytest.raises(ModelError, match=r"--until image: is an input, which is not in the part"):
+    with pytest.raises(ModelError, match=r"`until` image: is an input, which is not in the part"):
         read("pose", until="image")
-    with pytest.raises(ModelError, match=r"--until result0: is made by operator 10 \(CUSTOM TFLite_Det.*, which is not in the"):
+    with pytest.raises(ModelError, match=r"`until` result0: is made by operator 10 \(CUSTOM TFLite_Det.*, which is not in the"):
         read("detection_custom", until="result0")
 
 
@@ -225,7 +225,7 @@ def test_a_model_without_a_quantized_part_names_the_operator(read: Callable[...,
 def test_open_extents_are_given(read: Callable[..., tr.Model]) -> None:
     data = networks.attention(length=None)
     with pytest.raises(
-        ModelError, match=r"input 'tokens' has the open shape 1,\?,8; give all extents with --shape tokens=1,\?,8"
+        ModelError, match=r"input 'tokens' has the open shape 1,\?,8; give all extents with `shapes` tokens=1,\?,8"
     ):
         read(data)
     model = read(data, shapes={"tokens": (1, 5, 8)})
@@ -239,10 +239,10 @@ def test_open_extents_are_given(read: Callable[..., tr.Model]) -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"tokens": (1, 5, 9)}, r"--shape tokens=1,5,9: contradicts the model's shape 1,\?,8"),
-        ({"tokens": (5, 8)}, r"--shape tokens=5,8: contradicts the model's shape 1,\?,8"),
-        ({"tokens": (1, 0, 8)}, r"--shape tokens=1,0,8: every extent must be 1 or more"),
-        ({"words": (1, 5, 8)}, r"--shape words: there is no such input; give one of tokens"),
+        ({"tokens": (1, 5, 9)}, r"`shapes` tokens=1,5,9: contradicts the model's shape 1,\?,8"),
+        ({"tokens": (5, 8)}, r"`shapes` tokens=5,8: contradicts the model's shape 1,\?,8"),
+        ({"tokens": (1, 0, 8)}, r"`shapes` tokens=1,0,8: every extent must be 1 or more"),
+        ({"words": (1, 5, 8)}, r"`shapes` words: there is no such input; give one of tokens"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(
@@ -289,7 +289,7 @@ def test_content_says_its_kind(demo: tr.Model, demo_model: pathlib.Path) -> None
     assert read_content(demo_model.read_bytes(), "x").bytecode == demo.bytecode
     with pytest.raises(ModelError, match="x: is empty"):
         read_content(b" \n", "x")
-    with pytest.raises(ModelError, match=r"--until is for \.tflite files; this is MLIR bytecode"):
+    with pytest.raises(ModelError, match=r"`until` is for \.tflite files; this is MLIR bytecode"):
         read_content(demo.bytecode, "x", until="y")
 
 

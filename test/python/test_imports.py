@@ -46,6 +46,7 @@ def test_the_package_exports_all_that_a_public_signature_names() -> None:
         "Sequence",
         "PathLike",
         "Executable",
+        "Summary",
         "str",
         "int",
         "bool",
@@ -53,10 +54,11 @@ def test_the_package_exports_all_that_a_public_signature_names() -> None:
         "bytes",
         "list",
         "dict",
+        "tuple",
     }
-    tree = ast.parse(pathlib.Path(tr.__file__).with_name("api.py").read_text())
+    trees = [ast.parse(path.read_text()) for path in pathlib.Path(tr.__file__).with_name("api").glob("*.py")]
     named = set()
-    for node in ast.walk(tree):
+    for node in (each for tree in trees for each in ast.walk(tree)):
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             annotations = [each.annotation for each in (*node.args.args, *node.args.kwonlyargs)] + [node.returns]
             named |= {part.id for each in annotations if each for part in ast.walk(each) if isinstance(part, ast.Name)}

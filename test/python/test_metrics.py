@@ -317,7 +317,7 @@ def test_metrics_follow_from_outputs_and_labels(
     [
         ("top1", {}, True, "metric top1: arrays has no labels; add them, or choose a metric that needs none"),
         ("top1", {"y": np.zeros((2, 3))}, True, "has no labels that are classes; needs one whole number for each sample"),
-        ("agreement", {"y": np.zeros(2, int)}, False, "metric agreement: it compares with a reference model; pass --reference"),
+        ("agreement", {"y": np.zeros(2, int)}, False, "metric agreement: it compares with a reference model; pass `reference`"),
         ("mse", {}, False, "metric mse: arrays has no labels that fit it, and it compares with a reference model"),
         ("spearman", {}, True, "metric spearman: arrays has no `score` for pairs of rows"),
         ("perplexity", {}, True, "metric perplexity: arrays has no labels"),
@@ -416,11 +416,11 @@ def test_labels_that_fit_better_by_one_are_said() -> None:
     right = 100 * (scores.argmax(1) == classes + 1).mean()
     own = 100 * (scores.argmax(1) == classes).mean()
     assert warning == (
-        f"top-1 is {own:.2f} %, and chance is 5.00 %; with labels one higher it is {right:.2f} %: try --label-offset 1"
+        f"top-1 is {own:.2f} %, and chance is 5.00 %; with labels one higher it is {right:.2f} %: try `label_offset=1`"
     )
     assert judged(scores, None, unlabelled(60, y=classes + 1)).warnings == ()
     random = judged(rng.permutation(scores), None, unlabelled(60, y=classes)).warnings
-    assert len(random) == 1 and random[0].endswith("check labels and preprocessing, or pass --ignore-labels")
+    assert len(random) == 1 and random[0].endswith("check labels and preprocessing, or pass `ignore_labels=True`")
     assert "and chance is 5.00 %" in random[0]
 
 

@@ -186,7 +186,7 @@ def test_a_float_model_has_no_rescale(tmp_path: pathlib.Path) -> None:
 def test_existing_output_needs_force(demo: tr.Model, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "x.mlirbc"
     path.write_bytes(b"old")
-    with pytest.raises(OutputError, match="exists already; pass --force"):
+    with pytest.raises(OutputError, match="exists already; pass `force=True`"):
         demo.save(path)
     assert path.read_bytes() == b"old"
     demo.save(path, force=True)

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import Cli
 from tosa_rescale.cli import COMMANDS, main, plugin_path, show
-from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE, hushed
 from tosa_rescale.core.options import parse_widths
 from tosa_rescale.core.progress import Bars
@@ -159,6 +160,42 @@ def test_a_tosa_file_needs_its_tool_before_anything_is_computed(
 def test_what_only_a_search_uses_is_refused_without_one(capsys: Capture, demo_model: pathlib.Path, given: list[str]) -> None:
     assert main(["compensate", str(demo_model), "-o", "x.mlirbc", "--bits", "1", *given]) == 2
     assert f"{given[0][2:]}: has no effect without --bits auto" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["narrow", "MODEL", "--bits", "4", "-o", "MODEL"], "exists already; pass --force to overwrite it"),
+        (["narrow", "MODEL", "--bits", "4", "-o", "x.mlirbc", "--elementwise-bits", "2"], "accumulator; pass --scope all"),
+        (
+            ["narrow", "MODEL", "--bits", "20", "-o", "x.mlirbc", "--encoding", "scale16"],
+            "bits or --encoding aligned",
+        ),
+        (["info", "MODEL", "--shape", "words=1,2"], "--shape words: there is no such input; give one of image"),
+        (["info", "MODEL", "--until", "image"], "--until image: is an input, which is not in the part"),
+        (["evaluate", "MODEL", "--data", "DATA", "--ignore-labels"], "or pass --reference"),
+    ],
+)
+def test_messages_name_flags_here_and_arguments_in_python(
+    capsys: Capture, demo_model: pathlib.Path, demo_data: pathlib.Path, arguments: list[str], says: str
+) -> None:
+    places = {"MODEL": str(demo_model), "DATA": str(demo_data)}
+    assert main([places.get(each, each) for each in arguments]) == 2
+    said = capsys.readouterr().err
+    assert says in said and "`" not in said and said.count("\n") == 1
+    assert not pathlib.Path("x.mlirbc").exists()
+
+
+def test_messages_name_arguments_in_python(demo: tr.Model, demo_model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    calls = {
+        "pass `force=True`": lambda: demo.save(demo_model),
+        "pass `scope='all'`": lambda: demo.narrow(4, elementwise_bits=2),
+        "pass `reference`": lambda: demo.evaluate(np.zeros((2, 8, 8, 1), np.int8)),
+    }
+    for says, call in calls.items():
+        with pytest.raises(TosaRescaleError, match=re.escape(says)) as caught:
+            call()
+        assert "--" not in str(caught.value)
 
 
 # -- help --------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def test_labels_that_do_not_fit_recommend_nothing(monkeypatch: pytest.MonkeyPatc
     text = page_of(sweep_of(500, 6, {("narrow", 1): Counts(6, 0, 493)}), monkeypatch)
     assert (
         "Nothing is recommended, because the data are in doubt. Of the original model, top-1 is 1.20 %, as with labels that do "
-        "not fit: check labels and --label-offset."
+        "not fit: check labels and `label_offset`."
     ) in text
     assert "enough" not in text
     assert "keeps the accuracy <" not in text

@@ -3,20 +3,13 @@
 
 from __future__ import annotations
 
-import pathlib
-import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tosa_rescale.cli import options
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import CalibrationOptions, CompensateOptions
-
-if TYPE_CHECKING:
-    from tosa_rescale.api import Model
-    from tosa_rescale.data.dataset import Dataset
-    from tosa_rescale.rewrite.compensate import Compensator
 
 AUTO = "auto"
 
@@ -57,7 +50,8 @@ def compensate(
     from tosa_rescale.cli import common, show
     from tosa_rescale.core.files import require_writable
     from tosa_rescale.data.source import CalibrationPlan
-    from tosa_rescale.rewrite.compensate import Compensator
+    from tosa_rescale.rewrite.compensate import compensate as run_compensation
+    from tosa_rescale.sweeping.automatic import SearchOptions, compensate_automatically
 
     asked = options.taken(CompensateOptions, given, bits=1 if bits == AUTO else bits)
     _require_effect(bits, data)
@@ -66,12 +60,13 @@ def compensate(
     loaded.require_rescales()
     common.require_output(loaded, output)
     plan = options.taken(CalibrationPlan, given, source=common.calibration_source(calibration, given))
-    compensator = Compensator(loaded, plan.inputs(loaded.input_specs), common.progress())
     if data is not None and bits == AUTO:
-        scored = plan.leave_out(common.load_data(data, given))
-        result = _search(loaded, scored, compensator, asked, max_drop, metrics, per_layer)
+        search = SearchOptions(common.load_data(data, given), max_drop, metrics, per_layer)
+        found = compensate_automatically(loaded, asked, plan, search, progress=common.progress())
+        show.search(found)
+        result = found.model
     else:
-        result = compensator.compensate(asked)
+        result = run_compensation(loaded, asked, plan, progress=common.progress())
     show.remarks(result)
     show.compensation(result)
     common.save(result, output, force, allow_partial=allow_partial)
@@ -89,31 +84,3 @@ def _require_effect(bits: str, data: str | None) -> None:
     for name in ("data", "max_drop", "metrics", "per_layer"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise OptionError(f"{name.replace('_', '-')}: has no effect without --bits {AUTO}; pass that, or leave it out")
-
-
-def _search(
-    loaded: Model,
-    scored: Dataset,
-    compensator: Compensator[Model],
-    asked: CompensateOptions,
-    max_drop: float | None,
-    metrics: str | None,
-    per_layer: bool,
-) -> Model:
-    from tosa_rescale.cli import common, show
-    from tosa_rescale.sweeping.search import find_bits
-
-    with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
-        found = find_bits(
-            loaded,
-            scored,
-            pathlib.Path(folder),
-            compensator,
-            max_drop=max_drop,
-            metrics=metrics,
-            per_layer=per_layer,
-            options=asked,
-            progress=common.progress(),
-        )
-    show.search(found)
-    return found.model

@@ -59,7 +59,8 @@ def hardware_cost(
     json_file: str | None,
 ) -> int:
     """Show what a rescaler of k bits costs in a dot-product engine: area, clock and power in standard cells; gates."""
-    from tosa_rescale.cli import common, show_cells
+    from tosa_rescale.cli import common
+    from tosa_rescale.cli.show import cells as show_cells
     from tosa_rescale.hardware import MACS
 
     if output and not regenerate and not liberty:

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import os
 import pathlib
+import re
+import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
 
-from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE as TENSORFLOWS
 from tosa_rescale.core.options import About, Options, Scope, describe, parse_number
 from tosa_rescale.data.preprocessing import Preprocessing
@@ -110,11 +113,44 @@ def taken(kind: type[O], given: Mapping[str, Any], **others: Any) -> O:
     return kind(**{name: given[name] for name in describe(kind) if name in given} | others)
 
 
+_ARGUMENT = re.compile(r"`(\w+)(?:=('[^']*'|-?\w+))?`")
+
+
+def in_flags(text: str) -> str:
+    """A message as the command line says it: what it names as arguments of Python, `force=True`, are the command's flags."""
+    context = click.get_current_context(silent=True)
+    known = [] if context is None else context.command.params
+    parameters = {each.name: each for each in known if isinstance(each, click.Option)}
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        if (option := parameters.get(name)) is None:
+            return found[0]
+        if value == "False" and option.secondary_opts:
+            return option.secondary_opts[-1]
+        return option.opts[-1] if value in (None, "True") else f"{option.opts[-1]} {value.strip(chr(39))}"
+
+    return _ARGUMENT.sub(flag, text)
+
+
+def _speaking_flags(function: F) -> F:
+    """Errors of a command in the command line's words."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **given: Any) -> Any:
+        try:
+            return function(*arguments, **given)
+        except TosaRescaleError as error:
+            raise click.ClickException(in_flags(str(error))) from error
+
+    return typing.cast(F, run)
+
+
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """A command, with -v and -q; without any argument it prints its help, if it needs one."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        made = click.command(name, **settings)(_verbosity(function))
+        made = click.command(name, **settings)(_verbosity(_speaking_flags(function)))
         made.no_args_is_help = any(each.required for each in made.params)
         return made
 

@@ -66,7 +66,7 @@ def require_writable(path: PathLike, force: bool) -> pathlib.Path:
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
     if path.exists() and not force:
-        raise OutputError(f"{path}: exists already; pass --force to overwrite it")
+        raise OutputError(f"{path}: exists already; pass `force=True` to overwrite it")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"{path}: folder {folder} does not exist; make it first")

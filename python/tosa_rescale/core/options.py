@@ -15,7 +15,7 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from tosa_rescale.core.errors import OptionError
@@ -148,12 +148,46 @@ def parse_bits(value: Any, option: str = "bits") -> int:
     return parse_number(value, int, _BITS, option)
 
 
+def parse_count(value: Any, option: str, least: int = 1) -> int:
+    """A whole number of at least `least`. Raises OptionError."""
+    return parse_number(value, int, About("", low=least), option)
+
+
+def parse_names(given: Any, option: str) -> tuple[str, ...]:
+    """Names by comma in one text, or several names. Raises OptionError."""
+    names = given.split(",") if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(each, str) for each in names):
+        raise OptionError(f"{option}: {given!r} is no name; give one, several by comma, or a list of names")
+    return tuple(name for each in names if (name := each.strip()))
+
+
 ORIGINAL_BITS = 32
 """Among widths it stands for the original model."""
 
 
-def parse_widths(text: str, option: str = "bits") -> tuple[int, ...]:
-    """Widths and ranges of them by comma, such as `1-4,8`; 32 stands for the original model. Raises OptionError."""
+def parse_widths(given: Any, option: str = "bits") -> tuple[int, ...]:
+    """The widths of a sweep.
+
+    Args:
+        given: a text of widths and ranges by comma, such as `1-4,8`; a whole number; or several of these. 32 stands for the
+            original model.
+        option: what the message calls it.
+
+    Raises:
+        OptionError: a width is none, or out of range.
+    """
+    if isinstance(given, str):
+        return _parse_widths(given, option)
+    if isinstance(given, Iterable):
+        found = [bits for each in given for bits in parse_widths(each, option)]
+        if not found:
+            raise OptionError(f"{option}: names no width; give some, such as 4, [1, 2, 8] or '1-4,8'")
+        return tuple(dict.fromkeys(found))
+    # A bool is an int, and equal to one.
+    return (ORIGINAL_BITS,) if type(given) is int and given == ORIGINAL_BITS else (parse_bits(given, option),)
+
+
+def _parse_widths(text: str, option: str) -> tuple[int, ...]:
 
     def parse(part: str) -> int:
         return ORIGINAL_BITS if part == str(ORIGINAL_BITS) else parse_bits(part, option)
@@ -215,6 +249,11 @@ class Options:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {name: value.value if isinstance(value, enum.Enum) else value for name, value in self._values().items()}
+
+    def changed(self) -> dict[str, Any]:
+        """Plain values of the fields that are not as they are by default."""
+        fields = describe(type(self))
+        return {name: value for name, value in self.as_dict().items() if getattr(self, name) != fields[name][0].default}
 
     def with_bits(self, bits: int) -> Self:
         """The same options at another width."""
@@ -282,16 +321,16 @@ class _Widths(Options):
 
     def check(self) -> None:
         if self.elementwise_bits is not None and self.scope is not Scope.ALL:
-            raise OptionError("elementwise-bits: has no effect with scope accumulator; pass --scope all")
+            raise OptionError("elementwise-bits: has no effect with scope accumulator; pass `scope='all'`")
         if self.encoding is Encoding.SCALE16:
             widest = max(self.significant_bits, self.elementwise_bits or 0)
             if widest > MAX_SCALE16_BITS:
                 raise OptionError(
                     f"encoding: scale16 holds at most {MAX_SCALE16_BITS} significant bits, got {widest};"
-                    " use fewer bits or --encoding aligned"
+                    " use fewer bits or `encoding='aligned'`"
                 )
             if self.rounding_mode is RoundingMode.DOUBLE:
-                raise OptionError("encoding: scale16 forbids double rounding (TOSA RESCALE); use --rounding-mode single")
+                raise OptionError("encoding: scale16 forbids double rounding (TOSA RESCALE); use `rounding_mode='single'`")
 
     @property
     def significant_bits(self) -> int:

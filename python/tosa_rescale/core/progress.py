@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Progress of long work: rate and remaining time on a terminal, nothing elsewhere."""
+"""Progress of long work: rate and remaining time on a terminal and in a notebook, nothing elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
+import html
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
+
+from tosa_rescale.core.errors import OptionError
 
 Advance = Callable[[int], None]
 
@@ -65,6 +70,105 @@ class Bars:
                 self._shown = None
 
 
+class Cell:
+    """Progress in the cell of a notebook: one line a task, tasks within tasks below one another; gone when all are done.
+
+    It stays in the cell that first showed it: each call makes one of its own (`progress=True`).
+    """
+
+    def __init__(self) -> None:
+        self._tasks: list[_Line] = []
+        self._handle: Any = None
+        self._lock = threading.Lock()  # a task may be advanced from any thread
+        self._drawn = 0.0
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: int | None) -> Iterator[Advance]:
+        line = _Line(label, total)
+        with self._lock:
+            self._tasks.append(line)
+            self._draw(now=True)
+
+        def advance(count: int) -> None:
+            with self._lock:
+                line.done += count
+                self._draw()
+
+        try:
+            yield advance
+        finally:
+            with self._lock:
+                self._tasks.remove(line)
+                self._draw(now=True)
+
+    def _draw(self, now: bool = False) -> None:
+        """Sends the lines to the notebook, a few times a second at most."""
+        import IPython.display
+
+        if not now and time.monotonic() - self._drawn < _BETWEEN_DRAWINGS:
+            return
+        self._drawn = time.monotonic()
+        shown = IPython.display.HTML("".join(each.html() for each in self._tasks))
+        if self._handle is None:
+            self._handle = IPython.display.display(shown, display_id=True)
+        else:
+            self._handle.update(shown)
+
+
+_BETWEEN_DRAWINGS = 0.2  # seconds
+
+
+class _Line:
+    """A task of a Cell."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        self.label, self.total, self.done, self.began = label, total, 0, time.monotonic()
+
+    def html(self) -> str:
+        if self.total is None:
+            return f"<div>{html.escape(self.label)} ...</div>"
+        seconds = time.monotonic() - self.began
+        left = f", {_clock(seconds * (self.total - self.done) / self.done)} left" if self.done else ""
+        return (
+            f'<div><progress value="{self.done}" max="{max(1, self.total)}"></progress> {html.escape(self.label)}'
+            f" {self.done}/{self.total}{left}</div>"
+        )
+
+
+def chosen(progress: Progress | bool | None) -> Progress:
+    """What shows the work of a call from Python, and the compiler's.
+
+    Args:
+        progress: what is to show it; True: this terminal or notebook, or plain lines where it is neither; False: nothing; None:
+            as True in a terminal and a notebook, else nothing.
+
+    Raises:
+        OptionError: it is none of these.
+    """
+    from tosa_rescale_runtime import watch_compiler
+
+    if isinstance(progress, bool) or progress is None:
+        notebook = in_notebook()
+        silent = progress is False or (progress is None and not notebook and not sys.stderr.isatty())
+        progress = Silent() if silent else Cell() if notebook else Bars()
+    if not callable(getattr(progress, "task", None)):
+        raise OptionError(f"progress: {type(progress).__name__} shows no progress; give True, False, Bars() or Silent()")
+    shown = progress
+    watch_compiler(lambda: shown.task("compiling", None))
+    return shown
+
+
+def in_notebook() -> bool:
+    """This process is the kernel of a notebook: what is displayed goes to its cells."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
 def _bars() -> Any:
     """What shows the tasks: counted ones with rate and remaining time, others with the time that they have taken."""
     import rich.console
@@ -82,8 +186,7 @@ def _bars() -> Any:
             seconds = task.elapsed if task.total is None else task.time_remaining
             if seconds is None:
                 return rich.text.Text()
-            minutes, rest = divmod(int(seconds), 60)
-            return rich.text.Text(f"{minutes}:{rest:02d}{'' if task.total is None else ' left'}")
+            return rich.text.Text(f"{_clock(seconds)}{'' if task.total is None else ' left'}")
 
     columns = (bars.SpinnerColumn(), bars.TextColumn("{task.description}"), bars.BarColumn(), Counted(), Time())
     return bars.Progress(*columns, console=rich.console.Console(stderr=True), transient=True)

@@ -19,6 +19,10 @@ class Step:
     name: str
     options: dict[str, Any]
 
+    def short(self) -> str:
+        """Its name and width."""
+        return f"{self.name} bits={self.options['bits']}" if "bits" in self.options else self.name
+
     def __str__(self) -> str:
         return " ".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
 

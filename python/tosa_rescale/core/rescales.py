@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tosa_rescale.core.display import Summary, count
 from tosa_rescale.core.passes import run_passes
 from tosa_rescale.core.program import Program
 
@@ -186,3 +188,25 @@ def describe_rescales(program: Program) -> list[RescaleInfo]:
             )
         )
     return described
+
+
+def summarize(program: Program) -> Summary:
+    """What a model is: its border, its rescales and their widths, and the steps that made it."""
+    signature = program.signature
+    rescales = program.module().rescales()
+    widths = [0 if each.multiplier is None else int(significant_bits(each.multiplier).max()) for each in rescales]
+    by_bits = ", ".join(f"{bits}: {widths.count(bits)}" for bits in sorted(set(widths)))
+    title = f"{pathlib.Path(program.source).name}: {count(len(rescales), 'rescale')}"
+    rows = [
+        ("takes", ", ".join(f"{each.name} {each.dtype} {_extents(each.shape)}" for each in signature.inputs)),
+        ("gives", ", ".join(f"{each.name} {each.dtype} {_extents(each.shape)}" for each in signature.outputs)),
+        ("rescales by bits", by_bits or "none: a float model"),
+        ("steps", ", then ".join(each.short() for each in program.recipe) or "none, as it came"),
+    ]
+    if program.remarks:
+        rows.append(("remarks", f"{len(program.remarks)}, in `remarks`"))
+    return Summary(title + (f", widest {count(max(widths), 'bit')}" if widths else ""), rows)
+
+
+def _extents(shape: Sequence[int | None]) -> str:
+    return f"[{', '.join('?' if each is None else str(each) for each in shape)}]"

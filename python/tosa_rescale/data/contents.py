@@ -63,7 +63,7 @@ def read_folder(folder: pathlib.Path, allow_unreadable: bool) -> Contents:
     if unreadable and not allow_unreadable:
         raise DataError(
             f"{folder}: {len(unreadable)} of {len(paths)} images cannot be read: {named(unreadable)};"
-            " mend them, or pass --allow-unreadable to leave them out"
+            " mend them, or pass `allow_unreadable=True` to leave them out"
         )
     keep = [i for i, path in enumerate(paths) if path not in set(unreadable)]
     if unreadable:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tosa_rescale.core.display import Shown, Summary
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.program import InputSpec
@@ -23,7 +25,7 @@ Samples = Sequence[Image] | np.ndarray | Mapping[str, np.ndarray]
 Labels = np.ndarray | Sequence[Image]
 
 
-class Dataset:
+class Dataset(Shown):
     """Samples and what is known of them. It is lazy: an image is read when its chunk is asked for.
 
     Args:
@@ -57,10 +59,24 @@ class Dataset:
         return len(next(iter(self.samples.values()))) if isinstance(self.samples, Mapping) else len(self.samples)
 
     def __repr__(self) -> str:
-        labels = "masks" if self.labels is not None else "no labels"
-        if isinstance(self.labels, np.ndarray):
-            labels = f"labels {list(self.labels.shape)} {self.labels.dtype}"
+        labels = self._labels_in_words()
         return f"Dataset({self.source}: {len(self)} samples, {', '.join([labels, *self.extras])})"
+
+    def summary(self) -> Summary:
+        """What the samples are, their labels, and how they become the model's input."""
+        samples = self.samples if isinstance(self.samples, Mapping) else {"": self.samples}
+        kinds = (f"{name} {_in_words(each)}".strip() for name, each in samples.items())
+        rows = [("samples", f"{len(self)}: {', '.join(kinds)}"), ("labels", self._labels_in_words())]
+        if (classes := self.classes) is not None and len(classes):
+            rows[-1] = ("labels", f"classes {classes.min()} to {classes.max()}, {len(np.unique(classes))} of them")
+        rows += [(name, _in_words(each)) for name, each in self.extras.items()]
+        changed = [f"{name}={value}" for name, value in self.preprocessing.changed().items()]
+        return Summary(self.source, [*rows, ("preprocessing", ", ".join(changed) or "as it is by default")], notes=self.notes)
+
+    def _labels_in_words(self) -> str:
+        if isinstance(self.labels, np.ndarray):
+            return f"labels {list(self.labels.shape)} {self.labels.dtype}"
+        return "no labels" if self.labels is None else "masks"
 
     def __getitem__(self, index: slice) -> Dataset:
         start, stop, _ = index.indices(len(self))
@@ -243,6 +259,11 @@ class Dataset:
         return digest.hexdigest()
 
 
+def _in_words(samples: Any) -> str:
+    """What samples are, without their number."""
+    return f"{samples.dtype} {list(samples.shape[1:])}" if isinstance(samples, np.ndarray) else "images"
+
+
 def _named_for(spec: InputSpec, index: int, only: bool, arrays: Mapping[str, np.ndarray]) -> str | None:
     """The name of an input's array: that of the input, also without what exporters add to it, or its number."""
     names = [spec.name, *([spec.quantization.name] if spec.quantization else [])]
@@ -276,6 +297,8 @@ def load_data(path: PathLike, preprocessing: Preprocessing | None = None) -> Dat
     Raises:
         DataError: it is missing, empty, of the wrong form, or has images that cannot be read.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise DataError(f"path: {type(path).__name__} is no path of data; as_dataset takes arrays and batches of them")
     path, preprocessing = pathlib.Path(path), preprocessing or Preprocessing()
     if path.is_dir():
         contents = read_folder(path, preprocessing.allow_unreadable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -45,7 +46,7 @@ class CalibrationPlan(CalibrationOptions):
         given = Source.NONE if self.source is None else self.source
         if isinstance(given, str) and (given in tuple(Source) or not pathlib.Path(given).exists()):
             given = parse_enum(Source, given, "calibration")
-        object.__setattr__(self, "source", given if isinstance(given, Source) else as_dataset(given))
+        object.__setattr__(self, "source", given if isinstance(given, Source) else as_dataset(given, argument="calibration"))
 
     def taken(self) -> Dataset | None:
         """The samples of a data set that the calibration takes; None where it takes none of a data set."""
@@ -83,31 +84,38 @@ class CalibrationPlan(CalibrationOptions):
         return left
 
 
-def as_dataset(data: Any, preprocessing: Preprocessing | None = None) -> Dataset:
+def as_dataset(data: Any, preprocessing: Preprocessing | None = None, argument: str = "data") -> Dataset:
     """A data set of what a caller has at hand.
 
     Args:
-        data: a Dataset; the path of a folder or an .npz (see load_data); an array [N, ...]; a pair (x, y) of arrays; a
-            dictionary of arrays by name, as in an .npz; or batches of any of these, as a tf.data.Dataset or a torch DataLoader
-            gives them, which are read once and kept in memory.
+        data: a Dataset; the path of a folder or an .npz (see load_data); paths of images; an array [N, ...]; a pair (x, y) of
+            arrays; a dictionary of arrays by name, as in an .npz; or batches of any of these, as a tf.data.Dataset or a torch
+            DataLoader gives them, which are read once and kept in memory.
         preprocessing: how samples become the model's input; that of a Dataset stays.
+        argument: what messages call it.
 
     Raises:
         DataError: it is empty, or of another kind.
     """
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, (str, pathlib.Path)):
+    if isinstance(data, (str, os.PathLike)):
         return load_data(data, preprocessing)
     arrays = _named_arrays(data)
     if arrays is None:
         batches = data.as_numpy_iterator() if hasattr(data, "as_numpy_iterator") else data
         if isinstance(batches, (bytes, int, float)) or not isinstance(batches, Iterable):
             raise DataError(
-                f"data: {type(data).__name__} is no data set; give a Dataset, a path, an array, (x, y), a dictionary of arrays,"
-                " or batches of these"
+                f"{argument}: {type(data).__name__} is no data set; give a Dataset, a path, an array, (x, y), a dictionary of"
+                " arrays, or batches of these"
             )
-        arrays = _joined(batches)
+        parts = list(batches)
+        if parts and all(isinstance(each, (str, os.PathLike)) for each in parts):
+            images = [pathlib.Path(each) for each in parts]
+            if missing := [each for each in images if not each.is_file()]:
+                raise DataError(f"{missing[0]}: is no image file; a list of texts names files of images")
+            return Dataset(f"{len(images)} images", images, None, preprocessing or Preprocessing())
+        arrays = _joined(parts)
     kind = "arrays" if isinstance(data, (np.ndarray, tuple, list, Mapping)) else type(data).__name__
     return from_contents(kind, sort_arrays(arrays, kind), preprocessing or Preprocessing())
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -53,6 +54,23 @@ def read(
     return _read(data, kind, str(path), batch, until, shapes)
 
 
+def as_program(model: Program | PathLike, argument: str = "model") -> Program:
+    """A model, or the one in a file.
+
+    Args:
+        model: a program, or the path of a file that `read` reads.
+        argument: what a message calls it.
+
+    Raises:
+        ModelError: it is neither; and what `read` raises.
+    """
+    if isinstance(model, Program):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return read(model)
+    raise ModelError(f"{argument}: {type(model).__name__} is no model; give one, or the path of a file")
+
+
 def read_content(
     data: bytes,
     source: str,
@@ -94,7 +112,7 @@ def _read(
         from tosa_rescale.formats.litert.read import read_flatbuffer
 
         return read_flatbuffer(data, source, batch or 1, until, shapes)
-    for option, given in (("--until", until), ("--shape", shapes)):
+    for option, given in (("`until`", until), ("`shapes`", shapes)):
         if given:
             raise ModelError(f"{source}: {option} is for .tflite files; this is {_SAID.get(kind, 'MLIR text')}")
     if kind is FileKind.TOSA:

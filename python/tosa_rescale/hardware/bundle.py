@@ -50,7 +50,7 @@ def require_folder(folder: PathLike, force: bool) -> pathlib.Path:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder")
     if folder.exists() and not force:
-        raise OutputError(f"{folder}: exists already; pass --force to write into it")
+        raise OutputError(f"{folder}: exists already; pass `force=True` to write into it")
     if not folder.absolute().parent.is_dir():
         raise OutputError(f"{folder}: folder {folder.parent} does not exist; make it first")
     return folder

@@ -158,7 +158,7 @@ def read_tables(model: Program, scope: Scope = Scope.ALL) -> tuple[RescaleTable,
         if scope is Scope.ALL or rescale.info.get("scope") == scope.value
     )
     if not tables:
-        raise ModelError(f"{model.source}: has no tosa.rescale in scope {scope.value}; pass --scope all")
+        raise ModelError(f"{model.source}: has no tosa.rescale in scope {scope.value}; pass `scope='all'`")
     return tables
 
 

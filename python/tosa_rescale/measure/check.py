@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tosa_rescale_runtime import Comparison, CompileError, compare_all
 
+from tosa_rescale.core.display import Shown, Summary, count
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import parse_enum
+from tosa_rescale.core.options import parse_count, parse_enum
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.data.source import as_dataset, input_arrays, random_inputs
 from tosa_rescale.measure.engines import exact_engines, make_engine
@@ -33,9 +34,9 @@ class Layers(enum.StrEnum):
     OPS = "ops"  # after every op
 
 
-@dataclasses.dataclass(frozen=True)
-class CheckResult:
-    """Every pair of engines compared.
+@dataclasses.dataclass(frozen=True, repr=False)
+class CheckResult(Shown):
+    """Every pair of engines compared. As a truth value it is its answer: `bit_exact`.
 
     Attributes:
         samples: number of samples run.
@@ -59,6 +60,32 @@ class CheckResult:
     def bit_exact(self) -> bool:
         """No value differs between any two engines."""
         return all(comparison.exact for comparison in (*self.pairs.values(), *self.layers.values()))
+
+    def __bool__(self) -> bool:
+        return self.bit_exact
+
+    def summary(self) -> Summary:
+        """One row a pair of engines; which engines are left out, and where the first difference inside the graph is."""
+        rows = [
+            (" = ".join(engines), str(compared.values), str(compared.mismatches), str(compared.max_lsb))
+            for engines, compared in self.pairs.items()
+        ]
+        notes = [f"{engine} is left out: {error}" for engine, error in self.left_out.items()]
+        if self.layers:
+            notes.append(self.layers_in_words())
+        verdict = f"{'bit-exact' if self else 'NOT bit-exact'} on {count(self.samples, 'sample')}"
+        return Summary(verdict, rows, ("engines", "values", "mismatches", "max LSB"), notes)
+
+    def layers_in_words(self) -> str:
+        """What the comparison inside the graph found."""
+        values, first = sum(compared.values for compared in self.layers.values()), self.first_difference
+        what = "rescale" if all(key.startswith("rescale") for key in self.layers) else "op"
+        found = (
+            "no mismatch"
+            if first is None
+            else f"first differing: {first[0]}, {first[1].mismatches} of {first[1].values}, by up to {first[1].max_lsb}"
+        )
+        return f"{count(len(self.layers), what)}, twin = iree: {values} values, {found}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON: values, mismatches, and the pairs."""
@@ -109,10 +136,8 @@ def check(
     names = list(exact_engines() if engines is None else engines)
     if len(set(names)) < 2:
         raise OptionError(f"engines: {', '.join(names) or 'none'} cannot be compared; give at least two, by comma")
-    if isinstance(inputs, int):
-        if inputs < 1:
-            raise OptionError(f"inputs: {inputs} is out of range; give at least 1")
-        arrays = random_inputs(model.input_specs, inputs, seed)
+    if isinstance(inputs, (int, float)):  # a bool and a float are refused there
+        arrays = random_inputs(model.input_specs, parse_count(inputs, "inputs"), seed)
     else:
         arrays = input_arrays(as_dataset(inputs), model.input_specs)
     outputs: dict[str, list[np.ndarray]] = {}

@@ -318,4 +318,4 @@ def require_what_it_needs(metric: Metric, data: Dataset, reference: bool, by_lab
         raise DataError(f"metric {metric.name}: {data.source} has no labels; add them, or choose a metric that needs none")
     if metric.needs in (Needs.REFERENCE, Needs.EITHER) and not reference and not by_labels:
         what = "" if metric.needs is Needs.REFERENCE else f"{data.source} has no labels that fit it, and "
-        raise DataError(f"metric {metric.name}: {what}it compares with a reference model; pass --reference")
+        raise DataError(f"metric {metric.name}: {what}it compares with a reference model; pass `reference`")

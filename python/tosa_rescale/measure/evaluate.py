@@ -117,7 +117,7 @@ def require_measurable(plan: MetricPlan, data: Dataset, reference: object, keep:
         what = "has no labels" if data.labels is None else "has no labels that fit the model's output"
         raise DataError(
             f"{data.source}: {what}, and there is no reference model: nothing can be measured;"
-            " add labels (labels.csv, class folders, or y in the .npz) or pass --reference"
+            " add labels (labels.csv, class folders, or y in the .npz) or pass `reference`"
         )
 
 
@@ -272,5 +272,5 @@ class Score:
         if better:
             offset = data.preprocessing.label_offset + step
             which = "lower" if step < 0 else "higher"
-            return [f"{found}; with labels one {which} it is {best * share:.2f} %: try --label-offset {offset}"]
-        return [f"{found}: check labels and preprocessing, or pass --ignore-labels"]
+            return [f"{found}; with labels one {which} it is {best * share:.2f} %: try `label_offset={offset}`"]
+        return [f"{found}: check labels and preprocessing, or pass `ignore_labels=True`"]

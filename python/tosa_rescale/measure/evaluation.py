@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from tosa_rescale.core.display import Shown, Summary, significant
+
 
 @dataclasses.dataclass(frozen=True)
 class MetricFigure:
@@ -42,9 +44,21 @@ class MetricFigure:
         """The loss is above what is tolerated."""
         return self.loss is not None and self.loss > self.tolerance
 
+    def __str__(self) -> str:
+        """Value and unit; loss and its bounds where there is a reference."""
+        unit = f" {self.unit}" if self.unit else ""
+        value = f"{significant(self.value)}{unit}" if unit else f"{self.value:.4g}"  # a share of 1, or a small error
+        if self.loss is None:
+            return value
+        points = " points" if self.unit == "%" else unit
+        bounds = ""
+        if self.loss_low is not None and self.loss_high is not None:
+            bounds = f" (at 95 % confidence {significant(self.loss_low)} to {significant(self.loss_high)})"
+        return f"{value}, loss {significant(self.loss)}{points}{bounds}"
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """What an evaluation found.
 
     Attributes:
@@ -82,6 +96,22 @@ class Evaluation:
     def primary(self) -> MetricFigure | None:
         """The metric that decides: the first one; None where nothing was measured but differences."""
         return next(iter(self.metrics.values()), None)
+
+    def figures(self) -> list[tuple[str, str]]:
+        """The figures for people, by name, in order; those that do not apply are left out."""
+        rows = [("samples", str(self.samples)), *((figure.name, str(figure)) for figure in self.metrics.values())]
+        for label, value in (("top1", self.top1), ("top5", self.top5), ("agreement", self.agreement)):
+            if value is not None and label not in self.metrics:
+                rows.append((label, f"{value:.2f} %"))
+        if self.max_lsb is not None and self.mean_lsb is not None:
+            rows += [("max difference", f"{self.max_lsb} LSB"), ("mean difference", f"{self.mean_lsb:.4f} LSB")]
+        rows.append(("execution", f"{self.seconds:.1f} s, {self.samples / max(self.seconds, 1e-9):.1f} samples/s"))
+        return rows
+
+    def summary(self) -> Summary:
+        """The figures, and what is doubtful about them."""
+        doubts = [f"warning: {each}" for each in self.warnings] + [f"note: {each}" for each in self.notes]
+        return Summary("Evaluation", self.figures(), notes=doubts)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

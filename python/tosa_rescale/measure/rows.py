@@ -31,7 +31,7 @@ def ranks(given: Given) -> np.ndarray:
     classes = scores.shape[1]
     if labels.min() < 0 or labels.max() >= classes:
         bad = labels.min() if labels.min() < 0 else labels.max()
-        raise DataError(f"{source}: label {bad} is outside the model's {classes} classes; check labels and --label-offset")
+        raise DataError(f"{source}: label {bad} is outside the model's {classes} classes; check labels and `label_offset`")
     own = np.take_along_axis(scores, labels[:, None], 1)
     earlier = np.arange(classes) < labels[:, None]
     return ((scores > own) | ((scores == own) & earlier)).sum(1)

@@ -52,6 +52,8 @@ def with_bits(program: P, bits_of: Mapping[str, int]) -> P:
     Raises:
         OptionError: a key names no rescale, or a width is out of range.
     """
+    if not isinstance(bits_of, Mapping):
+        raise OptionError(f"bits_of: {type(bits_of).__name__} is no mapping; give widths by key, such as {{'rescale3': 4}}")
     module = mark_bits(program, program.module(), bits_of)
     return program.after(to_bytecode(module, program.source), Step("with_bits", {"bits_of": dict(bits_of)}), program.remarks)
 

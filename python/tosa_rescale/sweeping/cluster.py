@@ -246,7 +246,7 @@ def connect(address: str, workers: int | None = None) -> Iterator[Cluster]:
         ClusterError: nothing answers at the address, or it runs other versions of Ray or Python.
     """
     if workers is not None and address != LOCAL:
-        raise OptionError(f"workers: {address} has as many as its machines have cores; --workers is for --cluster local")
+        raise OptionError(f"workers: {address} has as many as its machines have cores; `workers` is for `cluster='local'`")
     ray = import_ray()
     joined = ray.is_initialized() and address in (LOCAL, "auto")
     if not joined:

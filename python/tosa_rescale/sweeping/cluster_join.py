@@ -60,7 +60,7 @@ def _require_answer(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ClusterError(
-            f"{address}: no cluster can be reached: {reason}; start one with `ray start --head`, or use --cluster local"
+            f"{address}: no cluster can be reached: {reason}; start one with `ray start --head`, or use `cluster='local'`"
         ) from error
     if address.startswith("ray://"):
         return

@@ -31,7 +31,7 @@ class Journal:
         except (OSError, ValueError, KeyError, TypeError) as error:
             if force:
                 return
-            raise OutputError(f"{path}: is not a sweep's state; pass --force to start anew") from error
+            raise OutputError(f"{path}: is not a sweep's state; pass `force=True` to start anew") from error
         if state.get("identity") == identity:
             self.done = {(point.method, point.bits): point for point in points}
             said = {**(state.get("methods") or {}), **about.get("methods", {})}
@@ -39,7 +39,7 @@ class Journal:
         elif not force:
             raise OutputError(
                 f"{folder}: holds a sweep of {', '.join(_differences(state, about)) or 'other options of a method'};"
-                " choose another folder or pass --force to start anew"
+                " choose another folder or pass `force=True` to start anew"
             )
 
     @property

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from tosa_rescale.core.display import Shown, Summary, significant
 from tosa_rescale.core.errors import OutputError
 from tosa_rescale.core.files import PathLike, write_text
 from tosa_rescale.core.version import versions
@@ -55,8 +56,8 @@ class SweepPoint:
         return SweepPoint(values["method"], values["bits"], found, values["seconds"], values.get("training"))
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class SweepResult(Shown):
     """A finished sweep.
 
     Attributes:
@@ -66,6 +67,7 @@ class SweepResult:
         provenance: hashes of model and data, calibration and seed, versions, command, date; empty where it is not known.
         identity: of model, data and options; what the details of the points are kept under.
         says: method to what it does, one line; empty for results of older versions.
+        folder: where it is stored; None: nowhere. Equal results may lie in different folders.
     """
 
     model: str
@@ -75,6 +77,7 @@ class SweepResult:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     identity: str = ""
     says: dict[str, str] = dataclasses.field(default_factory=dict)
+    folder: pathlib.Path | None = dataclasses.field(default=None, compare=False)
 
     @property
     def base(self) -> SweepPoint:
@@ -105,6 +108,40 @@ class SweepResult:
         found = ((point.bits, self.figure(point)) for point in self.of_method(method))
         return max((bits for bits, figure in found if figure is not None and figure.degraded), default=None)
 
+    @property
+    def title(self) -> str:
+        """What was swept over what, without folders."""
+        return f"{pathlib.Path(self.model).name} on {pathlib.Path(self.data).name}"
+
+    def tolerated(self) -> str:
+        """What the star behind a value means; empty where no point has one."""
+        lost = [each for point in self.points if (each := self.figure(point)) is not None and each.degraded]
+        if not lost:
+            return ""
+        unit = "points" if lost[0].unit == "%" else lost[0].unit
+        return f"* loses more than {lost[0].tolerance:g} {unit}".rstrip() + f" of {lost[0].name}, as measured"
+
+    def metric_cells(self, point: SweepPoint) -> list[str]:
+        """Of each metric of the sweep the point's value; a star behind the first where more is lost than is tolerated."""
+        own = [point.evaluation.metrics.get(name) for name in self.base.evaluation.metrics]
+        texts = ["-" if figure is None else significant(figure.value) for figure in own]
+        decisive = self.figure(point)
+        return [f"{texts[0]} {'*' if decisive is not None and decisive.degraded else ' '}", *texts[1:]] if texts else []
+
+    def summary(self) -> Summary:
+        """One row a point: its metrics and differences."""
+        metrics = self.base.evaluation.metrics
+        columns = ["method", "bits", *(f"{each.name} {each.unit}".rstrip() for each in metrics.values())]
+        columns += [*([] if "agreement" in metrics else ["agreement %"]), "max LSB", "mean LSB"]
+        rows = []
+        for point in self.points:
+            found = point.evaluation
+            agreement = [] if "agreement" in metrics else [_or_dash(found.agreement, 2)]
+            differences = [*agreement, _or_dash(found.max_lsb, 0), _or_dash(found.mean_lsb, 3)]
+            rows.append([point.method, str(point.bits), *self.metric_cells(point), *differences])
+        warnings = [f"warning: {each}" for each in self.base.evaluation.warnings]
+        return Summary(self.title, rows, columns, [*filter(None, [self.tolerated()]), *warnings])
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
@@ -119,6 +156,10 @@ class SweepResult:
             "identity": self.identity,
             "methods": self.says,
         }
+
+
+def _or_dash(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def with_metrics(points: Sequence[SweepPoint]) -> list[SweepPoint]:
@@ -179,6 +220,7 @@ def read_sweep(path: PathLike) -> SweepResult:
         provenance,
         values.get("identity", ""),
         dict(values.get("methods") or {}),
+        path.parent,
     )
 
 

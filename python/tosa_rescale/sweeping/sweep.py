@@ -67,7 +67,7 @@ class SweepPlan:
             if name not in METHODS:
                 raise OptionError(f"methods: {name!r} is not one of {', '.join(METHODS)}")
             if METHODS[name].trains and self.training is None:
-                raise OptionError(f"methods: {name} needs samples to train on; give a training plan (--train, --epochs)")
+                raise OptionError(f"methods: {name} needs samples to train on; give a plan (`training`)")
         object.__setattr__(self, "own", own_options(self.methods, self.own))
         self.points()
 
@@ -186,7 +186,8 @@ def run_sweep(
         details.complete(method, k)
     shutil.rmtree(journal.folder / ".training", ignore_errors=True)
     points = tuple(journal.done[key] for key in wanted)
-    return SweepResult(model.source, data.source, about["options"], points, journal.provenance, identity, about["methods"])
+    found = (about["options"], points, journal.provenance, identity, about["methods"])
+    return SweepResult(model.source, data.source, *found, pathlib.Path(folder))
 
 
 def _context(model: Program, data: Dataset, folder: pathlib.Path, plan: SweepPlan, progress: Progress) -> MethodContext:

@@ -14,6 +14,7 @@ from tosa_rescale.core.options import FinetuneOptions, NarrowOptions
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress
 from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.data.source import as_dataset
 from tosa_rescale.measure.evaluate import OutputStore, evaluate
 from tosa_rescale.measure.metrics import Metric
 from tosa_rescale.rewrite.narrow import narrow
@@ -30,18 +31,21 @@ class TrainingPlan:
     """What methods that train train on.
 
     Attributes:
-        data: samples to train on; none of them may be scored.
+        data: samples to train on, a data set or what as_dataset makes one of; none of them may be scored.
         scored: samples that every epoch's accuracy is measured on; None: only the last model's is.
         teacher: original or labels, see `Model.finetune`.
         folder: where checkpoints go, so that an interrupted training goes on; None: nowhere.
         metrics: what is measured after every epoch; empty: what outputs and labels suggest.
     """
 
-    data: Dataset
+    data: Any
     scored: Dataset | None = None
     teacher: str = "original"
     folder: pathlib.Path | None = None
     metrics: tuple[Metric, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", as_dataset(self.data))
 
     def identity(self) -> list[Any]:
         """What the results depend on, for JSON."""

@@ -257,4 +257,4 @@ def doubts_of(found: Evaluation, base: MetricFigure | None) -> tuple[str, ...]:
         return found.warnings
     if base is None or base.name != "top1" or base.value >= BARELY_ABOVE_ZERO:
         return ()
-    return (f"top-1 is {base.value:.2f} %, as with labels that do not fit: check labels and --label-offset",)
+    return (f"top-1 is {base.value:.2f} %, as with labels that do not fit: check labels and `label_offset`",)

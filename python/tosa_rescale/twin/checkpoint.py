@@ -77,12 +77,12 @@ def read_checkpoint(path: pathlib.Path, identity: dict[str, Any]) -> Checkpoint:
         state = json.loads(str(arrays.pop("state")))
         found = state["identity"]
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no checkpoint to go on from; start without --resume") from None
+        raise DataError(f"{path}: there is no checkpoint to go on from; start without `resume`") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: is not a readable checkpoint; remove it and start without --resume") from error
+        raise DataError(f"{path}: is not a readable checkpoint; remove it and start without `resume`") from error
     different = [name for name in identity if found.get(name) != identity[name]]
     if different:
-        raise ModelError(f"{path}: is a checkpoint of another {different[0]}; name that one, or start without --resume")
+        raise ModelError(f"{path}: is a checkpoint of another {different[0]}; name that one, or start without `resume`")
 
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {key.removeprefix(prefix): arrays[key] for key in sorted(arrays) if key.startswith(prefix)}

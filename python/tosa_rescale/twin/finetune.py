@@ -131,7 +131,7 @@ def finetune(
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
         raise TrainingError(
             f"{model.source}: another worker ended or cannot be reached; start all of them again"
-            f"{run.kept()}{' (--resume)' if run.path else ''}"
+            f"{run.kept()}{' (`resume=True`)' if run.path else ''}"
         ) from error
     bytecode = trainer.best(state)
     changes = weight_changes(model.bytecode, bytecode)
@@ -164,7 +164,7 @@ def _agreed_start(replicas: Replicas, source: str, identity: dict[str, Any], run
             raise OptionError("resume: needs a checkpoint; name one")
         if path is not None and path.exists() and not run.resume and not run.force:
             raise OutputError(
-                f"{path}: is the checkpoint of an unfinished run; pass --resume to go on, or --force to start anew"
+                f"{path}: is the checkpoint of an unfinished run; pass `resume=True` to go on, or `force=True` to start anew"
             )
         if path is not None and run.resume:
             found = read_checkpoint(path, identity)

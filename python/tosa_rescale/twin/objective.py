@@ -191,16 +191,16 @@ def _labels(data: Dataset, objective: Objective) -> np.ndarray:
     """The labels: one class for each decision of a sample."""
     labels, shape, classes = data.labels, objective.shape[:-1], objective.classes
     if labels is None:
-        raise DataError(f"{data.source}: has no labels, which --teacher labels needs; use --teacher original")
+        raise DataError(f"{data.source}: has no labels, which `teacher='labels'` needs; use `teacher='original'`")
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape[1:] != shape:
         kind = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, np.ndarray) else "image files"
         raise DataError(
-            f"{data.source}: --teacher labels needs one class for each decision, integers {['N', *shape]}, got {kind};"
-            " use --teacher original"
+            f"{data.source}: `teacher='labels'` needs one class for each decision, integers {['N', *shape]}, got {kind};"
+            " use `teacher='original'`"
         )
     if labels.min() < 0 or labels.max() >= classes:
         bad = labels.min() if labels.min() < 0 else labels.max()
-        raise DataError(f"{data.source}: label {bad} is outside the model's {classes} classes; check labels and --label-offset")
+        raise DataError(f"{data.source}: label {bad} is outside the model's {classes} classes; check labels and `label_offset`")
     return labels.astype(np.int64)
 
 

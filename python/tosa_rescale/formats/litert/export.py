@@ -169,7 +169,7 @@ def new_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dic
     if unknown:
         raise ModelError(
             f"{source}: {len(unknown)} tensors with a new scale are not in the flatbuffer: {unknown[0]!r}; compensate with"
-            " align off (--no-align)"
+            " `align=False`"
         )
     known = [scale for name, scale in old.items() if name not in factors]
     scales: dict[str, float] = {}

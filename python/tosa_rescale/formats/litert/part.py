@@ -254,7 +254,7 @@ class _Sorting:
                 "operator before it; give a full-integer model whose quantized layers come first"
             )
         if until is not None:
-            raise ModelError(f"{source}: has no quantized operator, so it cannot be cut (a float model?); leave --until away")
+            raise ModelError(f"{source}: has no quantized operator, so it cannot be cut (a float model?); leave `until` away")
         return self._whole()
 
     def _whole(self) -> Part:
@@ -321,10 +321,10 @@ class _Sorting:
         if known:
             position = self.producer.get(known[0])
             made = "is an input" if position is None else f"is made by {describe(self.model, [position])}"
-            raise ModelError(f"{source}: --until {name}: {made}, which is not in the part that TOSA can express")
+            raise ModelError(f"{source}: `until` {name}: {made}, which is not in the part that TOSA can express")
         inside = [names[i] for i in self.tensors if self.tensors[i] == "core" or i in real]
         near = difflib.get_close_matches(name, inside, n=3, cutoff=0.3) or inside[-3:]
-        raise ModelError(f"{source}: --until {name}: there is no such tensor; the nearest are {', '.join(map(repr, near))}")
+        raise ModelError(f"{source}: `until` {name}: there is no such tensor; the nearest are {', '.join(map(repr, near))}")
 
     def _ancestors(self, outputs: set[int], everything: bool) -> set[int]:
         """The operators of the part; only those that the outputs need, unless everything is asked for."""

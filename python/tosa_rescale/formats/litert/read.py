@@ -68,7 +68,7 @@ def original_of(program: Program, original: PathLike | None = None) -> tuple[byt
     """
     data = program.flatbuffer if original is None else read_file(original)
     if data is None:
-        raise ModelError(f"{program.source}: came from no .tflite; name the one it was made from (--original)")
+        raise ModelError(f"{program.source}: came from no .tflite; name the one it was made from (`original`)")
     return data, convert_like(data, program)
 
 

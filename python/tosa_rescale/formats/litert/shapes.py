@@ -33,7 +33,7 @@ def resolve_shapes(
     given = dict(shapes or {})
     known = [name for each in part.inputs for name in (each.name, each.inner)]
     if strange := [name for name in given if name not in known]:
-        raise ModelError(f"{source}: --shape {strange[0]}: there is no such input; give one of {', '.join(known[::2])}")
+        raise ModelError(f"{source}: `shapes` {strange[0]}: there is no such input; give one of {', '.join(known[::2])}")
     found = []
     for each in part.inputs:
         declared = declared_shape(graph.tensors[each.index])
@@ -62,7 +62,7 @@ def _filled(declared: Sequence[int], name: str, source: str, batch: int) -> list
     if any(extent < 0 for extent in declared[1:]):
         shown = name if name.isprintable() else repr(name)
         text = ",".join("?" if extent < 0 else str(extent) for extent in declared)
-        raise ModelError(f"{source}: input {name!r} has the open shape {text}; give all extents with --shape {shown}={text}")
+        raise ModelError(f"{source}: input {name!r} has the open shape {text}; give all extents with `shapes` {shown}={text}")
     return [batch if extent < 0 else extent for extent in declared]
 
 
@@ -71,7 +71,7 @@ def _fitting(declared: Sequence[int], shape: Sequence[int], name: str, source: s
     text = ",".join("?" if extent < 0 else str(extent) for extent in declared)
     got = ",".join(map(str, shape))
     if len(shape) != len(declared) or any(extent not in (-1, n) for extent, n in zip(declared, shape, strict=True)):
-        raise ModelError(f"{source}: --shape {name}={got}: contradicts the model's shape {text}")
+        raise ModelError(f"{source}: `shapes` {name}={got}: contradicts the model's shape {text}")
     if any(extent < 1 for extent in shape):
-        raise ModelError(f"{source}: --shape {name}={got}: every extent must be 1 or more")
+        raise ModelError(f"{source}: `shapes` {name}={got}: every extent must be 1 or more")
     return [int(extent) for extent in shape]

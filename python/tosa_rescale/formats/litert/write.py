@@ -63,7 +63,7 @@ def write_litert(
     if unexpressed and not allow_partial:
         raise ModelError(
             f"{source}: {len(unexpressed)} narrowed multipliers cannot be expressed by scales: {some(unexpressed)}; "
-            "narrow layers with constant weights only, or pass `allow_partial` (--allow-partial) to leave these at full width"
+            "narrow layers with constant weights only, or pass `allow_partial=True` to leave these at full width"
         )
     start = archive_start(original)
     flatbuffer = original[:start]

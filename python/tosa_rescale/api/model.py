@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What users call: `load`, `Model` with every step and question as a method, `evaluate` and `sweep`.
+"""`load`, and `Model` with every step and question as a method.
 
 Nothing is computed here. Each method hands over to the one function that does it; signatures repeat the options classes of
 core/options.py, so that editors and notebooks show every option with its type and default, and a test holds them equal.
@@ -8,29 +8,32 @@ core/options.py, so that editors and notebooks show every option with its type a
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tosa_rescale.api.measure import check, evaluate, renamed, run
+from tosa_rescale.core.display import Shown, Summary, count
+from tosa_rescale.core.errors import ModelError, OptionError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.options import (
-    CalibrationOptions,
     CompensateOptions,
     Encoding,
     FinetuneOptions,
     MultiplierRounding,
     NarrowOptions,
-    Options,
     Preset,
     RoundingMode,
     Scope,
     WeightRounding,
 )
 from tosa_rescale.core.program import Program
-from tosa_rescale.core.rescales import RescaleInfo, describe_rescales
-from tosa_rescale.formats.read import read
+from tosa_rescale.core.progress import chosen
+from tosa_rescale.core.rescales import RescaleInfo, describe_rescales, summarize
+from tosa_rescale.formats.read import as_program, read
 from tosa_rescale.formats.write import save, with_state
 from tosa_rescale.rewrite.narrow import narrow, with_bits
 
@@ -38,18 +41,30 @@ if TYPE_CHECKING:
     from tosa_rescale_runtime import Executable
 
     from tosa_rescale.core.progress import Progress
-    from tosa_rescale.data.dataset import Dataset
     from tosa_rescale.measure.check import CheckResult
     from tosa_rescale.measure.evaluate import OutputStore
     from tosa_rescale.measure.evaluation import Evaluation
     from tosa_rescale.measure.sensitivity import Sensitivity
-    from tosa_rescale.sweeping.results import SweepResult
-    from tosa_rescale.sweeping.training import TrainingPlan
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Model(Program):
-    """An integer model as a TOSA module. Every step takes a model and gives a new one; see Program for the attributes."""
+class Model(Program, Shown):
+    """An integer model as a TOSA module. Every step takes a model and gives a new one; see Program for the attributes.
+
+    Calling a model runs it. `progress` of every method is what shows its work: True or False; Bars() or Silent(); None: bars in
+    a terminal and in a notebook, else nothing.
+    """
+
+    def summary(self) -> Summary:
+        """What a notebook shows: inputs and outputs, rescales and their widths, the steps that made it."""
+        return summarize(self)
+
+    def __repr__(self) -> str:
+        """Three lines: file and rescales, inputs and outputs, steps."""
+        found = self.summary()
+        (_, takes), (_, gives), _, (_, steps), *_ = found.rows
+        left = f"; {count(len(self.remarks), 'remark')}" if self.remarks else ""
+        return f"{found.title}\n  takes {takes}, gives {gives}\n  steps: {steps}{left}"
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -87,13 +102,17 @@ class Model(Program):
 
     def compensate(
         self,
-        bits: int,
+        bits: int | str,
         *,
-        calibration: Dataset | str | None = "synthetic",
+        data: Any = None,
+        max_drop: float | None = None,
+        metrics: Any = None,
+        per_layer: bool = False,
+        calibration: Any = "synthetic",
         samples: int = 32,
         seed: int = 0,
         bits_of: Mapping[str, int] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         scope: Scope | str = "accumulator",
         elementwise_bits: int | None = None,
         encoding: Encoding | str = "aligned",
@@ -113,12 +132,17 @@ class Model(Program):
         """Narrows the multipliers of the MAC layers and lets weights and biases absorb the error; no training.
 
         Args:
-            bits: 1..31; 1 is a pure shift.
-            calibration: a dataset (labels are not used), "synthetic" for seeded random textures, "none" or None.
+            bits: 1..31; 1 is a pure shift; "auto": the smallest that keeps the accuracy on `data`.
+            data: with bits="auto": what the accuracy is measured on; what calibration takes of it is left out.
+            max_drop: with bits="auto": what may be lost, in the metric's unit; None: the metric's own tolerance.
+            metrics: with bits="auto": what is measured, see tosa_rescale.evaluate.
+            per_layer: with bits="auto": let single layers go one bit lower.
+            calibration: a dataset or what is made one (labels are not used), "synthetic" for seeded random textures, "none" or
+                None.
             samples: how many samples to calibrate on, at most; spread evenly over a dataset.
             seed: of synthetic samples.
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
-            progress: shows rate and remaining time.
+            progress: see Model.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
             align, clipping, constants, saturation, table_error, strict, promote: those of CompensateOptions.
             clip, weight_rounding, shrinkage: those of CompensateOptions.
@@ -135,23 +159,31 @@ class Model(Program):
         given = locals()
         from tosa_rescale.data.source import CalibrationPlan
         from tosa_rescale.rewrite.compensate import compensate
+        from tosa_rescale.sweeping.automatic import AUTO, SearchOptions, compensate_automatically, require_no_search
 
-        plan = CalibrationPlan(samples, seed, source=calibration)
-        return compensate(self, _options(CompensateOptions, given), plan, bits_of=bits_of, progress=progress)
+        plan, shown = CalibrationPlan(samples, seed, source=calibration), chosen(progress)
+        search = SearchOptions(data, max_drop, metrics, per_layer)
+        if bits == AUTO:
+            asked = _options(CompensateOptions, given | {"bits": 1})
+            if bits_of:
+                raise OptionError("bits_of: has no effect with bits='auto', which sets every width; leave it out")
+            return compensate_automatically(self, asked, plan, search, progress=shown).model
+        require_no_search(search)
+        return compensate(self, _options(CompensateOptions, given), plan, bits_of=bits_of, progress=shown)
 
     def finetune(
         self,
-        data: Dataset | PathLike | Any,
+        data: Any,
         bits: int | None = None,
         *,
-        teacher: Program | str = "original",
+        teacher: Program | PathLike = "original",
         optimizer: Any = None,
         callbacks: Sequence[Any] = (),
         checkpoint: PathLike | None = None,
         resume: bool = False,
         force: bool = False,
         strategy: Any = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         multiplier_rounding: MultiplierRounding | str | None = None,
         epochs: int = 2,
         batch: int = 16,
@@ -164,16 +196,16 @@ class Model(Program):
         """Trains weights and biases through the exact integer arithmetic (extra `train`).
 
         Args:
-            data: a dataset, a folder, an .npz or a tf.data.Dataset; labels are only used with `teacher="labels"`.
+            data: a dataset or what is made one, also a tf.data.Dataset; labels are only used with `teacher="labels"`.
             bits: narrow to this width first (NarrowOptions.before_training); None: train this model as it is.
-            teacher: "original" (this model before narrowing, or the .tflite it was loaded from), "labels", or a model.
+            teacher: "original" (this model before narrowing, or the .tflite it was loaded from), "labels", a model or its path.
             optimizer: any tf.keras optimizer, its rate in steps of the weight grid; None: SGD.
             callbacks: tf.keras callbacks.
             checkpoint: file for the state after every epoch.
             resume: go on from the checkpoint; the weights at the end are those of an uninterrupted run.
             force: overwrite a checkpoint that exists.
             strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; every worker returns the same model.
-            progress: shows rate, remaining time, loss and agreement.
+            progress: see Model; shows loss and agreement as well.
             multiplier_rounding: of the narrowing; None: up where a teacher's gains can be folded in, else to nearest.
             epochs, batch, learning_rate, validation, seed, reference, fold_gains: those of FinetuneOptions.
 
@@ -190,9 +222,10 @@ class Model(Program):
         from tosa_rescale.twin.finetune import TrainingRun, finetune, narrowed_for_training
 
         options = _options(FinetuneOptions, given)
-        start, taught_by = narrowed_for_training(self, bits, options, teacher, multiplier_rounding=multiplier_rounding)
-        run = _options(TrainingRun, given)
-        return finetune(start, data, teacher=taught_by, options=options, run=run, progress=progress).model
+        known = teacher if isinstance(teacher, str) and teacher in ("original", "labels") else as_program(teacher, "teacher")
+        start, taught_by = narrowed_for_training(self, bits, options, known, multiplier_rounding=multiplier_rounding)
+        training = _options(TrainingRun, given)
+        return finetune(start, data, teacher=taught_by, options=options, run=training, progress=chosen(progress)).model
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -206,14 +239,18 @@ class Model(Program):
         *,
         metrics: Any = None,
         engine: str = "iree",
-        reference: Program | OutputStore | None = None,
+        reference: Program | PathLike | OutputStore | None = None,
         workers: int | None = None,
         cluster: str | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         label: str = "evaluate",
     ) -> Evaluation:
         """Accuracy, and difference from a reference model; see tosa_rescale.evaluate."""
-        return evaluate(**_renamed(locals(), self="model"))
+        return evaluate(**renamed(locals(), self="model"))
+
+    def __call__(self, *data: Any, engine: str = "iree", workers: int | None = None) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Runs the model; see tosa_rescale.run."""
+        return run(self, *data, engine=engine, workers=workers)
 
     def sensitivity(
         self,
@@ -223,29 +260,26 @@ class Model(Program):
         metrics: Any = None,
         scope: Scope | str = "all",
         workers: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> tuple[Sensitivity, ...]:
         """What each rescale alone costs at `bits` significant bits, the costliest first; see measure/sensitivity.py."""
-        given = locals()
+        given = locals() | {"progress": chosen(progress)}
         from tosa_rescale.measure.sensitivity import sensitivities
 
-        return sensitivities(**_renamed(given, self="model"))
+        return sensitivities(**renamed(given, self="model"))
 
     def check(
         self,
         inputs: Any = 8,
         *,
-        engines: Sequence[str] | None = None,
+        engines: str | Sequence[str] | None = None,
         seed: int = 0,
         workers: int | None = None,
         layers: bool | str = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> CheckResult:
         """Whether all engines agree bit for bit; see tosa_rescale.check."""
-        given = locals()
-        from tosa_rescale.measure.check import check
-
-        return check(**_renamed(given, self="model"))
+        return check(**renamed(locals(), self="model"))
 
     def random_inputs(self, count: int, seed: int = 0) -> list[np.ndarray]:
         """Uniform random integers over each input's full range: one array `[count, *shape of the input]` for each input."""
@@ -279,7 +313,7 @@ class Model(Program):
         flags: Sequence[str] | None = None,
     ) -> pathlib.Path:
         """Writes the model; the kind goes by suffix; see tosa_rescale.formats.write.save."""
-        return save(**_renamed(locals(), self="program"))
+        return save(**renamed(locals(), self="program"))
 
     def to_litert(self, original: PathLike | None = None, allow_partial: bool = False) -> bytes:
         """The LiteRT flatbuffer with this model's weights, biases and scales, for any unmodified runtime.
@@ -319,136 +353,12 @@ def load(
         ModelError: the file is missing, corrupt, or cannot be converted; `until` or `shapes` do not fit it.
         MissingToolError: a .tosa file, and tosa-opt is not installed.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ModelError(f"path: {type(path).__name__} is no path of a model")
     program = read(path, batch, until=until, shapes=shapes)
     return Model(**{field.name: getattr(program, field.name) for field in dataclasses.fields(Program)})
-
-
-def evaluate(
-    model: Program,
-    data: Any,
-    *,
-    metrics: Any = None,
-    engine: str = "iree",
-    reference: Program | OutputStore | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Progress | None = None,
-    label: str = "evaluate",
-) -> Evaluation:
-    """Runs a model over a dataset.
-
-    Args:
-        model: the model.
-        data: samples and labels: a Dataset, a path, arrays or batches of them (tosa_rescale.data.source.as_dataset).
-        metrics: what is measured: names by comma, `module:function` or functions, several in a list; None: what outputs and
-            labels suggest (tosa_rescale.measure.metrics).
-        engine: see tosa_rescale.measure.engines.
-        reference: the model to compare with, executed by IREE, or its outputs.
-        workers: threads; None: one for each core.
-        cluster: "local", or the address of a Ray cluster (tosa_rescale.sweeping.cluster). None: this process and its workers.
-        progress: shows rate and remaining time.
-        label: what progress calls this.
-
-    Raises:
-        ClusterError: the cluster cannot be used.
-        DataError: samples do not fit the input, labels not the output, or there is nothing to compare outputs with.
-        ModelError: the reference has other outputs than the model, or the engine cannot run the model.
-    """
-    given = locals()
-    del given["cluster"]
-    if cluster is None:
-        from tosa_rescale.measure.evaluate import evaluate
-
-        return evaluate(**given)
-    from tosa_rescale.sweeping.cluster import evaluate_on
-
-    return evaluate_on(cluster, **given)
-
-
-def sweep(
-    model: Program,
-    data: Any,
-    folder: PathLike,
-    *,
-    bits: Sequence[int] = (32, 8, 6, 5, 4, 3, 2, 1),
-    methods: Sequence[str] = ("narrow",),
-    options: NarrowOptions | None = None,
-    method_options: Mapping[str, Options] | None = None,
-    calibration: Dataset | str | None = "synthetic",
-    samples: int = 32,
-    seed: int = 0,
-    training: TrainingPlan | None = None,
-    errors: int = 0,
-    metrics: Any = None,
-    force: bool = False,
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Progress | None = None,
-    command: str = "",
-) -> SweepResult:
-    """Evaluates every method at every width. An interrupted sweep goes on where it stopped.
-
-    The original model is always evaluated, as the reference; a width of 32 stands for it.
-
-    Args:
-        model: the original model.
-        data: samples, with labels for accuracy.
-        folder: where results are kept; made if missing.
-        bits: widths.
-        methods: keys of tosa_rescale.sweeping.methods.METHODS.
-        options: of the narrowing; its `bits` is not used.
-        method_options: options that methods have of their own, by name of the method, such as
-            `{"finetune": FinetuneOptions(epochs=4)}`; None: their defaults.
-        calibration, samples, seed: what methods that calibrate calibrate on; see Model.compensate.
-        training: what methods that train train on; None: no such method can be swept.
-        errors: samples on which the error of every rescale is measured as well; 0: it is not.
-        metrics: what is measured, the metric that decides first; see tosa_rescale.evaluate.
-        force: start anew where the folder holds a sweep of something else.
-        workers: threads; None: one for each core.
-        cluster: "local", or the address of a Ray cluster (tosa_rescale.sweeping.cluster). None: this process and its workers.
-            The figures are the same; seconds are then the sum over all workers.
-        progress: shows rate and remaining time.
-        command: the command line that asked for it, for the report.
-
-    Raises:
-        ClusterError: the cluster cannot be used.
-        OptionError: an unknown method, or a width out of range.
-        OutputError: the folder cannot be written, or holds a sweep of something else.
-    """
-    from tosa_rescale.data.source import CalibrationPlan
-    from tosa_rescale.measure.metrics import find_metrics
-    from tosa_rescale.sweeping.sweep import SweepPlan, run_sweep
-
-    plan = SweepPlan(
-        tuple(bits),
-        tuple(methods),
-        options or NarrowOptions(31),
-        CalibrationPlan(**CalibrationOptions(samples, seed).as_dict(), source=calibration),
-        training,
-        errors,
-        command,
-        method_options or {},
-        find_metrics(metrics),
-    )
-    return run_sweep(model, data, folder, plan, force=force, measure=_measurer(cluster, workers), progress=progress)
-
-
-def _measurer(cluster: str | None, workers: int | None) -> Any:
-    """What measures the points of a sweep: this machine or a cluster."""
-    if cluster is None:
-        from tosa_rescale.sweeping.local import LocalMeasurer
-
-        return LocalMeasurer(workers)
-    from tosa_rescale.sweeping.cluster import ClusterMeasurer
-
-    return ClusterMeasurer(cluster, workers)
 
 
 def _options(kind: Any, given: Mapping[str, Any]) -> Any:
     """An options class from the arguments of a method, by name."""
     return kind(**{field.name: given[field.name] for field in dataclasses.fields(kind)})
-
-
-def _renamed(given: Mapping[str, Any], **names: str) -> dict[str, Any]:
-    """The arguments of a method for a function that calls some of them otherwise."""
-    return {names.get(name, name): value for name, value in given.items()}

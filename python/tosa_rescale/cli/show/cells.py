@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from tosa_rescale.cli.show import Column, line, table
+from tosa_rescale.cli.show.console import Column, line, table
 from tosa_rescale.hardware import PAPER
 from tosa_rescale.hardware.cells import CellCost, CellCosts
 from tosa_rescale.hardware.designs import DESIGNS
