@@ -32,6 +32,7 @@ import yaml
 from conftest import ROOT
 from tosa_rescale.cli import group, main
 from tosa_rescale.core.passes import find_tool
+from tosa_rescale.demo import DATA
 from tosa_rescale.driver import command as compile_driver
 from tosa_rescale.driver.settings import KEYS as CONFIGURATION_KEYS
 
@@ -100,8 +101,7 @@ def folder(tmp_path: pathlib.Path, demo_data: pathlib.Path, demo_model: pathlib.
             rows = csv.writer(table)
             rows.writerow(["file", "label"])
             for number in numbers:
-                pixels = (digits["x"][number, :, :, 0].astype(np.int16) + 128).astype(np.uint8)
-                Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+                Image.fromarray(digits["x"][number, :, :, 0]).save(tmp_path / name / f"{number}.png")
                 rows.writerow([f"{number}.png", digits["y"][number]])
     return tmp_path
 
@@ -193,6 +193,23 @@ def test_a_page_does_what_it_says_slowly(page: pathlib.Path, folder: pathlib.Pat
     pytest.importorskip("tensorflow")
     monkeypatch.chdir(folder)
     run_page(page, slow=True)
+
+
+def test_the_readers_images_are_the_digits(folder: pathlib.Path, demo: tr.Model) -> None:
+    """What the pages are run on must be what the network reads: wrapped pixels would give figures of noise."""
+    data = tr.load_data(folder / "images", tr.Preprocessing(crop_fraction=1))
+    with np.load(DATA) as digits:
+        assert demo.evaluate(data).top1 == demo.evaluate((digits["x"][:IMAGES], digits["y"][:IMAGES])).top1 >= 95
+
+
+def test_the_tutorial_makes_those_images(folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, *_) = (each for each in snippets((ROOT / "docs" / "tutorial.md").read_text()) if each.language == "python")
+    made = tmp_path / "made"
+    made.mkdir()
+    monkeypatch.chdir(made)
+    exec(compile(first.text, "tutorial", "exec"), {})
+    for name in ("0.png", "17.png"):
+        assert (made / "images" / name).read_bytes() == (folder / "images" / name).read_bytes()
 
 
 # -- what stands in the text -------------------------------------------------------------------------------------------
