@@ -73,6 +73,14 @@ inline constexpr llvm::StringLiteral kFactorAttrName =
 inline constexpr llvm::StringLiteral kFixedFactorAttrName =
     "tosa_rescale.fixed_factor";
 
+//===----------------------------------------------------------------------===//
+// On the shift and the product of a lowered rescale
+//===----------------------------------------------------------------------===//
+
+/// Unit: `tosa-rescale-lower` made it, so it belongs to a rescale even where
+/// others look like it.
+inline constexpr llvm::StringLiteral kLoweredAttrName = "tosa_rescale.lowered";
+
 } // namespace tosa_rescale
 
 #endif // TOSA_RESCALE_ATTRIBUTES_H
