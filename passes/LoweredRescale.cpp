@@ -215,11 +215,14 @@ std::optional<LoweredRescale> lowerRescale(tosa::RescaleOp op,
   if (scales.size() == 1 ||
       (values.size() != 1 && values.size() != scales.size()))
     values = {uniteAll(values)};
+  const Interval limits =
+      getLimits(getWidth(op.getType()), op.getOutputUnsigned());
   int64_t others = -1;
   for (auto [channel, scale] : llvm::enumerate(scales)) {
     const Interval value = at(values, channel);
-    LoweredScaleOr found =
-        lowerScale(scale, doubleRound, value.low, value.high, lowered.outputZp);
+    const LoweredScaleOr found = lowerScale(
+        scale, doubleRound,
+        {value.low, value.high, lowered.outputZp, limits.low, limits.high});
     if (found.scale) {
       lowered.scales.push_back(*found.scale);
       continue;

@@ -52,48 +52,87 @@ static LoweredScale makeCompact(Scale scale) {
   return compact;
 }
 
-static std::string findObstacle(Scale scale, bool doubleRound, int64_t low,
-                                int64_t high, int64_t outputZp) {
+/// `value` by the lowered scale.
+static Int128 applyLowered(int64_t value, LoweredScale scale) {
+  const Int128 product = Int128(value) * scale.multiplier;
+  return scale.shift == 0
+             ? product
+             : (product + (Int128(1) << (scale.shift - 1))) >> scale.shift;
+}
+
+static int64_t saturate(Int128 result, const ScaledChannel &channel) {
+  return static_cast<int64_t>(std::clamp<Int128>(
+      result + channel.outputZp, channel.resultLow, channel.resultHigh));
+}
+
+/// Whether every step fits i32.
+static bool isComputable(LoweredScale scale, const ScaledChannel &channel) {
+  return scale.multiplier <= kMaxI32 &&
+         fitsI32(Int128(channel.low) * scale.multiplier,
+                 Int128(channel.high) * scale.multiplier) &&
+         fitsI32(applyLowered(channel.low, scale) + channel.outputZp,
+                 applyLowered(channel.high, scale) + channel.outputZp);
+}
+
+/// A scale of fewer bits, for a channel that gives one result for all values.
+/// Rounding and saturating are monotone, so its ends stand for all of it.
+static std::optional<LoweredScale> shorten(LoweredScale scale,
+                                           const ScaledChannel &channel) {
+  const int64_t result = saturate(applyLowered(channel.low, scale), channel);
+  if (result != saturate(applyLowered(channel.high, scale), channel))
+    return std::nullopt;
+  for (LoweredScale each = scale; each.multiplier > 1 && each.shift > 0;) {
+    each = {(each.multiplier + 1) >> 1, each.shift - 1};
+    const bool isSame =
+        saturate(applyLowered(channel.low, each), channel) == result &&
+        saturate(applyLowered(channel.high, each), channel) == result;
+    if (isSame && isComputable(each, channel))
+      return makeCompact({each.multiplier, each.shift});
+  }
+  return std::nullopt;
+}
+
+static std::string findObstacle(Scale scale, bool doubleRound,
+                                const ScaledChannel &channel) {
   if (scale.multiplier < 0)
     return "requires a multiplier of at least 0, got " +
            std::to_string(scale.multiplier);
   if (!isLegalShift(scale.shift))
     return "requires a shift from " + fromTo(kMinShift, kMaxShift) + ", got " +
            std::to_string(scale.shift);
-  if (!fitsI32(low, high))
-    return "requires a value that fits i32, got " + fromTo(low, high);
-  if (doubleRound && !roundsAlike(scale, low, high))
+  if (!fitsI32(channel.low, channel.high))
+    return "requires a value that fits i32, got " +
+           fromTo(channel.low, channel.high);
+  if (doubleRound && !roundsAlike(scale, channel.low, channel.high))
     return "requires SINGLE_ROUND, or a shift of at most 31, got DOUBLE_ROUND "
            "with shift " +
            std::to_string(scale.shift);
-  const int64_t multiplier = makeCompact(scale).multiplier;
-  if (multiplier > kMaxI32 ||
-      !fitsI32(Int128(low) * multiplier, Int128(high) * multiplier)) {
-    const int64_t limit = kMaxI32 / multiplier;
-    return "requires a value from " + fromTo(-limit, limit) +
-           " for a 32-bit product with " + std::to_string(multiplier) +
-           ", got " + fromTo(low, high);
-  }
-  if (!fitsI32(applyScale(low, scale, doubleRound) + outputZp,
-               applyScale(high, scale, doubleRound) + outputZp))
-    return "requires a scaled value that fits i32 with output_zp added, got a "
-           "value from " +
-           fromTo(low, high);
   return "";
 }
 
-LoweredScaleOr lowerScale(Scale scale, bool doubleRound, int64_t low,
-                          int64_t high, int64_t outputZp) {
-  std::string reason = findObstacle(scale, doubleRound, low, high, outputZp);
+LoweredScaleOr lowerScale(Scale scale, bool doubleRound,
+                          const ScaledChannel &channel) {
+  std::string reason = findObstacle(scale, doubleRound, channel);
   if (!reason.empty())
     return {std::nullopt, std::move(reason)};
   LoweredScale lowered = makeCompact(scale);
+  if (!isComputable(lowered, channel)) {
+    const std::optional<LoweredScale> shorter = shorten(lowered, channel);
+    if (!shorter) {
+      const int64_t limit = kMaxI32 / lowered.multiplier;
+      return {std::nullopt, "requires a value from " + fromTo(-limit, limit) +
+                                " for a 32-bit product with " +
+                                std::to_string(lowered.multiplier) + ", got " +
+                                fromTo(channel.low, channel.high)};
+    }
+    lowered = *shorter;
+  }
   // 32 and more leave nothing of a product that fits i32; 31 does the same
   // below 2^30.
   if (lowered.shift > kMaxLoweredShift) {
     const int64_t limit = int64_t(1) << 30;
-    const bool isSmall =
-        low * lowered.multiplier >= -limit && high * lowered.multiplier < limit;
+    const bool isSmall = channel.low * lowered.multiplier >= -limit &&
+                         channel.high * lowered.multiplier < limit;
     lowered = isSmall ? LoweredScale{lowered.multiplier, kMaxLoweredShift}
                       : LoweredScale{0, 0};
   }

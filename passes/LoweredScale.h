@@ -35,6 +35,17 @@ struct LoweredScale {
   }
 };
 
+/// The values of one channel, from `low` to `high`, and what happens to their
+/// result: `outputZp` is added, and it saturates at `resultLow` and
+/// `resultHigh`.
+struct ScaledChannel {
+  int64_t low = 0;
+  int64_t high = 0;
+  int64_t outputZp = 0;
+  int64_t resultLow = 0;
+  int64_t resultHigh = 0;
+};
+
 /// A scale in 32 bits, or why there is none.
 struct LoweredScaleOr {
   std::optional<LoweredScale> scale;
@@ -42,10 +53,11 @@ struct LoweredScaleOr {
   std::string reason;
 };
 
-/// The scale in 32 bits that is equal for every value from `low` to `high`, and
-/// whose result with `outputZp` added fits i32.
-LoweredScaleOr lowerScale(Scale scale, bool doubleRound, int64_t low,
-                          int64_t high, int64_t outputZp);
+/// A scale in 32 bits that gives the same for every value of the channel. It is
+/// the same number, but where the channel gives one result whatever the value,
+/// as one that always saturates: then it may have fewer bits.
+LoweredScaleOr lowerScale(Scale scale, bool doubleRound,
+                          const ScaledChannel &channel);
 
 /// The scale with its multiplier at the top of i32, as scale32 has it. No
 /// result if no legal shift expresses it.
