@@ -1,6 +1,6 @@
 //===- LoweredRescale.cpp - a rescale as operations of 32 bits ------------===//
 //
-// Implements LoweredRescale.h.
+// Implements the way down of LoweredRescale.h.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
@@ -8,6 +8,7 @@
 #include "LoweredRescale.h"
 
 #include "Attributes.h"
+#include "Convolution.h"
 #include "RescaleOps.h"
 #include "ValueRange.h"
 
@@ -16,21 +17,6 @@
 using namespace mlir;
 
 namespace tosa_rescale {
-
-static int64_t getWidth(Type type) {
-  auto integer = dyn_cast<IntegerType>(getElementTypeOrSelf(type));
-  return integer ? integer.getWidth() : 0;
-}
-
-/// All values of `width` bits.
-static Interval getLimits(int64_t width, bool isUnsigned) {
-  const int64_t half = int64_t(1) << (width - 1);
-  return isUnsigned ? Interval{0, 2 * half - 1} : Interval{-half, half - 1};
-}
-
-//===----------------------------------------------------------------------===//
-// Down: operations of 32 bits
-//===----------------------------------------------------------------------===//
 
 namespace {
 
@@ -66,13 +52,18 @@ public:
     return mark(mul);
   }
 
-  Value shift(Value value, ArrayRef<int64_t> steps, bool left) {
+  Value add(Value value, ArrayRef<int64_t> numbers) {
+    return tosa::AddOp::create(builder, location, type, value,
+                               constant(numbers));
+  }
+
+  Value shift(Value value, ArrayRef<int64_t> steps, bool left, bool round) {
     const Value by = constant(steps);
     if (left)
       return mark(
           tosa::LogicalLeftShiftOp::create(builder, location, type, value, by));
-    return mark(tosa::ArithmeticRightShiftOp::create(
-        builder, location, type, value, by, /*round=*/true));
+    return mark(tosa::ArithmeticRightShiftOp::create(builder, location, type,
+                                                     value, by, round));
   }
 
   Value cast(Value value, Type element) {
@@ -102,8 +93,47 @@ static Value truncateWide(OpBuilder &builder, Location location, Value input) {
   return unit.raise(builder, location).getResult();
 }
 
+SmallVector<int64_t> LoweredRescale::getHalves() const {
+  SmallVector<int64_t> halves;
+  for (const LoweredScale &scale : scales)
+    halves.push_back(scale.shift == 0 ? 0 : int64_t(1) << (scale.shift - 1));
+  return halves;
+}
+
+bool addToBias(OpBuilder &builder, Value accumulator, ArrayRef<int64_t> numbers,
+               bool dryRun) {
+  Convolution convolution = Convolution::match(accumulator.getDefiningOp());
+  const int64_t channels = getChannelCount(accumulator.getType());
+  if (!convolution || !accumulator.hasOneUse() || channels <= 0 ||
+      getWidth(convolution.getBias().getType()) != 32)
+    return false;
+  const auto biases = getConstantIntegers(convolution.getBias());
+  const auto divides = [&](size_t size) {
+    return size == 1 || size == static_cast<size_t>(channels);
+  };
+  if (!biases || !divides(biases->size()) || !divides(numbers.size()))
+    return false;
+  SmallVector<int32_t> sums;
+  for (size_t i = 0, e = std::max(biases->size(), numbers.size()); i < e; ++i) {
+    const int64_t sum = (*biases)[biases->size() == 1 ? 0 : i] +
+                        numbers[numbers.size() == 1 ? 0 : i];
+    if (sum != static_cast<int32_t>(sum))
+      return false;
+    sums.push_back(sum);
+  }
+  if (dryRun)
+    return true;
+  auto type = RankedTensorType::get({static_cast<int64_t>(sums.size())},
+                                    builder.getI32Type());
+  replaceConstant(builder, convolution.getBiasOperand(),
+                  DenseElementsAttr::get(type, ArrayRef<int32_t>(sums)));
+  return true;
+}
+
 Value LoweredRescale::build(OpBuilder &builder, Location location,
                             ArrayRef<NamedAttribute> attributes) const {
+  if (half == HalfPlace::Bias)
+    addToBias(builder, input, getHalves(), /*dryRun=*/false);
   auto type = cast<RankedTensorType>(resultType);
   Chain chain(builder, location, type);
   const int64_t inputWidth = getWidth(input.getType()), width = getWidth(type);
@@ -132,11 +162,14 @@ Value LoweredRescale::build(OpBuilder &builder, Location location,
             : __builtin_ctzll(static_cast<uint64_t>(scale.multiplier)));
   }
   if (left && !right) {
-    value = chain.shift(value, leftShifts, /*left=*/true);
+    value = chain.shift(value, leftShifts, /*left=*/true, /*round=*/false);
   } else {
     if (!right)
       value = chain.multiply(value, multipliers);
-    value = chain.shift(value, shifts, /*left=*/false);
+    if (half == HalfPlace::Add)
+      value = chain.add(value, getHalves());
+    value = chain.shift(value, shifts, /*left=*/false,
+                        /*round=*/half == HalfPlace::Shift);
   }
 
   if (outputZp != 0)
@@ -193,10 +226,32 @@ static std::string findFormObstacle(tosa::RescaleOp op, bool wideInputs) {
   return text;
 }
 
+/// Where the half of `lowered` may stand, if not in the shift: every sum must
+/// fit i32.
+static HalfPlace placeHalf(const LoweredRescale &lowered,
+                           ArrayRef<Interval> values) {
+  const SmallVector<int64_t> halves = lowered.getHalves();
+  bool isShift = true;
+  for (auto [channel, scale] : llvm::enumerate(lowered.scales)) {
+    const Int128 product = Int128(at(values, channel).high) * scale.multiplier;
+    if (product + halves[channel] > std::numeric_limits<int32_t>::max())
+      return HalfPlace::Shift;
+    isShift &= scale.isRightShift();
+  }
+  if (llvm::all_of(lowered.scales,
+                   [](const LoweredScale &scale) { return scale.shift == 0; }))
+    return HalfPlace::Shift;
+  OpBuilder builder(lowered.input.getContext());
+  if (isShift && addToBias(builder, lowered.input, halves, /*dryRun=*/true))
+    return HalfPlace::Bias;
+  return HalfPlace::Add;
+}
+
 std::optional<LoweredRescale> lowerRescale(tosa::RescaleOp op,
-                                           ValueRanges &ranges, bool wideInputs,
+                                           ValueRanges &ranges,
+                                           const LowerRequest &request,
                                            std::string &reason) {
-  reason = findFormObstacle(op, wideInputs);
+  reason = findFormObstacle(op, request.wideInputs);
   if (!reason.empty())
     return std::nullopt;
   LoweredRescale lowered;
@@ -234,278 +289,11 @@ std::optional<LoweredRescale> lowerRescale(tosa::RescaleOp op,
   }
   if (others > 0)
     reason += " and in " + std::to_string(others) + " more";
-  return others < 0 ? std::optional(lowered) : std::nullopt;
-}
-
-//===----------------------------------------------------------------------===//
-// Up: the rescale again
-//===----------------------------------------------------------------------===//
-
-/// The elements of a constant that broadcasts along all but the last dimension.
-static std::optional<SmallVector<int64_t>> getChannelConstant(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || !type.hasStaticShape() || type.getNumElements() == 0 ||
-      (type.getRank() != 0 && type.getNumElements() != type.getShape().back()))
+  if (others >= 0)
     return std::nullopt;
-  return getConstantIntegers(value);
-}
-
-static std::optional<int64_t> getScalar(Value value) {
-  const std::optional<SmallVector<int64_t>> elements =
-      getChannelConstant(value);
-  if (!elements || !llvm::all_equal(*elements))
-    return std::nullopt;
-  return elements->front();
-}
-
-/// The operand of `op` beside the constant `scalar`, whichever stands first.
-static Value takeScalar(Operation *op, int64_t &scalar) {
-  for (unsigned index : {1u, 0u})
-    if (std::optional<int64_t> found = getScalar(op->getOperand(index))) {
-      scalar = *found;
-      return op->getOperand(1 - index);
-    }
-  return {};
-}
-
-namespace {
-
-/// Reads a lowered rescale from its last operation upwards.
-class Reader {
-public:
-  std::optional<LoweredRescale> read(Operation *last);
-
-private:
-  /// The limits and the cast at the end; null if they are not those of a type.
-  Value readResult(tosa::CastOp op);
-  /// Product and shift; null if they are none.
-  Value readScales(Value value);
-  /// The cast and the zero point at the start.
-  Value readInput(Value value);
-
-  LoweredRescale found;
-  bool isMarked = false;
-};
-
-} // namespace
-
-Value Reader::readResult(tosa::CastOp op) {
-  const int64_t width = getWidth(op.getType());
-  Value value = op.getInput();
-  std::optional<int64_t> low, high;
-  while (Operation *limit = value.getDefiningOp()) {
-    int64_t scalar = 0;
-    std::optional<int64_t> &bound = isa<tosa::MaximumOp>(limit) ? low : high;
-    if (!isa<tosa::MaximumOp, tosa::MinimumOp>(limit) || bound)
-      break;
-    const Value other = takeScalar(limit, scalar);
-    if (!other)
-      break;
-    bound = scalar;
-    value = other;
-  }
-  for (bool isUnsigned : {false, true}) {
-    const Interval limits = getLimits(width, isUnsigned);
-    if (low != limits.low || high != limits.high)
-      continue;
-    found.outputUnsigned = isUnsigned;
-    if (auto add = value.getDefiningOp<tosa::AddOp>()) {
-      int64_t zp = 0;
-      const Value other = takeScalar(add, zp);
-      if (other && limits.low <= zp && zp <= limits.high) {
-        found.outputZp = zp;
-        value = other;
-      }
-    }
-    return value;
-  }
-  return {};
-}
-
-Value Reader::readScales(Value value) {
-  Operation *shift = value.getDefiningOp();
-  auto right = dyn_cast_or_null<tosa::ArithmeticRightShiftOp>(shift);
-  if (!isa_and_nonnull<tosa::LogicalLeftShiftOp>(shift) &&
-      !(right && right.getRound()))
-    return {};
-  const auto steps = getChannelConstant(shift->getOperand(1));
-  if (!steps || llvm::any_of(*steps, [](int64_t step) {
-        return step < 0 || step > kMaxLoweredShift;
-      }))
-    return {};
-  isMarked = shift->hasAttr(kLoweredAttrName);
-  value = shift->getOperand(0);
-
-  SmallVector<int64_t> factors = {1};
-  auto mul = value.getDefiningOp<tosa::MulOp>();
-  // A product beside a marked shift is a part of the rescale if marked as well,
-  // else one of the network.
-  if (mul && right && isMarked == mul->hasAttr(kLoweredAttrName) &&
-      getScalar(mul.getShift()) == 0)
-    for (unsigned index : {1u, 0u}) {
-      auto constant = getChannelConstant(mul->getOperand(index));
-      if (!constant ||
-          llvm::any_of(*constant, [](int64_t factor) { return factor < 0; }))
-        continue;
-      factors = *constant;
-      value = mul->getOperand(1 - index);
-      break;
-    }
-  const size_t channels = std::max(steps->size(), factors.size());
-  if ((steps->size() != 1 && steps->size() != channels) ||
-      (factors.size() != 1 && factors.size() != channels))
-    return {};
-  for (size_t channel = 0; channel < channels; ++channel) {
-    const int64_t step = (*steps)[steps->size() == 1 ? 0 : channel],
-                  factor = factors[factors.size() == 1 ? 0 : channel];
-    found.scales.push_back(right ? LoweredScale{factor, step}
-                                 : LoweredScale{int64_t(1) << step, 0});
-  }
-  found.perChannel = channels > 1;
-  return value;
-}
-
-Value Reader::readInput(Value value) {
-  int64_t zp = 0;
-  Value source = value;
-  if (auto sub = source.getDefiningOp<tosa::SubOp>())
-    if (std::optional<int64_t> scalar = getScalar(sub.getInput2())) {
-      zp = *scalar;
-      source = sub.getInput1();
-    }
-  Operation *mask = source.getDefiningOp<tosa::BitwiseAndOp>();
-  int64_t bits = 0;
-  if (Value other = mask ? takeScalar(mask, bits) : Value())
-    source = other;
-  auto cast = source.getDefiningOp<tosa::CastOp>();
-  const int64_t width = cast ? getWidth(cast.getInput().getType()) : 0;
-  if (width == 8 || width == 16) {
-    const Interval limits = getLimits(width, bits != 0);
-    if (cast.getInput().getType() ==
-            cast.getType().clone(getElementTypeOrSelf(cast.getInput())) &&
-        getElementTypeOrSelf(cast.getInput()).isSignlessInteger() &&
-        (bits == 0 || bits == limits.high) && limits.low <= zp &&
-        zp <= limits.high) {
-      found.inputUnsigned = bits != 0;
-      found.inputZp = zp;
-      return cast.getInput();
-    }
-  }
-  // An i48 that was made an i32.
-  auto unit = value.getDefiningOp<tosa::RescaleOp>();
-  if (unit && getWidth(unit.getInput().getType()) == 48)
-    if (const auto scales = getScales(unit);
-        scales && llvm::all_of(*scales, [](const Scale &scale) {
-          return isSameValue(scale, {1, 0});
-        }))
-      return unit.getInput();
-  return value;
-}
-
-std::optional<LoweredRescale> Reader::read(Operation *last) {
-  if (last->getNumResults() != 1 ||
-      !isa<RankedTensorType>(last->getResult(0).getType()))
-    return std::nullopt;
-  found.resultType = last->getResult(0).getType();
-  const int64_t width = getWidth(found.resultType);
-  Value value = last->getResult(0);
-  if (auto cast = dyn_cast<tosa::CastOp>(last)) {
-    if ((width != 8 && width != 16) ||
-        getWidth(cast.getInput().getType()) != 32)
-      return std::nullopt;
-    value = readResult(cast);
-  }
-  if (!value || getWidth(value.getType()) != 32)
-    return std::nullopt;
-  value = readScales(value);
-  if (!value)
-    return std::nullopt;
-  found.input = readInput(value);
-  // Between two i32 a shift of the network looks like that of a rescale.
-  const bool isNarrow = width != 32 || getWidth(found.input.getType()) != 32;
-  auto input = dyn_cast<RankedTensorType>(found.input.getType());
-  if ((!isNarrow && !isMarked) || !input ||
-      input.getShape() != cast<RankedTensorType>(found.resultType).getShape())
-    return std::nullopt;
-  return found;
-}
-
-std::optional<LoweredRescale> LoweredRescale::match(Operation *last) {
-  return Reader().read(last);
-}
-
-tosa::RescaleOp LoweredRescale::raise(OpBuilder &builder,
-                                      Location location) const {
-  const bool isWide = getWidth(input.getType()) > 32;
-  SmallVector<APInt> multipliers, steps;
-  const unsigned width = isWide ? 16 : 32;
-  for (const LoweredScale &scale : scales) {
-    const std::optional<Scale> raised =
-        isWide ? raiseScale16(scale) : raiseScale(scale);
-    if (!raised)
-      return {};
-    multipliers.emplace_back(width, raised->multiplier);
-    steps.emplace_back(8, raised->shift);
-  }
-  const auto makeConstant = [&](Type element, ArrayRef<APInt> values) -> Value {
-    auto type =
-        RankedTensorType::get({static_cast<int64_t>(values.size())}, element);
-    return tosa::ConstOp::create(builder, location, type,
-                                 DenseElementsAttr::get(type, values));
-  };
-  const auto makeZeroPoint = [&](Type tensor, int64_t zp) {
-    auto element = cast<IntegerType>(getElementTypeOrSelf(tensor));
-    return makeConstant(element,
-                        APInt(element.getWidth(), zp, /*isSigned=*/true,
-                              /*implicitTrunc=*/true));
-  };
-  const Value multiplier =
-      makeConstant(builder.getIntegerType(width), multipliers);
-  const Value shift = makeConstant(builder.getI8Type(), steps);
-  const Value inputZero = makeZeroPoint(input.getType(), inputZp);
-  const Value outputZero = makeZeroPoint(resultType, outputZp);
-  return tosa::RescaleOp::create(
-      builder, location, resultType, input, multiplier, shift, inputZero,
-      outputZero, /*scale32=*/!isWide, tosa::RoundingMode::SINGLE_ROUND,
-      perChannel, inputUnsigned, outputUnsigned);
-}
-
-int64_t raiseRescales(func::FuncOp function) {
-  int64_t count = 0;
-  OpBuilder builder(function.getContext());
-  const auto raiseAll = [&](auto isLast) {
-    SmallVector<Operation *> candidates;
-    function.walk([&](Operation *op) {
-      if (isLast(op))
-        candidates.push_back(op);
-    });
-    for (Operation *last : candidates) {
-      if (last->use_empty())
-        continue;
-      const std::optional<LoweredRescale> lowered = LoweredRescale::match(last);
-      if (!lowered)
-        continue;
-      builder.setInsertionPoint(last);
-      tosa::RescaleOp raised = lowered->raise(builder, last->getLoc());
-      if (!raised)
-        continue;
-      for (NamedAttribute attribute : last->getDiscardableAttrs())
-        if (attribute.getName() != kLoweredAttrName)
-          raised->setDiscardableAttr(attribute.getName(), attribute.getValue());
-      last->getResult(0).replaceAllUsesWith(raised.getResult());
-      ++count;
-    }
-    // Last ones first: nothing else reads what made them, unless it was shared.
-    for (Operation *last : llvm::reverse(candidates))
-      if (isOpTriviallyDead(last))
-        eraseIfDead(last);
-  };
-  // Casts first: a shift may belong to one.
-  raiseAll([](Operation *op) { return isa<tosa::CastOp>(op); });
-  raiseAll([](Operation *op) {
-    return isa<tosa::ArithmeticRightShiftOp, tosa::LogicalLeftShiftOp>(op);
-  });
-  return count;
+  if (request.rounding == ShiftRounding::Bias)
+    lowered.half = placeHalf(lowered, values);
+  return lowered;
 }
 
 } // namespace tosa_rescale

@@ -300,6 +300,10 @@ def TosaRescaleLowerPass : Pass<"tosa-rescale-lower", "::mlir::func::FuncOp"> {
     its zero point too. A one-bit multiplier has no product, so it needs no known range. A shift of 32 or more leaves 0 of what fits i32. `DOUBLE_ROUND` equals
     `SINGLE_ROUND` at shifts up to 31, and else where all values of a range of at most 2^17 give the same.
 
+    **Rounding** (`rounding`). `arithmetic_right_shift` with `round = true` is one instruction of many processors, and four in IREE. With `rounding=bias` half of what the shift drops is
+    added before, and the shift has `round = false`: in the bias of the convolution, and so for nothing, where nothing else reads the accumulator, and by an `add` elsewhere. Where the sum is not proven to
+    fit i32 the shift rounds.
+
     A rescale of which this is not proven stays one and yields a remark that names range and limit; with `strict` it is an error, and nothing changes. So does one with an unsigned tensor
     type, which `cast` does not take, or with multipliers, shifts or zero points that are no constants.
 
@@ -332,6 +336,9 @@ def TosaRescaleLowerPass : Pass<"tosa-rescale-lower", "::mlir::func::FuncOp"> {
     EnumOption<"scope", "scope", "Scope", [
       Choice<"All", "all", "every rescale">,
       Choice<"Accumulator", "accumulator", "rescales of convolutions and matrix products">], "Which rescales are lowered">,
+    EnumOption<"rounding", "rounding", "ShiftRounding", [
+      Choice<"Shift", "shift", "the shift, round = true">,
+      Choice<"Bias", "bias", "half that is added before, in the bias where that can be">], "What rounds where a shift drops bits">,
     Option<"wideInputs", "wide-inputs", "bool", /*default=*/"false",
            "Lower rescales of i48 too, where the range of their input fits i32">,
     Option<"strict", "strict", "bool", /*default=*/"false",
@@ -348,7 +355,7 @@ def TosaRescaleRaisePass : Pass<"tosa-rescale-raise", "::mlir::func::FuncOp"> {
   let description = [{
     The inverse of `tosa-rescale-lower`: everything that reads or changes rescales sees them again, as what they are, with the multiplier at the top of i32 and `SINGLE_ROUND`.
 
-    It goes by the operations themselves, which survive every tool and file format: one constant rounding shift (with at most one product by a constant that is never negative), which begins
+    It goes by the operations themselves, which survive every tool and file format: one constant shift that rounds, by itself or by half in front of it (with at most one product by a constant that is never negative), which begins
     with a `cast` from 8 or 16 bits or ends with the limits of a narrower type and a `cast` to it. Two things need the attribute `tosa_rescale.lowered` of the shift, which some tools drop: a rescale from i32 to i32,
     which without it stays a shift, and one behind a product of the network with a constant, which without it takes that constant for a multiplier of its own. Both compute the same.
 

@@ -5,7 +5,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LoweredRescale.h"
 #include "Passes.h"
 #include "ValueRange.h"
 
@@ -30,6 +29,7 @@ struct TosaRescaleLowerPass final
     // All are judged before one is changed: the analysis knows the values that
     // there are now.
     ValueRanges ranges(getOperation());
+    const LowerRequest request = {rounding, wideInputs};
     SmallVector<std::pair<tosa::RescaleOp, LoweredRescale>> found;
     bool anyFailed = false;
     getOperation().walk([&](tosa::RescaleOp op) {
@@ -37,7 +37,7 @@ struct TosaRescaleLowerPass final
         return;
       std::string reason;
       if (std::optional<LoweredRescale> lowered =
-              lowerRescale(op, ranges, wideInputs, reason)) {
+              lowerRescale(op, ranges, request, reason)) {
         found.emplace_back(op, *std::move(lowered));
         return;
       }

@@ -5,7 +5,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LoweredRescale.h"
 #include "Passes.h"
 
 using namespace mlir;
