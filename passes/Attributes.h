@@ -74,11 +74,12 @@ inline constexpr llvm::StringLiteral kFixedFactorAttrName =
     "tosa_rescale.fixed_factor";
 
 //===----------------------------------------------------------------------===//
-// On the shift and the product of a lowered rescale
+// On the shift and the product of a lowered rescale, and on a rescale that was
+// raised
 //===----------------------------------------------------------------------===//
 
 /// Unit: `tosa-rescale-lower` made it, so it belongs to a rescale even where
-/// others look like it.
+/// others look like it. On a rescale: `tosa-rescale-raise` made it of such.
 inline constexpr llvm::StringLiteral kLoweredAttrName = "tosa_rescale.lowered";
 
 } // namespace tosa_rescale

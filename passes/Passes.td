@@ -355,6 +355,8 @@ def TosaRescaleRaisePass : Pass<"tosa-rescale-raise", "::mlir::func::FuncOp"> {
   let description = [{
     The inverse of `tosa-rescale-lower`: everything that reads or changes rescales sees them again, as what they are, with the multiplier at the top of i32 and `SINGLE_ROUND`.
 
+    Each gets the attribute `tosa_rescale.lowered`, which says where it comes from.
+
     It goes by the operations themselves, which survive every tool and file format: one constant shift that rounds, by itself or by half in front of it (with at most one product by a constant that is never negative), which begins
     with a `cast` from 8 or 16 bits or ends with the limits of a narrower type and a `cast` to it. Two things need the attribute `tosa_rescale.lowered` of the shift, which some tools drop: a rescale from i32 to i32,
     which without it stays a shift, and one behind a product of the network with a constant, which without it takes that constant for a multiplier of its own. Both compute the same.

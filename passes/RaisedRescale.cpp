@@ -294,6 +294,7 @@ int64_t raiseRescales(func::FuncOp function) {
       for (NamedAttribute attribute : last->getDiscardableAttrs())
         if (attribute.getName() != kLoweredAttrName)
           raised->setDiscardableAttr(attribute.getName(), attribute.getValue());
+      raised->setAttr(kLoweredAttrName, builder.getUnitAttr());
       last->getResult(0).replaceAllUsesWith(raised.getResult());
       if (lowered->half == HalfPlace::Bias)
         accumulators.emplace_back(lowered->input, lowered->getHalves());

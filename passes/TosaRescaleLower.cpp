@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Attributes.h"
 #include "Passes.h"
 #include "ValueRange.h"
 
@@ -57,6 +58,7 @@ struct TosaRescaleLowerPass final
       // An operand may have been the result of one that was lowered before.
       lowered.input = op.getInput();
       builder.setInsertionPoint(op);
+      op->removeAttr(kLoweredAttrName);
       const SmallVector<NamedAttribute> attributes(op->getDiscardableAttrs());
       op.getResult().replaceAllUsesWith(
           lowered.build(builder, op.getLoc(), attributes));

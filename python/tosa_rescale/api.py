@@ -20,18 +20,21 @@ from tosa_rescale.core.options import (
     CompensateOptions,
     Encoding,
     FinetuneOptions,
+    LowerOptions,
     MultiplierRounding,
     NarrowOptions,
     Options,
     Preset,
     RoundingMode,
     Scope,
+    ShiftRounding,
     WeightRounding,
 )
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.rescales import RescaleInfo, describe_rescales
 from tosa_rescale.formats.read import read
 from tosa_rescale.formats.write import save, with_state
+from tosa_rescale.rewrite.lower import lower
 from tosa_rescale.rewrite.narrow import narrow, with_bits
 
 if TYPE_CHECKING:
@@ -191,6 +194,28 @@ class Model(Program):
         start, taught_by = narrowed_for_training(self, bits, options, teacher, multiplier_rounding=multiplier_rounding)
         run = _options(TrainingRun, given)
         return finetune(start, data, teacher=taught_by, options=options, run=run, progress=progress).model
+
+    def lower(
+        self,
+        *,
+        scope: Scope | str = "all",
+        rounding: ShiftRounding | str = "shift",
+        wide_inputs: bool = False,
+        strict: bool = False,
+    ) -> Model:
+        """Writes rescales as operations of 32 bits, where that is proven exact; the options are those of LowerOptions.
+
+        One bit becomes a rounding shift, few bits a product and one: a compiler and a device need no 64-bit integers for them.
+
+        Returns:
+            A new model; `remarks` names the rescales in scope that stay, with the range that keeps them.
+
+        Raises:
+            OptionError: an option is none of its values.
+            ModelError: the model has no rescale (a float model).
+            PassError: with `strict`, a rescale cannot be lowered.
+        """
+        return lower(self, _options(LowerOptions, locals()))
 
     # -- questions -------------------------------------------------------------------------------------------------
 

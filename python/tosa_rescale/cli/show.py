@@ -191,6 +191,7 @@ def rescales(found: Sequence[RescaleInfo]) -> None:
         f"{count(len(found), 'rescale')}, {count(sum(each.channels for each in found), 'multiplier')};"
         f" widest {count(max(known, default=0), 'bit')}; {count(shifts, 'pure shift')}; {broken} with violations"
         + (f"; {sum(each.scale_factor != 1 for each in found)} results have a new scale" if aligned else "")
+        + (f"; {sum(each.lowered for each in found)} lowered to 32 bits" if any(each.lowered for each in found) else "")
     )
 
 
@@ -236,6 +237,16 @@ def narrowed(model: Model, options: NarrowOptions, output: str) -> None:
         f"{output}: {len(inside) - len(wide)} of {len(inside)} {what} have at most {count(limit, 'significant bit')}"
         + (f"; wider: {', '.join(wide)}" if wide else "")
         + (f"; {len(every) - len(inside)} others are as they were (--scope all)" if len(every) > len(inside) else "")
+    )
+
+
+def lowered(model: Model, output: str) -> None:
+    """What lowering did, counted in the module."""
+    every = model.info()
+    staying = [each.key for each in every if not each.lowered]
+    line(
+        f"{output}: {len(every) - len(staying)} of {count(len(every), 'rescale')} computed in 32 bits"
+        + (f"; 64 bits: {', '.join(staying)}" if staying else "")
     )
 
 
