@@ -102,7 +102,10 @@ SmallVector<int64_t> LoweredRescale::getHalves() const {
 
 bool addToBias(OpBuilder &builder, Value accumulator, ArrayRef<int64_t> numbers,
                bool dryRun) {
-  Convolution convolution = Convolution::match(accumulator.getDefiningOp());
+  Operation *producer = accumulator.getDefiningOp();
+  if (!producer)
+    return false;
+  const Convolution convolution = Convolution::match(producer);
   const int64_t channels = getChannelCount(accumulator.getType());
   if (!convolution || !accumulator.hasOneUse() || channels <= 0 ||
       getWidth(convolution.getBias().getType()) != 32)

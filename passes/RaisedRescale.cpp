@@ -276,7 +276,6 @@ int64_t raiseRescales(func::FuncOp function) {
   OpBuilder builder(function.getContext());
   const auto raiseAll = [&](auto isLast) {
     SmallVector<Operation *> candidates;
-    SmallVector<std::pair<Value, SmallVector<int64_t>>> accumulators;
     function.walk([&](Operation *op) {
       if (isLast(op))
         candidates.push_back(op);
@@ -296,18 +295,15 @@ int64_t raiseRescales(func::FuncOp function) {
           raised->setDiscardableAttr(attribute.getName(), attribute.getValue());
       raised->setAttr(kLoweredAttrName, builder.getUnitAttr());
       last->getResult(0).replaceAllUsesWith(raised.getResult());
-      if (lowered->half == HalfPlace::Bias)
-        accumulators.emplace_back(lowered->input, lowered->getHalves());
+      // What it erases stands before, so no candidate to come is among it.
+      eraseIfDead(last);
+      if (lowered->half == HalfPlace::Bias) {
+        SmallVector<int64_t> halves = lowered->getHalves();
+        for (int64_t &half : halves)
+          half = -half;
+        addToBias(builder, lowered->input, halves, /*dryRun=*/false);
+      }
       ++count;
-    }
-    // Last ones first: nothing else reads what made them, unless it was shared.
-    for (Operation *last : llvm::reverse(candidates))
-      if (isOpTriviallyDead(last))
-        eraseIfDead(last);
-    for (auto &[accumulator, halves] : accumulators) {
-      for (int64_t &half : halves)
-        half = -half;
-      addToBias(builder, accumulator, halves, /*dryRun=*/false);
     }
   };
   // Casts first: a shift may belong to one.
