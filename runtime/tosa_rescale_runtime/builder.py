@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import build_rescale, channel_sum, pack_rescale
+from .arithmetic import build_rescale, build_shift, channel_sum, pack_rescale, pack_shift
 from .constants import constant_value, erase_dead_constants, make_constant, static_shape
 from .errors import ModuleError
 from .graph import Op, accumulator
@@ -113,6 +113,23 @@ class SkeletonBuilder:
                 stored = storage_type(element)
                 loaded = self.parameter(f"{op.key}.{role}", value, stored, operation)
                 operation.operands[operand] = loaded if stored == element else reinterpret(loaded, element, operation)
+
+    def externalize_shifts(self, ops: Sequence[Op]) -> bool:
+        """Replaces the rescales of accumulators by rounding shifts of i32, where all of them are such.
+
+        A parameter for each, int32 [C]. False, and nothing is changed, where one of them is not: has another multiplier than
+        powers of two, rounds twice, shifts by less than 2, or reads another type.
+        """
+        found = [(op, each, steps) for op in ops if (steps := _steps(op, each := read_rescale(op))) is not None]
+        accumulators = [op for op in ops if accumulator(op.operation.operands[0]) is not None]
+        if not accumulators or len(found) != len(accumulators):
+            return False
+        word = ir.IntegerType.get_signless(32, self.context)
+        for op, rescale, steps in found:
+            result = build_shift(op.operation, self.parameter(f"{op.key}.steps", steps, word, op.operation), rescale)
+            op.operation.result.replace_all_uses_with(result)
+            op.operation.erase()
+        return True
 
     def externalize_rescales(self, ops: Sequence[Op]) -> None:
         """Replaces rescales by the same arithmetic on parameters.
@@ -229,6 +246,18 @@ def _words(op: Op, rescale: Rescale) -> np.ndarray | None:
     channels = static_shape(op.operation.result.type)[-1:] if by_channel else ()
     multiplier, shift = (np.broadcast_to(v if channels else v.reshape(-1)[0], channels) for v in (multiplier, shift))
     return pack_rescale(multiplier, shift, double_round, op.key)
+
+
+def _steps(op: Op, rescale: Rescale) -> np.ndarray | None:
+    """The steps of the rescale of an accumulator, int32 [C]; None where it is no such shift, see `pack_shift`."""
+    if accumulator(op.operation.operands[0]) is None or rescale.input_bits != 32:
+        return None
+    constants = (rescale.multiplier, rescale.shift, rescale.input_zp, rescale.output_zp)
+    if rescale.rounding_mode != "SINGLE_ROUND" or rescale.input_zp or any(each is None for each in constants):
+        return None
+    assert rescale.multiplier is not None and rescale.shift is not None
+    channels = static_shape(op.operation.result.type)[-1:]
+    return pack_shift(*(np.broadcast_to(each, channels) for each in (rescale.multiplier, rescale.shift)))
 
 
 def _strip_attributes(root: Operation) -> None:

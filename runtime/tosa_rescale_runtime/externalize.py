@@ -3,7 +3,8 @@
 
 Weights, biases, multipliers, shifts and rounding modes become parameters that IREE reads when the executable is loaded.
 All variants of one graph - every width k, both encodings, both rounding modes, retrained weights - have the same
-skeleton, byte for byte, so one compile serves them all.
+skeleton, byte for byte, so one compile serves them all. Those whose accumulators are rescaled by shifts alone may have another
+one, of 32-bit shifts, which is faster and serves all of them.
 """
 
 from __future__ import annotations
@@ -53,10 +54,12 @@ class Skeleton:
     Attributes:
         bytecode: the graph as MLIR bytecode for iree-compile, equal for all variants of one model.
         parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`, `rescale3.words`, int64 [C], for a rescale
-            with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`).
+            with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`). With
+            shifts `rescale3.steps`, int32 [C], instead of the words of accumulators.
         signature: what the model takes and gives.
         taps: what the function returns after the model's outputs.
         tap_specs: a spec for each tap, named `Tap.name`.
+        shifts: accumulators are rescaled by shifts of 32 bits.
 
     """
 
@@ -65,15 +68,18 @@ class Skeleton:
     signature: Signature
     taps: tuple[Tap, ...]
     tap_specs: tuple[TensorSpec, ...]
+    shifts: bool = False
 
 
-def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str = "module") -> Skeleton:
+def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str = "module", shifts: bool = False) -> Skeleton:
     """Splits a TOSA module into skeleton and parameters.
 
     Args:
         data: the module, bytecode or text, with static shapes.
         taps: values to return in addition, in this order; a string is the key of an op whose result is meant.
         source: what to call the module in messages.
+        shifts: take the skeleton of 32-bit shifts, where the rescales of all accumulators are shifts by at least 2 and round
+            once.
 
     Returns:
         The skeleton. Compiled and loaded with its parameters it gives the same bits as the module itself.
@@ -111,10 +117,14 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
         ]
     )
     builder.externalize_weights([op for op in ops if op.kind in MAC_KINDS])
-    builder.externalize_rescales([op for op in ops if op.kind == "rescale"])
+    rescales = [op for op in ops if op.kind == "rescale"]
+    shifted = shifts and builder.externalize_shifts(rescales)
+    if shifted:
+        rescales = [op for op in module.ops() if op.kind == "rescale"]
+    builder.externalize_rescales(rescales)
     builder.canonicalize()
     rewrite_for_iree(module)
-    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs)
+    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs, shifted)
 
 
 def _tap_values(module: Module, ops: Sequence[Op], taps: Sequence[Tap]) -> list[Value]:
