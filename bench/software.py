@@ -2,7 +2,7 @@
 """What narrow rescales are worth on a CPU: IREE on the original, on 31 bits rounded once, and on few bits lowered to 32-bit
 operations, and LiteRT/XNNPACK on the original; all in turn, on one core and on all.
 
-python bench/software.py MODEL [--bits 8,4,1] [--repeats 200] [--json FILE]
+python bench/software.py MODEL [--bits 8,4,1] [--repeats 100] [--json FILE]
 
 Times are the least of all repeats. `dispatches` is the sum of the least times of IREE's dispatches, on one core and without
 what starts them: the figure to go by where other work shares the machine.
@@ -27,6 +27,8 @@ from tosa_rescale_runtime import Executable, usable_cores
 
 SAMPLES = 8
 """Random samples on which lowered models are compared."""
+
+PROFILED_RUNS = 200
 
 
 def variants(model: Model, bits: list[int]) -> dict[str, Model]:
@@ -58,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--bits", default="8,4,1")
-    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
@@ -72,7 +74,7 @@ def main() -> None:
     specs = made["original"].inputs
     inputs = [random_inputs(tuple(n or 1 for n in spec.shape), spec.dtype, SAMPLES) for spec in specs]
     require_equal(model, bits, made, inputs)
-    figures = {f"{name}, dispatches": 1e-6 * sum(t for t, _ in profile(each)) for name, each in made.items()}
+    figures = {f"{name}, dispatches": 1e-6 * sum(t for t, _ in profile(each, PROFILED_RUNS)) for name, each in made.items()}
     figures |= measure(made, inputs, options)
     table = {}
     for name, seconds in figures.items():

@@ -85,9 +85,7 @@ def spirv_products(binary: bytes) -> int:
     products, at = 0, 5  # behind the header
     while at < len(words):
         length, code = words[at] >> 16, words[at] & 0xFFFF
-        if code == _TYPE_INT and words[at + 2] == 64:
-            wide.add(words[at + 1])
-        elif code == _TYPE_VECTOR and words[at + 2] in wide:
+        if (code == _TYPE_INT and words[at + 2] == 64) or (code == _TYPE_VECTOR and words[at + 2] in wide):
             wide.add(words[at + 1])
         elif code == _IMUL and words[at + 1] in wide:
             products += 1
