@@ -58,7 +58,7 @@ test-slow: $(TEST_STAMP) ## the slow tier: whole models over many widths
 	@touch $@
 
 test-executorch: .venv-executorch/.installed $(TEST_STAMP) ## PyTorch through a real ExecuTorch, Vela and the reference model (a quarter of an hour)
-	TOSA_RESCALE_TRAINER=$(CURDIR)/$(BIN)/tosa-rescale .venv-executorch/bin/pytest -q -W default test/executorch
+	PATH="$(CURDIR)/.venv-executorch/bin:$$PATH" TOSA_RESCALE_TRAINER=$(CURDIR)/$(BIN)/tosa-rescale .venv-executorch/bin/pytest -q -W default test/executorch
 
 fuzz: $(TEST_STAMP) ## 2,000 mutated files, and properties with many examples (minutes)
 	$(BIN)/python test/fuzz/fuzz.py --count 2000

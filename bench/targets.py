@@ -43,11 +43,12 @@ TARGETS = {
         "--iree-llvmcpu-target-cpu-features=+m,+a,+f,+d,+c",
         "--iree-llvmcpu-target-abi=ilp32d",
     ),
-    "Vulkan with 64-bit integers (valhall)": ("--iree-hal-target-device=vulkan", "--iree-vulkan-target=valhall"),
-    "Vulkan without (adreno)": ("--iree-hal-target-device=vulkan", "--iree-vulkan-target=adreno"),
+    "Vulkan, rdna3": ("--iree-hal-target-device=vulkan", "--iree-vulkan-target=rdna3"),
+    "Vulkan, valhall": ("--iree-hal-target-device=vulkan", "--iree-vulkan-target=valhall"),
+    "Vulkan, adreno": ("--iree-hal-target-device=vulkan", "--iree-vulkan-target=adreno"),
 }
 _PRODUCT = re.compile(r"= mul (?:nsw |nuw )*(?:<[^>]* x )?i64\b")
-_TYPE_INT, _TYPE_VECTOR, _IMUL = 21, 23, 132
+_TYPE_INT, _TYPE_VECTOR, _IMUL, _EXTENDED = 21, 23, 132, (151, 152)
 _LIMIT_S = 600
 
 
@@ -79,7 +80,7 @@ def compile_for(name: str, flags: tuple[str, ...], model: str, module: bytes) ->
 
 
 def spirv_products(binary: bytes) -> int:
-    """Multiplications of 64-bit integers in a SPIR-V module."""
+    """Multiplications in a SPIR-V module that give 64 bits, of 64-bit integers or of 32-bit ones in two halves."""
     words = struct.unpack(f"<{len(binary) // 4}I", binary[: len(binary) // 4 * 4])
     wide: set[int] = set()
     products, at = 0, 5  # behind the header
@@ -87,7 +88,7 @@ def spirv_products(binary: bytes) -> int:
         length, code = words[at] >> 16, words[at] & 0xFFFF
         if (code == _TYPE_INT and words[at + 2] == 64) or (code == _TYPE_VECTOR and words[at + 2] in wide):
             wide.add(words[at + 1])
-        elif code == _IMUL and words[at + 1] in wide:
+        elif (code == _IMUL and words[at + 1] in wide) or code in _EXTENDED:
             products += 1
         at += max(length, 1)
     return products

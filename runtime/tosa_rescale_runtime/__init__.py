@@ -42,6 +42,7 @@ from .graph import data_source as data_source
 from .graph import location_name as location_name
 from .iree_forms import prepare_for_iree as prepare_for_iree
 from .iree_forms import rewrite_for_iree as rewrite_for_iree
+from .limits import input_limits as input_limits
 from .module import Module as Module
 from .rescale import Rescale as Rescale
 from .rescale import read_rescale as read_rescale

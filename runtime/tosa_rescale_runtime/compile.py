@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import tempfile
 import time
@@ -38,6 +39,11 @@ DEFAULT_FLAGS = (
 )
 """Flags of iree-compile for the machine at hand. The last three halve the time of a network of depthwise blocks: without
 the second of them a pointwise layer writes into its reader's padded buffer and loses its tiling (see bench/README.md)."""
+
+_MOST_REFUSED = 64
+_refused: dict[str, CompileError] = {}
+"""What iree-compile said of graphs that it cannot compile, by cache key, in this process: at every width a graph has the same
+skeleton, and each attempt may take minutes."""
 
 _MAGIC = b"tosa-rescale vmfb 1\n"
 _STALE_SECONDS = 24 * 3600
@@ -228,7 +234,7 @@ def compile_module(bytecode: bytes, flags: Sequence[str] = DEFAULT_FLAGS, cache:
 
     Raises:
         CompileError: iree-compile failed; one line with the compiler's first error and a hint where one is known. The
-            attribute `stderr` has all of it.
+            attribute `stderr` has all of it. What it cannot compile for the graph's sake is not tried again by this process.
 
     """
     store = default_cache() if cache is True else cache or None
@@ -236,16 +242,30 @@ def compile_module(bytecode: bytes, flags: Sequence[str] = DEFAULT_FLAGS, cache:
     cached = store.get(key) if store else None
     if cached is not None:
         return cached
+    if (known := _refused.get(key)) is not None:
+        raise known.again()
     with _watch():
         try:
-            vmfb = _run_compiler(bytecode, flags, key)
+            vmfb = _compiled(bytecode, flags, key)
         except CompileError as error:
-            if error.status >= 0 or _FUSE_PADDING not in flags:
-                raise
-            vmfb = _run_compiler(bytecode, [flag for flag in flags if flag != _FUSE_PADDING], key)
+            if error.unsupported and error.status != -signal.SIGKILL:  # the kernel kills for memory, which may come back
+                _refused[key] = error.again()  # without the frames that the traceback of the first one keeps
+                if len(_refused) > _MOST_REFUSED:
+                    del _refused[next(iter(_refused))]
+            raise
     if store:
         store.put(key, vmfb)
     return vmfb
+
+
+def _compiled(bytecode: bytes, flags: Sequence[str], key: str) -> bytes:
+    """Runs the compiler; once more without the flag that it may crash with."""
+    try:
+        return _run_compiler(bytecode, flags, key)
+    except CompileError as error:
+        if error.status >= 0 or _FUSE_PADDING not in flags:
+            raise
+        return _run_compiler(bytecode, [flag for flag in flags if flag != _FUSE_PADDING], key)
 
 
 def _run_compiler(bytecode: bytes, flags: Sequence[str], key: str) -> bytes:

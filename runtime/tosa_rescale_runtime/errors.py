@@ -42,6 +42,17 @@ class CompileError(TosaRescaleError):
         self.command = command
         self.saved = saved
 
+    def again(self) -> CompileError:
+        """The same error, to be raised another time."""
+        return CompileError(
+            str(self),
+            stderr=self.stderr,
+            command=self.command,
+            saved=self.saved,
+            status=self.status,
+            unsupported=self.unsupported,
+        )
+
 
 class ExecutionError(TosaRescaleError, ValueError):
     """An executable was given arrays or parameters that do not fit, or failed while running."""

@@ -12,6 +12,7 @@ import tosa_rescale as tr
 from op_cases import op_module
 from runtime_modules import tensor
 from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.program import InputSpec
 from tosa_rescale.data.synthetic import synthetic_inputs
 from tosa_rescale.rewrite.calibration import Geometry, Measure, calibrate, leading_factors
 from tosa_rescale_runtime import Executable, Tap
@@ -160,10 +161,11 @@ def test_calibration_without_samples_is_an_error(demo_model: pathlib.Path) -> No
 @pytest.mark.parametrize("shape", [(24, 32, 3), (1, 1, 1), (49, 10, 1), (40,), (3, 5, 7, 2)])
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
 def test_synthetic_inputs_span_the_type_and_depend_on_the_seed_alone(shape: tuple[int, ...], dtype: str) -> None:
-    first, again, other = (synthetic_inputs(shape, np.dtype(dtype), 8, seed) for seed in (0, 0, 1))
+    spec = InputSpec(shape, np.dtype(dtype), None)
+    first, again, other = (synthetic_inputs(spec, 8, seed) for seed in (0, 0, 1))
     assert first.shape == (8, *shape) and first.dtype == dtype
     assert (first == again).all() and (first != other).any()
-    assert (synthetic_inputs(shape, np.dtype(dtype), 3) == first[:3]).all()
+    assert (synthetic_inputs(spec, 3) == first[:3]).all()
     if np.prod(shape) > 1000:
         limits = np.iinfo(dtype)
         span = int(limits.max) - int(limits.min)

@@ -12,7 +12,7 @@ from PIL import Image
 from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.core.quantization import TensorQuantization
 from tosa_rescale.data.dataset import InputSpec, Preprocessing, load_data
-from tosa_rescale.data.source import CalibrationPlan, as_dataset, input_arrays
+from tosa_rescale.data.source import CalibrationPlan, as_dataset, input_arrays, random_inputs
 
 INT8 = InputSpec((4, 4, 3), np.dtype(np.int8), TensorQuantization("image", 1 / 128, -1))
 UINT8 = InputSpec((4, 4, 3), np.dtype(np.uint8), TensorQuantization("image", 1 / 128, 127))
@@ -247,6 +247,19 @@ def test_pairs_stay_together() -> None:
     assert data[4:8].extras["score"].tolist() == [0.2, 0.3]
     left = data.without(as_dataset(x[5:6]))  # one row of the third pair
     assert left.extras["score"].tolist() == [0.0, 0.1, 0.3, 0.4, 0.5] and len(left) == 10
+
+
+def test_integers_of_48_bits_are_held_to_48_bits() -> None:
+    spec = InputSpec((2,), np.dtype(np.int64), None, "sums", limits=(-(1 << 47), (1 << 47) - 1))
+    edges = np.array([[-(1 << 47), (1 << 47) - 1]])
+    assert input_arrays(as_dataset(edges), [spec])[0] is not None
+    for bad in (edges - 1, edges + 1):
+        with pytest.raises(DataError, match=r"the model's input sums takes -140737488355328 to 140737488355327$"):
+            input_arrays(as_dataset(bad), [spec])
+    (drawn,) = random_inputs([spec], 100)
+    assert drawn.dtype == np.int64 and (np.abs(drawn) <= 1 << 47).all() and np.abs(drawn).max() > 1 << 45
+    (booleans,) = random_inputs([InputSpec((50,), np.dtype(bool), None)], 1)
+    assert booleans.dtype == bool and booleans.any() and not booleans.all()
 
 
 # -- several inputs ----------------------------------------------------------------------------------------------------

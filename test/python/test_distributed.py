@@ -20,10 +20,15 @@ import tosa_rescale as tr
 from conftest import Cli
 from PIL import Image
 from tosa_rescale.core.errors import ClusterError, DataError, MissingToolError, OptionError
+from tosa_rescale.core.options import NarrowOptions
 from tosa_rescale.data.source import as_dataset
+from tosa_rescale.measure.choice import plan_metrics
 from tosa_rescale.sweeping import cluster as distributed
+from tosa_rescale.sweeping import cluster_join, cluster_tasks
 from tosa_rescale.sweeping.cluster import connect
+from tosa_rescale.sweeping.methods import MethodContext
 from tosa_rescale.sweeping.results import SweepResult
+from tosa_rescale_runtime import CompileError
 
 # Ray sets accelerator variables for its workers and says that it will change this.
 pytestmark = pytest.mark.filterwarnings("ignore:Tip.*accelerator:FutureWarning")
@@ -84,10 +89,10 @@ def kill_a_busy_worker(killed: list[int]) -> None:
         processes = process_tree()
         for identity, (parent, title) in processes.items():
             ours = processes.get(parent, (0, ""))[0] == os.getpid()  # raylet between us and its workers
-            if not (ours and title.startswith("ray::_score_shard")):
+            if not (ours and title.startswith("ray::score_shard")):
                 continue
             os.kill(identity, signal.SIGSTOP)
-            if process_tree().get(identity, (0, ""))[1].startswith("ray::_score_shard"):  # now it cannot end any more
+            if process_tree().get(identity, (0, ""))[1].startswith("ray::score_shard"):  # now it cannot end any more
                 os.kill(identity, signal.SIGKILL)
                 killed.append(identity)
                 return
@@ -195,6 +200,28 @@ def test_a_tasks_error_is_the_local_one(cluster: str, demo: tr.Model, demo_data:
         demo.evaluate(data, cluster=cluster)
 
 
+def test_a_worker_whose_iree_cannot_compile_the_graph_runs_the_twin(
+    demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    def refuse(*_: Any) -> bytes:
+        runs.append(1)
+        raise CompileError("iree-compile: no lowering", unsupported=True)
+
+    monkeypatch.setattr(cluster_tasks, "compile_module", refuse)
+    expected = tuple(cluster_tasks.environment().items())
+    context, data = MethodContext(demo, workers=1), digits.take(20)
+    base = cluster_tasks.prepare_point(expected, context, cluster_tasks.BASE, None, "iree", None)
+    narrow = cluster_tasks.prepare_point(expected, context, ("narrow", 4), NarrowOptions(31), "iree", base)
+    assert base.engine == narrow.engine == "tf" and len(runs) == 1  # the other width has the same skeleton
+    assert "IREE cannot compile it; the twin runs it, with the same integers (iree-compile: no lowering)" in narrow.says
+    plan = plan_metrics(None, demo, data, True)
+    (_, _), outputs = cluster_tasks.score_shard(expected, base, data, 0, plan, None, True)
+    (score, _), _ = cluster_tasks.score_shard(expected, narrow, data, 0, plan, outputs, False)
+    assert score.result(data).metrics == demo.narrow(4).evaluate(data, reference=demo).metrics
+
+
 def test_workers_of_another_version_are_refused(
     cluster: str, demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +242,7 @@ def test_addresses_that_lead_nowhere(demo: tr.Model, digits: tr.Dataset, monkeyp
         with pytest.raises(ClusterError, match=rf"{address}: no cluster can be reached: Connection refused; .*--cluster local"):
             demo.evaluate(data, cluster=address)
         unused.listen()
-        monkeypatch.setattr(distributed, "ANSWER_SECONDS", 5.0)
+        monkeypatch.setattr(cluster_join, "ANSWER_SECONDS", 5.0)
         with pytest.raises(ClusterError, match=rf"{address}: something answers, but no Ray cluster"):
             demo.evaluate(data, cluster=address)
     with pytest.raises(ClusterError, match="nowhere: is no address of a cluster; give HOST:PORT"):

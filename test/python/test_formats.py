@@ -84,7 +84,7 @@ def test_quantizing_is_that_of_litert() -> None:
     np.testing.assert_array_equal(quantization.quantize(values, np.dtype(np.int8)), expected)
 
 
-@pytest.mark.parametrize("name", ["pose", "two_inputs", "classifier_uint8", "gru"])
+@pytest.mark.parametrize("name", ["pose", "segmentation", "two_inputs", "classifier_uint8", "gru"])
 def test_engines_agree_on_a_module_without_its_border(read: Callable[..., tr.Model], name: str) -> None:
     assert read(name).narrow(3, scope="all").check(2, engines=("iree", "tf")).bit_exact
 

@@ -75,6 +75,62 @@ def value(found: Evaluation, name: str) -> float:
     return found.metrics[name].value
 
 
+# -- several outputs ---------------------------------------------------------------------------------------------------
+
+
+def judged_all(outputs: list[np.ndarray], reference: list[np.ndarray] | None, data: Dataset, metrics: Any = None) -> Evaluation:
+    """What an evaluation of a model with several outputs gives."""
+    model: Any = Model(*outputs, inputs=((8, 8, 3),))
+    plan = plan_metrics(metrics, model, data, reference is not None)
+    score = Score(plan)
+    score.add(0, data, outputs, reference, 0.0)
+    return score.result(data)
+
+
+def test_labels_find_the_output_that_they_are_of() -> None:
+    rng = np.random.default_rng(5)
+    boxes, classes, maps = (rng.integers(-128, 128, shape, np.int8) for shape in ((6, 10, 4), (6, 11), (6, 4, 4, 3)))
+    labels = rng.integers(0, 11, 6)
+    found = judged_all([boxes, maps, classes], None, unlabelled(6, y=labels))
+    assert value(found, "top1") == found.top1 == pytest.approx(100 * (classes.argmax(1) == labels).mean())
+    assert found.notes == ("of 3 outputs, y [11] is judged; a metric of your own is given all",)
+    masks = rng.integers(0, 3, (6, 4, 4))
+    found = judged_all([boxes, classes, maps], [boxes, classes, maps], unlabelled(6, y=masks), "pixel-agreement,miou")
+    assert value(found, "pixel-agreement") == 100 and 0 < value(found, "miou") < 100
+    points = rng.random((6, 3, 2)).astype(np.float32)
+    found = judged_all([boxes, classes, maps], None, unlabelled(6, y=points))
+    alone = judged(maps, None, unlabelled(6, y=points), inputs=((8, 8, 3),))
+    assert value(found, "keypoints") == value(alone, "keypoints")
+    wanted = rng.random((6, 10, 4)).astype(np.float32)
+    found = judged_all([classes, maps, boxes], None, unlabelled(6, y=wanted), "mse,psnr")
+    assert value(found, "mse") == pytest.approx(np.square(boxes - wanted.astype(np.float64)).mean())
+
+
+def test_without_labels_names_tell_and_all_outputs_count() -> None:
+    rng = np.random.default_rng(6)
+    model: Any = Model(np.zeros((1, 10, 4), np.int8), np.zeros((1, 7), np.int8))
+    model.quantization = GraphQuantization((), (TensorQuantization("boxes", 1.0, 0), TensorQuantization("raw_scores", 1.0, 0)))
+    plan = plan_metrics(None, model, unlabelled(2), True)
+    assert plan.output == 1 and [metric.name for metric in plan.chosen] == ["agreement", "cosine"]
+    base = [rng.integers(-128, 128, shape, np.int8) for shape in ((4, 10, 4), (4, 7))]
+    moved = [base[0] // 2, base[1]]  # the output that is not judged
+    found = judged_all(moved, base, unlabelled(4), ("agreement", "cosine", "mse"))
+    assert found.agreement is not None and value(found, "cosine") < 1 and value(found, "mse") > 0
+    (note,) = judged_all(base, base, unlabelled(4), "agreement").notes
+    assert note.startswith("of 2 outputs, y [") and judged_all(base, base, unlabelled(4), "mse").notes == ()
+
+
+def test_a_function_of_ones_own_is_given_all_outputs() -> None:
+    base = [np.full((3, 5, 4), 2, np.int8), np.full((3, 7), 3, np.int8)]
+
+    def total(outputs: Any, labels: Any, reference: Any) -> Any:
+        return [
+            each[i].sum() for i, _ in enumerate(outputs[0]) for each in [np.concatenate([o.reshape(3, -1) for o in outputs], 1)]
+        ]
+
+    assert value(judged_all(base, base, unlabelled(3), total), find_metrics(total)[0].name) == 5 * 4 * 2 + 7 * 3
+
+
 # -- figures -----------------------------------------------------------------------------------------------------------
 
 

@@ -10,9 +10,11 @@ import pathlib
 import numpy as np
 import pytest
 import tosa_rescale as tr
-from runtime_modules import ConvNet, RescaleCase, apply_rescale, constant, function, rescale
+from runtime_modules import ConvNet, RescaleCase, apply_rescale, constant, function, rescale, tensor
 from tosa_rescale.core.errors import DataError, ModelError
 from tosa_rescale.data.dataset import Dataset, Preprocessing
+from tosa_rescale.measure.engines import make_engine
+from tosa_rescale.measure.folded import folded_like
 from tosa_rescale.measure.rescale_error import RescaleError, rescale_errors
 from tosa_rescale_runtime import Module
 
@@ -203,6 +205,34 @@ def test_a_layer_with_a_batch_of_its_own_is_measured() -> None:
     assert found.isolated is not None
     assert found.isolated.histogram == {s: int((steps == s).sum()) for s in np.unique(steps).tolist()}
     assert found.isolated == found.end_to_end
+
+
+def added_constant() -> tr.Model:
+    """Two inputs' rescales around an addition, one of them of a constant, which alignment folds."""
+    rng = np.random.default_rng(8)
+    shape = (1, 4, 6)
+    into = (RescaleCase("i8", "i32", (1518500250,), (11,)), RescaleCase("i8", "i32", (1233445566,), (12,), input_zp=3))
+    body = constant("c", rng.integers(-128, 128, shape), "i8")
+    body += rescale("a", "x", shape, into[0]) + rescale("b", "c", shape, into[1])
+    kind = tensor(shape, "i32")
+    body += f'    %s = "tosa.add"(%a, %b) : ({kind}, {kind}) -> {kind}\n'
+    body += rescale("y", "s", shape, RescaleCase("i32", "i8", (1411223344,), (50,), output_zp=-4))
+    return tr.Model(Module.parse(function([("x", tensor(shape, "i8"))], body, [("y", tensor(shape, "i8"))])).to_bytecode(), "m")
+
+
+def test_constants_that_alignment_folded_are_no_rescales_of_the_original() -> None:
+    original = added_constant()
+    x = np.random.default_rng(9).integers(-128, 128, (3, 4, 6), np.int8)
+    aligned = original.compensate(1, scope="all", calibration="none")
+    assert [len(each.info()) for each in (original, aligned)] == [3, 2]
+    folded = folded_like(original, aligned)
+    assert len(folded.module().rescales()) == 2 and folded_like(original, original.narrow(1)) is original
+    (before, after) = (make_engine("iree", each).run_many([x])[0] for each in (original, folded))
+    np.testing.assert_array_equal(before, after)
+    first, last = rescale_errors(aligned, original, Dataset("x", x, None, Preprocessing()))
+    assert (first.key, last.key, first.bits) == ("rescale0", "rescale1", 1)
+    assert last.isolated is not None and last.isolated.std < 1
+    assert last.end_to_end.histogram == aligned.evaluate(x, reference=original).histogram
 
 
 def test_entries_survive_json(demo: tr.Model) -> None:

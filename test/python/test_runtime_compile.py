@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -177,6 +178,46 @@ def test_an_op_that_iree_cannot_split_is_said_in_one_line(monkeypatch):
     with pytest.raises(CompileError, match="cannot split the work of an op of this graph") as caught:
         compile_module(TEXT, FAST, cache=False)
     assert caught.value.unsupported and "\n" not in str(caught.value)
+
+
+def _refusing(monkeypatch, status, said):
+    """Lets iree-compile end with a status and an error; returns the list that grows by one at each run."""
+    runs = []
+
+    def run(*_, **__):
+        runs.append(status)
+        return subprocess.CompletedProcess([], status, "", f"x.mlir:3:9: error: {said}\n")
+
+    monkeypatch.setattr(compile_file.subprocess, "run", run)
+    monkeypatch.setattr(compile_file, "_refused", {})
+    return runs
+
+
+def test_a_graph_that_iree_cannot_compile_is_tried_once(monkeypatch):
+    runs = _refusing(monkeypatch, 1, "no lowering")
+    for _ in range(3):
+        with pytest.raises(CompileError, match="no lowering") as caught:
+            compile_module(TEXT, FAST, cache=False)
+        assert caught.value.unsupported and "no lowering" in caught.value.stderr
+    assert len(runs) == 1
+    with pytest.raises(CompileError, match="no lowering"):
+        compile_module(TEXT, (*FAST, "--iree-opt-data-tiling=true"), cache=False)  # may help: it is tried
+    assert len(runs) == 2
+
+
+@pytest.mark.parametrize(("status", "said"), [(1, "No space left on device"), (-9, "killed")])
+def test_what_may_pass_is_tried_again(monkeypatch, status, said):
+    runs = _refusing(monkeypatch, status, said)
+    for _ in range(2):
+        with pytest.raises(CompileError):
+            compile_module(TEXT, FAST, cache=False)
+    assert len(runs) == 2
+
+
+def test_a_compile_error_keeps_what_it_knows_on_its_way_between_processes():
+    error = CompileError("no", stderr="all of it", command=("iree-compile",), saved="there", status=3, unsupported=True)
+    for copy in (pickle.loads(pickle.dumps(error)), error.again()):
+        assert str(copy) == "no" and vars(copy) == vars(error)
 
 
 def test_a_padded_convolution_of_one_pixel_compiles() -> None:

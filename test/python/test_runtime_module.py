@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from runtime_modules import ConvNet, RescaleCase, constant, function, rescale_module
-from tosa_rescale_runtime import Module, ModuleError
+from runtime_modules import ConvNet, RescaleCase, constant, function, rescale_module, tensor
+from tosa_rescale_runtime import Module, ModuleError, input_limits
 
 
 def test_import_loads_neither_iree_nor_tensorflow():
@@ -138,3 +138,24 @@ def test_constant_that_does_not_fit_is_refused(operand, value, message):
     module = Module.parse(ConvNet.random().text())
     with pytest.raises(ModuleError, match=message):
         module.set_constant(module.op("conv2d0"), operand, value)
+
+
+def test_inputs_that_are_indices_take_the_rows_of_the_smallest_table():
+    ids, flat, rows = tensor((2, 3), "i32"), tensor((1, 6), "i32"), tensor((1, 6, 4), "i8")
+    body = (
+        constant("large", np.zeros((1, 30, 4), int), "i8")
+        + constant("small", np.zeros((1, 7, 4), int), "i8")
+        + constant("one", np.ones((1, 6), int), "i32")
+        + '    %shape = "tosa.const_shape"() <{values = dense<[1, 6]> : tensor<2xindex>}> : () -> !tosa.shape<2>\n'
+        + f'    %flat = "tosa.reshape"(%x, %shape) : ({ids}, !tosa.shape<2>) -> {flat}\n'
+        + f'    %a = "tosa.gather"(%large, %flat) : ({tensor((1, 30, 4), "i8")}, {flat}) -> {rows}\n'
+        + f'    %b = "tosa.gather"(%small, %flat) : ({tensor((1, 7, 4), "i8")}, {flat}) -> {rows}\n'
+        + f'    %next = "tosa.add"(%y, %one) : ({flat}, {flat}) -> {flat}\n'
+        + f'    %c = "tosa.gather"(%small, %next) : ({tensor((1, 7, 4), "i8")}, {flat}) -> {rows}\n'
+        + f'    %d = "tosa.gather"(%t, %one) : ({tensor((1, 7, 4), "i48")}, {flat}) -> {tensor((1, 6, 4), "i48")}\n'
+    )
+    inputs = [("x", ids), ("y", flat), ("t", tensor((1, 7, 4), "i48"))]
+    results = [("a", rows), ("b", rows), ("c", rows), ("d", tensor((1, 6, 4), "i48"))]
+    found = input_limits(Module.parse(function(inputs, body, results)))
+    # What is computed with may be anything, and so may what indices are looked up in.
+    assert found == ((0, 6), (-(1 << 31), (1 << 31) - 1), (-(1 << 47), (1 << 47) - 1))

@@ -229,12 +229,13 @@ def test_a_sweep_from_a_configuration(
     capsys: Capture, demo_model: pathlib.Path, demo_data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     config = {"model": str(demo_model), "data": str(demo_data), "bits": [4, 2], "methods": ["narrow"], "hidden-bit": True}
-    config |= {"take": 20, "output": str(tmp_path / "out"), "errors": 0}
+    config |= {"take": 20, "output": str(tmp_path / "out"), "errors": 0, "metric": ["agreement", "top1"]}
     (tmp_path / "c.yaml").write_text(json.dumps(config))  # YAML contains JSON
     assert main(["sweep", "--config", str(tmp_path / "c.yaml"), "-q", "--bits", "3"]) == 0
     assert capsys.readouterr().err == ""
     written = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [point["bits"] for point in written["points"]] == [32, 3]  # the command line overrides the file
+    assert list(written["points"][0]["metrics"]) == ["agreement", "top1"]
     assert written["options"]["hidden_bit"] is True and {point["samples"] for point in written["points"]} == {20}
 
 

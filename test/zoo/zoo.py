@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Every model of a folder through everything: one row each, with the first thing that failed.
 
-Usage: python test/zoo/zoo.py PATH... [--samples N] [--seed S] [--jobs N] [--timeout SECONDS] [--json FILE]
+Usage: python test/zoo/zoo.py PATH... [--samples N] [--seed S] [--jobs N] [--timeout SECONDS] [--json FILE] [--table FILE]
 
-PATH is a model (.tflite, .tosa, .mlirbc), a folder of them, or `networks`: those that test/python/networks.py builds.
+PATH is a model (.tflite, .tosa, .mlirbc), a folder of them, or `networks`: those that test/python/networks.py and
+zoo_networks.py build.
 Steps: import; info; verify; check over all engines at hand, as given and narrowed to 31, 8, 4 and 1 bits in every rescale;
 compensate in scope all at 1 bit without data, and check that; write back as the kind that it came as; read again and run.
-A model runs in a process of its own, so that a crash is a row. Exit status 1 if anything failed.
+A model runs in a process of its own, so that a crash is a row. A model that is refused as it is read, by one line of the
+product's own, counts as refused and the line is its row. Exit status 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ def steps(path: pathlib.Path, samples: int, seed: int) -> Iterator[tuple[str, st
     import numpy as np
     import tosa_rescale as tr
     from tosa_rescale.core.passes import run_passes
+    from tosa_rescale.measure.engines import engine_or_twin
 
     def checked(model: tr.Model) -> str:
         found = model.check(samples, seed=seed)
@@ -38,10 +41,13 @@ def steps(path: pathlib.Path, samples: int, seed: int) -> Iterator[tuple[str, st
         if wrong:
             raise AssertionError(f"engines differ: {wrong}")
         engines = {name for pair in found.pairs for name in pair}
-        return f"{len(engines)} engines, {next(iter(found.pairs.values())).values} values"
+        left = "".join(f", without {name} ({why})" for name, why in found.left_out.items())
+        return f"{len(engines)} engines, {next(iter(found.pairs.values())).values} values{left}"
 
     model = tr.load(path)
-    yield "import", f"{len(model.signature.inputs)} in, {len(model.signature.outputs)} out"
+    model.require_rescales()
+    part = "; ".join(remark.text for remark in model.remarks)
+    yield "import", f"{len(model.signature.inputs)} in, {len(model.signature.outputs)} out{part and f'; {part}'}"
     rescales = model.info()
     yield "info", f"{len(rescales)} rescales, {max((each.bits or 0 for each in rescales), default=0)} bits"
     run_passes(model.bytecode, ["tosa-rescale-verify"], model.source)
@@ -62,7 +68,7 @@ def steps(path: pathlib.Path, samples: int, seed: int) -> Iterator[tuple[str, st
         yield "write back", f"{back.stat().st_size} bytes"
         again = tr.load(back)
         inputs = compensated.random_inputs(samples, seed)
-        ours, theirs = (each.compile().run_many(*inputs) for each in (compensated, again))
+        ours, theirs = (engine_or_twin("iree-constant", each)[0].run_many(inputs) for each in (compensated, again))
         largest = max(
             int(np.abs(a.astype(np.int64) - b.astype(np.int64)).max(initial=0)) for a, b in zip(ours, theirs, strict=True)
         )
@@ -71,13 +77,16 @@ def steps(path: pathlib.Path, samples: int, seed: int) -> Iterator[tuple[str, st
 
 def one(path: pathlib.Path, samples: int, seed: int) -> None:
     """The process of one model: a line of JSON for each step."""
-    began = time.monotonic()
+    began, done = time.monotonic(), False
     try:
         for name, figure in steps(path, samples, seed):
+            done = True
             print(json.dumps({"step": name, "figure": figure, "seconds": time.monotonic() - began}), flush=True)
     except Exception as error:
-        kind = "" if type(error).__module__.startswith("tosa_rescale") else f"{type(error).__name__}: "
-        print(json.dumps({"failed": f"{kind}{' '.join(str(error).split())}", "seconds": time.monotonic() - began}), flush=True)
+        own = type(error).__module__.startswith("tosa_rescale")
+        what = "refused" if own and not done and "\n" not in str(error) else "failed"
+        said = f"{'' if own else f'{type(error).__name__}: '}{' '.join(str(error).split())}"
+        print(json.dumps({what: said, "seconds": time.monotonic() - began}), flush=True)
 
 
 def run(path: pathlib.Path, asked: argparse.Namespace) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def run(path: pathlib.Path, asked: argparse.Namespace) -> dict[str, Any]:
         said = (late.stdout or b"").decode() if isinstance(late.stdout, bytes) else late.stdout or ""
         status, errors = None, f"did not end within {asked.timeout} s"
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    failed = next((line["failed"] for line in lines if "failed" in line), None)
+    failed, refused = (next((line[what] for line in lines if what in line), None) for what in ("failed", "refused"))
     if failed is None and status != 0:
         last = next((line for line in reversed(errors.splitlines()) if line.strip()), "no message")
         failed = f"ended with status {status}: {last}"
@@ -98,6 +107,7 @@ def run(path: pathlib.Path, asked: argparse.Namespace) -> dict[str, Any]:
         "model": path.name,
         "steps": [line for line in lines if "step" in line],
         "failed": failed,
+        "refused": refused,
         "seconds": lines[-1]["seconds"] if lines else 0.0,
     }
 
@@ -109,8 +119,9 @@ def files_in(paths: list[str], folder: pathlib.Path) -> list[pathlib.Path]:
         if path == "networks":
             sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "python"))
             import networks
+            import zoo_networks
 
-            for name, build in networks.NETWORKS.items():
+            for name, build in {**networks.NETWORKS, **zoo_networks.ZOO}.items():
                 (folder / f"{name}.tflite").write_bytes(build())
                 found.append(folder / f"{name}.tflite")
         elif pathlib.Path(path).is_dir():
@@ -120,6 +131,24 @@ def files_in(paths: list[str], folder: pathlib.Path) -> list[pathlib.Path]:
     return found
 
 
+def verdict(row: dict[str, Any]) -> str:
+    """What became of a model, in words."""
+    if row["refused"]:
+        return f"refused: {row['refused']}"
+    after = row["steps"][-1]["step"] if row["steps"] else "nothing"
+    return "ok" if row["failed"] is None else f"FAILED after {after}: {row['failed']}"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = ["| model | verdict | rescales | values compared | wide at 1 bit | read again |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        figures = {each["step"]: each["figure"] for each in row["steps"]}
+        shown = (figures.get(step, "") for step in ("info", "check as given", "compensate", "read again"))
+        lines.append(f"| {row['model']} | {verdict(row)} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+")
@@ -127,7 +156,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--timeout", type=int, default=1800)
-    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--json", type=pathlib.Path, help="the rows, for programs")
+    parser.add_argument("--table", type=pathlib.Path, help="the rows, in Markdown")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -138,13 +168,13 @@ def main() -> int:
         for row in pool.map(lambda path: run(path, asked), files_in(asked.paths, pathlib.Path(folder))):
             rows.append(row)
             figures = "; ".join(f"{each['step']}: {each['figure']}" for each in row["steps"] if each["figure"])
-            after = row["steps"][-1]["step"] if row["steps"] else "nothing"
-            verdict = "ok" if row["failed"] is None else f"FAILED after {after}: {row['failed']}"
-            print(f"{row['model']:45} {verdict} ({row['seconds']:.0f} s) [{figures}]", flush=True)
+            print(f"{row['model']:45} {verdict(row)} ({row['seconds']:.0f} s) [{figures}]", flush=True)
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=1) + "\n")
-    failed = sum(row["failed"] is not None for row in rows)
-    print(f"{len(rows)} models, {failed} failed")
+    if asked.table:
+        asked.table.write_text(table(rows))
+    failed, refused = (sum(bool(row[what]) for row in rows) for what in ("failed", "refused"))
+    print(f"{len(rows)} models, {failed} failed, {refused} refused by one line")
     return 1 if failed else 0
 
 

@@ -190,16 +190,18 @@ def _read_configuration(path: str, command: click.Command) -> dict[str, Any]:
     known = {each.opts[-1].lstrip("-").replace("_", "-"): each for each in command.params if each.expose_value}
     if not isinstance(read, dict):
         raise OptionError(f"{path}: needs a mapping with some of the keys {', '.join(known)}")
+    spelled = {flag.lstrip("-"): each for each in known.values() for flag in each.opts} | known
     values: dict[str, Any] = {}
     for key, value in read.items():
-        parameter = known.get(str(key).replace("_", "-"))
+        parameter = spelled.get(str(key).replace("_", "-"))
         if parameter is None:
             raise OptionError(f"{path}: unknown key {key!r}; use some of {', '.join(known)}")
         is_flag = isinstance(parameter, click.Option) and parameter.is_flag
         if isinstance(value, dict) or is_flag != isinstance(value, bool):
             raise OptionError(f"{path}: {key}: {value!r} is not {'true or false' if is_flag else 'a value of --' + str(key)}")
         assert parameter.name is not None
-        values[parameter.name] = ",".join(map(str, value)) if isinstance(value, list) else value
+        joined = ",".join(map(str, value)) if isinstance(value, list) else value
+        values[parameter.name] = [joined] if parameter.multiple else joined
     return values
 
 
@@ -280,10 +282,14 @@ rescales = click.option(
     "--scope", type=choice(Scope), default="all", show_default=True, help="All rescales, or those of MAC layers only."
 )
 metrics = click.option(
+    "--metric",
     "--metrics",
+    "metrics",
     metavar="NAMES",
-    help="What is measured, by comma, the first one decides: top1, agreement, miou and so on (an unknown name lists all), or"
-    " module:function of your own. Default: what outputs and labels suggest.",
+    multiple=True,
+    callback=lambda context, parameter, value: ",".join(value) or None,
+    help="What is measured, by comma or once for each, the first one decides: top1, agreement, miou and so on (an unknown"
+    " name lists all), or module:function of your own. Default: what outputs and labels suggest.",
 )
 workers = click.option("--workers", type=click.IntRange(min=1), help="Threads; default: one for each core.")
 cluster = click.option(

@@ -271,10 +271,16 @@ def compensation(model: Model) -> None:
 
 def search(found: SearchResult[Any]) -> None:
     """Every step of a search, then what was found."""
+    from tosa_rescale.core.statistics import ERROR
+
     title = f"loss of {found.metric}" if found.metric else "loss"
-    table([Column("tried", left=True), Column(title)], [[label, f"{drop:.2f}"] for label, drop in found.tried])
+    columns = [Column("tried", left=True), Column(title), Column("at most"), Column("", left=True)]
+    table(columns, [[each.label, f"{each.loss.value:.2f}", f"{each.loss.high:.2f}", each.says] for each in found.tried])
     single = f", {count(len(found.narrower), 'layer')} at {found.bits - 1}" if found.narrower else ""
-    line(f"smallest width: {count(found.bits, 'bit')}{single}; {title} {found.drop:.2f}")
+    line(
+        f"smallest proven width: {count(found.bits, 'bit')}{single}; {title} {found.drop:.2f}, at most {found.at_most:.2f} with"
+        f" {100 * (1 - ERROR):g} % confidence"
+    )
 
 
 # -- measurements ------------------------------------------------------------------------------------------------------
@@ -309,7 +315,7 @@ def warnings(found: Evaluation) -> None:
 def _figure(figure: MetricFigure) -> str:
     """Value and unit; loss and its bounds where there is a reference."""
     unit = f" {figure.unit}" if figure.unit else ""
-    value = f"{_significant(figure.value)}{unit}"
+    value = f"{_significant(figure.value)}{unit}" if unit else f"{figure.value:.4g}"  # a share of 1, or a small error
     if figure.loss is None:
         return value
     points = " points" if figure.unit == "%" else unit

@@ -38,12 +38,21 @@ class InputSpec:
         dtype: of its integers.
         quantization: scale and zero point; None where unknown.
         name: of the input in the file that the model came from. Inputs of one name take the same real values.
+        limits: least and largest value; None: those of `dtype`. Of indices into a table its rows, of i48 those of 48 bits.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     quantization: TensorQuantization | None
     name: str = "input"
+    limits: tuple[int, int] | None = None
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Least and largest value."""
+        if self.limits is not None:
+            return self.limits
+        return (0, 1) if self.dtype.kind == "b" else (int(np.iinfo(self.dtype).min), int(np.iinfo(self.dtype).max))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -89,14 +98,20 @@ class Program:
     @functools.cached_property
     def input_specs(self) -> tuple[InputSpec, ...]:
         """What the graph's inputs take, in order."""
+        from tosa_rescale_runtime import input_limits
+
         known = self.quantization.inputs if self.quantization else ()
+        integers = all(each.dtype.kind in "iub" for each in self.signature.inputs)
+        limits = input_limits(self.module()) if integers else ()
         specs = []
         for i, each in enumerate(self.signature.inputs):
             quantization = known[i] if i < len(known) else None
             # One float32 input that the file quantizes in several ways is several inputs of the module, of one name.
             name = quantization.name if quantization is not None and quantization.real else each.name
             shape = tuple(int(n or 1) for n in self.signature.sample_shape(each))
-            specs.append(InputSpec(shape, each.dtype, quantization, name))
+            spec = InputSpec(shape, each.dtype, quantization, name)
+            narrower = integers and limits[i] != spec.range
+            specs.append(dataclasses.replace(spec, limits=limits[i]) if narrower else spec)
         return tuple(specs)
 
     @property

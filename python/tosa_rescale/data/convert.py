@@ -151,15 +151,14 @@ def array_to_input(x: np.ndarray, spec: InputSpec, preprocessing: Preprocessing,
     """
     if x.shape[1:] != spec.shape:
         raise DataError(f"{source}: samples have shape {x.shape[1:]}, the model's input {spec.name} takes {spec.shape}")
-    if x.dtype == spec.dtype:
-        return x
-    if spec.dtype.kind in "iu" and spec.dtype.itemsize >= 4 and x.dtype.kind in "iub":
-        limits = np.iinfo(spec.dtype)
-        if x.size and not (limits.min <= x.min() and x.max() <= limits.max):
+    whole = spec.dtype.kind in "iu" and spec.dtype.itemsize >= 4 and x.dtype.kind in "iub"
+    if x.dtype == spec.dtype or whole:
+        low, high = spec.range
+        if x.size and (whole or spec.limits is not None) and not (low <= x.min() and x.max() <= high):
             raise DataError(
-                f"{source}: has integers from {x.min()} to {x.max()}, the model's input {spec.name} is {spec.dtype}"
+                f"{source}: has integers from {x.min()} to {x.max()}, the model's input {spec.name} takes {low} to {high}"
             )
-        return x.astype(spec.dtype)
+        return x.astype(spec.dtype, copy=False)
     if x.dtype == np.uint8:
         return pixels_to_input(x, spec, preprocessing)
     if np.issubdtype(x.dtype, np.floating):

@@ -67,7 +67,7 @@ class CalibrationPlan(CalibrationOptions):
             return input_arrays(taken, specs)
         if self.source is Source.NONE:
             return None
-        return [synthetic_inputs(each.shape, each.dtype, self.samples, self.seed + i) for i, each in enumerate(specs)]
+        return [synthetic_inputs(each, self.samples, self.seed + i) for i, each in enumerate(specs)]
 
     def leave_out(self, data: Dataset) -> Dataset:
         """A data set to score on: without what the calibration takes, wherever that comes from.
@@ -167,10 +167,11 @@ def input_arrays(data: Dataset, specs: Sequence[InputSpec]) -> list[np.ndarray]:
 
 
 def random_inputs(specs: Sequence[InputSpec], count: int, seed: int = 0) -> list[np.ndarray]:
-    """Uniform random integers over each input's full range: one array [count, *shape without batch] for each input."""
+    """Uniform random integers over what each input may take: one array [count, *shape without batch] for each input."""
     rng = np.random.default_rng(seed)
-    limits = [np.iinfo(each.dtype) for each in specs]
-    return [
-        rng.integers(limit.min, limit.max, (count, *each.shape), each.dtype, endpoint=True)
-        for each, limit in zip(specs, limits, strict=True)
-    ]
+    return [_random(rng, (count, *each.shape), each) for each in specs]
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...], spec: InputSpec) -> np.ndarray:
+    drawn = np.dtype(np.uint8) if spec.dtype.kind == "b" else spec.dtype
+    return rng.integers(*spec.range, shape, drawn, endpoint=True).astype(spec.dtype)

@@ -10,30 +10,31 @@ from __future__ import annotations
 
 import numpy as np
 
+from tosa_rescale.core.program import InputSpec
+
 DISCS = 150
 MIN_RADIUS = 0.04  # of the largest; radii follow a power law, as objects at random distances do
 
 
-def synthetic_inputs(shape: tuple[int, ...], dtype: np.dtype, count: int, seed: int = 0) -> np.ndarray:
-    """Synthetic samples over an input's whole integer range.
+def synthetic_inputs(spec: InputSpec, count: int, seed: int = 0) -> np.ndarray:
+    """Synthetic samples over all that an input may take.
 
     Args:
-        shape: of one sample; [H, W, C] is treated as an image, other shapes as one of a single channel and row.
-        dtype: the input's, 8-bit or 16-bit.
+        spec: the input's; a sample of shape [H, W, C] is treated as an image, another as one of a single channel and row.
         count: number of samples.
         seed: of the random numbers; sample i depends on it and on i alone.
 
     Returns:
-        [count, *shape] of `dtype`.
+        [count, *spec.shape] of spec.dtype.
     """
-    limits = np.iinfo(dtype)
+    shape, (low, high) = spec.shape, spec.range
     height, width, channels = shape if len(shape) == 3 else (1, int(np.prod(shape)), 1)
-    samples = np.empty((count, *shape), dtype)
+    samples = np.empty((count, *shape), spec.dtype)
     for i in range(count):
         rng = np.random.default_rng((seed, i))
         levels = _GENERATORS[i % len(_GENERATORS)](rng, height, width, channels)  # 0..256
-        span = (int(limits.max) - int(limits.min) + 1) / 256
-        samples[i] = np.clip(np.floor(levels * span) + limits.min, limits.min, limits.max).reshape(shape)
+        span = (high - low + 1) / 256
+        samples[i] = np.clip(np.floor(levels * span) + low, low, high).reshape(shape)
     return samples
 
 

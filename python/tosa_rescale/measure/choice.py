@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Which metrics judge a model: those that are asked for, else those that its first output and the labels suggest."""
+"""Which metrics judge a model, and which output they look at: what is asked for, else what outputs and labels suggest."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ class MetricPlan:
 
     Attributes:
         chosen: the metrics whose figures it gives; the first one decides.
-        shape: of one sample of the model's first output.
+        shape: of one sample of the output that is judged.
         kind: what that output holds.
         by_labels: names of those metrics that compare with labels.
         quantization: of the model's outputs; None where it is not known.
         reference_quantization: of the reference's.
         says: why these metrics; empty where they were asked for.
+        output: position of the output that is judged, by those metrics that look at one.
+        which: a sentence on that; empty where the model has one output.
     """
 
     chosen: tuple[Metric, ...]
@@ -43,6 +45,8 @@ class MetricPlan:
     quantization: tuple[TensorQuantization | None, ...]
     reference_quantization: tuple[TensorQuantization | None, ...]
     says: str = ""
+    output: int = 0
+    which: str = ""
 
     @property
     def suggested(self) -> bool:
@@ -68,30 +72,78 @@ def plan_metrics(
         OptionError: there is no such metric.
         DataError: a metric needs labels, scores of pairs or a reference, and there are none.
     """
-    signature = model.signature
-    shape = tuple(int(extent or 1) for extent in signature.sample_shape(signature.outputs[0]))
-    dtype = signature.outputs[0].dtype
     quantization = output_quantization(model)
     inputs = [spec.shape for spec in model.input_specs]
-    kind = output_kind(shape, dtype, quantization[0], inputs, data)
+    found = _seen_outputs(model, quantization, inputs, data)
+    output = _judged(found, data)
+    name, shape, kind = found[output]
     chosen, says = find_metrics(asked), ""
     if kind is Kind.SEQUENCE and {"agreement", "perplexity"} & {metric.name for metric in chosen}:
         kind = Kind.TOKENS
     if not chosen:
-        chosen = default_metrics(kind, shape, inputs, data, bool(reference))
+        chosen = default_metrics(kind, shape, data, bool(reference), len(found) > 1)
         names = ", ".join(metric.name for metric in chosen)
         says = f"{_described(kind, shape)}{_labels_of(data)}: {names}" if chosen else ""
     fitting = frozenset(metric.name for metric in chosen if _by_labels(metric, shape, data))
     for metric in chosen:
         require_what_it_needs(metric, data, bool(reference), metric.name in fitting)
     theirs = quantization if isinstance(reference, bool) else output_quantization(reference)
-    return MetricPlan(chosen, shape, kind, fitting, quantization, theirs, says)
+    which = ""
+    if len(found) > 1 and any(metric.name not in SEES_ALL and not metric.identity for metric in chosen):
+        which = f"of {len(found)} outputs, {name} {list(shape)} is judged; a metric of your own is given all"
+    return MetricPlan(chosen, shape, kind, fitting, quantization, theirs, says, output, which)
 
 
 def output_quantization(model: Program) -> tuple[TensorQuantization | None, ...]:
     """Of each output; None where it is not known."""
     known = model.quantization.outputs if model.quantization else ()
     return tuple(known[i] if i < len(known) else None for i in range(len(model.signature.outputs)))
+
+
+# -- which output is judged ----------------------------------------------------------------------------------------------
+
+Seen = tuple[str, Shape, Kind]
+"""An output: its name, the shape of one sample, and what it holds."""
+
+TELLING = ("score", "class", "prob", "logit", "heat", "mask", "label")
+"""What is in the names of outputs that a model is judged by."""
+
+
+def _seen_outputs(
+    model: Program, quantization: Sequence[TensorQuantization | None], inputs: Sequence[Shape], data: Dataset
+) -> list[Seen]:
+    found = []
+    for spec, meaning in zip(model.signature.outputs, quantization, strict=True):
+        shape = tuple(int(extent or 1) for extent in model.signature.sample_shape(spec))
+        name = spec.name if meaning is None or not meaning.name else meaning.name
+        found.append((name, shape, output_kind(shape, spec.dtype, meaning, inputs, data)))
+    return found
+
+
+def _judged(found: Sequence[Seen], data: Dataset) -> int:
+    """Position of the output that is judged: one that the labels fit, else one of a telling name, else the first."""
+
+    def order(index: int) -> tuple[bool, bool, int]:
+        name, shape, kind = found[index]
+        telling = any(word in name.lower() for word in TELLING)
+        return not _labels_fit_output(shape, kind, data), not telling, index
+
+    return min(range(len(found)), key=order)
+
+
+def _labels_fit_output(shape: Shape, kind: Kind, data: Dataset) -> bool:
+    """Whether the labels may be those of an output."""
+    labels = data.labels
+    if data.classes is not None:
+        return kind is Kind.CLASSES and math.prod(shape) > data.classes.max(initial=0)
+    if _has_keypoints(data):
+        assert isinstance(labels, np.ndarray)
+        points = labels.shape[1]
+        maps = len(shape) == 3 and min(shape[:2]) > 1
+        return shape[-1] == points if maps else math.prod(shape) in (2 * points, 3 * points)
+    if _has_masks(data):
+        return kind in (Kind.PIXELS, Kind.INDICES)
+    return labels is not None and (_has_tokens(data, shape) or _has_values(data, shape))
 
 
 # -- what outputs and labels are -----------------------------------------------------------------------------------------
@@ -191,9 +243,23 @@ def _labels_of(data: Dataset) -> str:
 # -- which metrics follow -------------------------------------------------------------------------------------------------
 
 
-def default_metrics(kind: Kind, shape: Shape, inputs: Sequence[Shape], data: Dataset, reference: bool) -> tuple[Metric, ...]:
-    """The metrics that outputs and labels suggest, the one that decides first; empty where nothing can be measured."""
-    found = [METRICS[name] for name in _suggested(kind, shape, data)]
+SEES_ALL = ("mse", "psnr", "cosine")
+"""Metrics that compare all outputs with those of a reference."""
+
+
+def default_metrics(kind: Kind, shape: Shape, data: Dataset, reference: bool, several: bool = False) -> tuple[Metric, ...]:
+    """The metrics that outputs and labels suggest, the one that decides first; empty where nothing can be measured.
+
+    Args:
+        kind, shape: of the output that is judged.
+        data: the labels.
+        reference: there is one.
+        several: there are more outputs.
+    """
+    names = _suggested(kind, shape, data)
+    if several and data.labels is None and data.group < 2 and not set(names) & set(SEES_ALL):
+        names = (*names, "cosine")
+    found = [METRICS[name] for name in names]
     return tuple(
         metric for metric in found if reference or (metric.needs is not Needs.REFERENCE and _labels_fit(metric, shape, data))
     )

@@ -218,10 +218,28 @@ def engine_or_twin(name: str, model: Program, workers: int | None = None) -> tup
     try:
         return make_engine(name, model, workers), ""
     except CompileError as error:
-        if not name.startswith("iree") or not importlib.util.find_spec("tensorflow"):
-            raise
-        said = f"{model.source}: IREE cannot compile it; the twin runs it, with the same integers ({error})"
-        return make_engine("tf", model, workers), said
+        other, said = twin_instead(name, model, error)
+        return make_engine(other, model, workers), said
+
+
+def twin_instead(name: str, model: Program, error: CompileError) -> tuple[str, str]:
+    """The engine that runs a model which IREE cannot compile.
+
+    Args:
+        name: of the engine that was asked for.
+        model: what it shall execute.
+        error: what IREE said.
+
+    Returns:
+        The twin's name, and a sentence that says so.
+
+    Raises:
+        CompileError: the error itself, where flags, disk or memory are at fault, the engine is not IREE, or TensorFlow is not
+            installed.
+    """
+    if not name.startswith("iree") or not error.unsupported or not importlib.util.find_spec("tensorflow"):
+        raise error
+    return "tf", f"{model.source}: IREE cannot compile it; the twin runs it, with the same integers ({error})"
 
 
 def exact_engines() -> list[str]:

@@ -197,14 +197,14 @@ class Score:
         plan = self._plan
         if reference is not None and [(o.shape, o.dtype) for o in outputs] != [(r.shape, r.dtype) for r in reference]:
             raise ModelError("the reference has other outputs than the model; give the model it was made from")
-        theirs = None if reference is None else Outputs(reference, plan.reference_quantization)
-        given = Given(Outputs(outputs, plan.quantization), theirs, data, plan.kind, False)
+        theirs = None if reference is None else Outputs(reference, plan.reference_quantization, plan.output)
+        given = Given(Outputs(outputs, plan.quantization, plan.output), theirs, data, plan.kind, False)
         for name in self._always(data, reference is not None):
             self._tallies.setdefault(name, Tally(METRICS[name]))
         for name, tally in self._tallies.items():
             tally.add(start, dataclasses.replace(given, by_labels=name in plan.by_labels))
         if "top1" in self._tallies and plan.kind is Kind.CLASSES and data.classes is not None:
-            decided = outputs[0].reshape(len(data), -1).argmax(1)
+            decided = given.outputs.judged.reshape(len(data), -1).argmax(1)
             self._shifted += [int((decided == data.classes + step).sum()) for step in (-1, 0, 1)]
         if reference is not None:
             found = compare_all(outputs, reference)
@@ -251,7 +251,7 @@ class Score:
             paired=None if decided[1] is None else paired(*decided),
             says=self._plan.says,
             warnings=tuple(self._doubts(data)),
-            notes=(*data.notes, *notes),
+            notes=(*data.notes, *notes, *([self._plan.which] if self._plan.which else [])),
         )
 
     def _doubts(self, data: Dataset) -> list[str]:

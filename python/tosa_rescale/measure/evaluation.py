@@ -49,9 +49,9 @@ class Evaluation:
 
     Attributes:
         samples: number of samples.
-        top1, top5: per cent of samples whose label is the largest, or among the five largest, values of the first output;
+        top1, top5: per cent of samples whose label is the largest, or among the five largest, values of the judged output;
             None without labels of classes. Of equal values the one of lower index counts as larger, as argmax does.
-        agreement: per cent of decisions that are the reference's: the class of a sample or of a pixel; where the first output
+        agreement: per cent of decisions that are the reference's: the class of a sample or of a pixel; where that output
             holds no classes, per cent of its values that are equal. None without a reference.
         max_lsb, mean_lsb: largest and mean absolute difference of all outputs from the reference's, in LSB.
         histogram: difference in LSB to number of values.

@@ -14,7 +14,7 @@ from tosa_rescale.data.dataset import Dataset
 
 
 class Kind(enum.StrEnum):
-    """What a model's first output holds."""
+    """What the output of a model holds."""
 
     CLASSES = "classes"  # one value for each class, one decision a sample
     PIXELS = "pixels"  # the same for each pixel
@@ -31,13 +31,21 @@ class Outputs:
     Attributes:
         arrays: for each output an array [n, ...].
         quantization: of each output; None where it is not known.
+        chosen: position of the output that metrics of one output judge.
     """
 
     arrays: Sequence[np.ndarray]
     quantization: Sequence[TensorQuantization | None]
+    chosen: int = 0
 
-    def real(self, index: int = 0) -> np.ndarray:
-        """An output in real units, float64; in LSB where its scale is not known."""
+    @property
+    def judged(self) -> np.ndarray:
+        """The integers of the output that is judged."""
+        return self.arrays[self.chosen]
+
+    def real(self, index: int | None = None) -> np.ndarray:
+        """An output, the judged one by default, in real units, float64; in LSB where its scale is not known."""
+        index = self.chosen if index is None else index
         values, meaning = self.arrays[index].astype(np.float64), self.quantization[index]
         return values if meaning is None or meaning.scale <= 0 else (values - meaning.zero_point) * meaning.scale
 
@@ -50,7 +58,7 @@ class Given:
         outputs: of the model that is measured.
         reference: of the reference model; None without.
         data: the same samples, with their labels.
-        kind: what the first output holds.
+        kind: what the judged output holds.
         by_labels: compare with the labels, not with the reference.
     """
 

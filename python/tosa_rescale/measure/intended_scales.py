@@ -68,9 +68,10 @@ def file_scales(model: Program) -> dict[str, float]:
 
 
 def intended_original(model: Program, original: Program, aligned: bool) -> bytes | None:
-    """The original with the model's activation scales and full multipliers; None where these scales cannot be repeated."""
-    if not aligned:
-        return original.bytecode
+    """The original with the model's activation scales and full multipliers; None where these scales cannot be repeated.
+
+    A step that aligned is repeated also where no tensor of 8 or 16 bits has a factor (`aligned`): those between may have one.
+    """
     names = {field.name for field in dataclasses.fields(CompensateOptions)}
     for step in model.recipe[len(original.recipe) :]:
         if step.name == "compensate":
@@ -78,7 +79,7 @@ def intended_original(model: Program, original: Program, aligned: bool) -> bytes
             if options.aligns:
                 litert = original.flatbuffer is not None
                 return run_passes_on(_with_factors_of(model, original), [align_pass(options, litert)], original.source).bytecode
-    return None
+    return None if aligned else original.bytecode
 
 
 def _with_factors_of(model: Program, original: Program) -> Module:

@@ -192,7 +192,7 @@ def own_metric(given: Callable[..., Any] | str) -> Metric:
     """A metric of a function of the user's own.
 
     It is called as `function(outputs, labels, reference)`: real outputs, a list of float64 [n, ...]; the labels of these
-    samples, None without (of masks int64 [n, H, W], of the first output's size); the reference's outputs, None without. It
+    samples, None without (of masks int64 [n, H, W], of the judged output's size); the reference's outputs, None without. It
     returns n numbers, one for each sample, whose mean is the figure; or one number for all samples, which are then given at
     once and kept in memory. Its attributes `more_is_better` (True), `unit` ("") and `tolerance` (0.5 for "%", else 0.005) are
     heeded.

@@ -24,7 +24,7 @@ class OwnRows:
     def __call__(self, given: Given) -> Any:
         labels: Any = given.data.labels
         if labels is not None and not isinstance(labels, np.ndarray):
-            first = given.outputs.arrays[0]
+            first = given.outputs.judged
             labels = given.data.masks((first.shape[1], first.shape[2]))
         own, theirs = (
             None if each is None else [each.real(i) for i in range(len(each.arrays))]

@@ -8,7 +8,8 @@ values that do not saturate in exact arithmetic (those that do have no error unt
 Where weights have been changed as well (compensated or trained), the multiplier's change is deliberate and Eq. 5 with the
 original accumulator says nothing: the layer has another accumulator a', and what remains of the first term is
 `S_y * (a' * M_q - a * M)`. That is what is predicted with there; without a change of weights a' is a and it is Eq. 5 itself.
-An aligned model has other activation scales on purpose; it is held against the original with those scales.
+An aligned model has other activation scales on purpose; it is held against the original with those scales. Rescales of
+constants that alignment folded are none any more.
 
 All figures are in LSB of the narrowed model's tensor: times `scale` they are in real units.
 """
@@ -28,6 +29,7 @@ from tosa_rescale.data.source import as_dataset, input_arrays, random_inputs
 from tosa_rescale.measure.error_figures import Difference as Difference
 from tosa_rescale.measure.error_figures import Moments as Moments
 from tosa_rescale.measure.error_figures import RescaleError as RescaleError
+from tosa_rescale.measure.folded import folded_like
 from tosa_rescale.measure.intended_scales import add_inner_factors, intended_original, scale_factors
 from tosa_rescale.measure.rescale_measure import TAPPED_BITS, Measure, add_scales, make_measures
 
@@ -59,6 +61,7 @@ def rescale_errors(
 
     original.require_rescales()
     model, original = raised(model), raised(original)
+    original = folded_like(original, model)
     narrow, wide = model.module(), original.module()
     _require_same_graph(narrow, wide, model, original)
     specs = original.input_specs

@@ -25,7 +25,7 @@ def ranks(given: Given) -> np.ndarray:
     labels, source = given.data.classes, given.data.source
     if labels is None:
         raise DataError(f"{source}: has no labels that are classes; needs one whole number for each sample")
-    scores = given.outputs.arrays[0].reshape(len(labels), -1)
+    scores = given.outputs.judged.reshape(len(labels), -1)
     if given.kind is Kind.INDICES:
         return np.where(scores[:, 0] == labels, 0, np.iinfo(np.int64).max)
     classes = scores.shape[1]
@@ -48,8 +48,8 @@ def top5(given: Given) -> np.ndarray:
 
 
 def decisions(outputs: Outputs, kind: Kind) -> np.ndarray:
-    """What the first output decides at each position: the class where there are values of classes, else the value itself."""
-    first = outputs.arrays[0]
+    """What the judged output decides at each position: the class where there are values of classes, else the value itself."""
+    first = outputs.judged
     if kind is Kind.CLASSES:
         return first.reshape(len(first), -1).argmax(1)
     return first.argmax(-1) if kind in (Kind.PIXELS, Kind.TOKENS) else first
@@ -77,8 +77,8 @@ def counted(values: np.ndarray) -> np.ndarray:
 
 
 def class_map(outputs: Outputs, kind: Kind) -> np.ndarray:
-    """The class of every pixel, int64 [n, H, W]. Raises DataError where the first output holds none."""
-    shape = outputs.arrays[0].shape
+    """The class of every pixel, int64 [n, H, W]. Raises DataError where the judged output holds none."""
+    shape = outputs.judged.shape
     found = decisions(outputs, kind).astype(np.int64)
     if found.ndim == 4 and 1 in (found.shape[3], found.shape[1]):
         found = found[..., 0] if found.shape[3] == 1 else found[:, 0]
@@ -98,7 +98,7 @@ def intersections(given: Given) -> np.ndarray:
         assert given.reference is not None
         wanted = class_map(given.reference, given.kind)
     if given.kind is Kind.PIXELS:
-        classes = given.outputs.arrays[0].shape[-1]
+        classes = given.outputs.judged.shape[-1]
     else:  # behind an argmax nobody says how many there are
         classes = int(max(own.max(initial=0), wanted[wanted != IGNORED_CLASS].max(initial=0))) + 1
     counts = (wanted >= 0) & (wanted != IGNORED_CLASS) if given.by_labels else np.ones(wanted.shape, bool)
@@ -128,7 +128,7 @@ def mean_iou(sums: np.ndarray) -> np.ndarray:
 
 
 def _pairs_of_values(given: Given) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Real outputs, and what they shall be: of labels the first output's, of a reference all."""
+    """Real outputs, and what they shall be: of labels the judged output's, of a reference all."""
     if given.by_labels:
         own, labels = given.outputs.real(), np.asarray(given.data.labels)
         if labels[0].size != own[0].size:
@@ -138,7 +138,7 @@ def _pairs_of_values(given: Given) -> list[tuple[np.ndarray, np.ndarray]]:
             )
         return [(own.reshape(len(own), -1), labels.astype(np.float64).reshape(len(own), -1))]
     assert given.reference is not None
-    count = len(given.outputs.arrays[0])
+    count = len(given.outputs.judged)
     found = ((given.outputs.real(i), given.reference.real(i)) for i in range(len(given.outputs.arrays)))
     return [(own.reshape(count, -1), theirs.reshape(count, -1)) for own, theirs in found]
 
@@ -159,7 +159,8 @@ def variance(sums: np.ndarray) -> np.ndarray:
 def peaks(given: Given) -> np.ndarray:
     """For each sample: squared errors, their number, and the square of what the output's integers span, as often."""
     rows = []
-    for index, (own, wanted) in enumerate(_pairs_of_values(given)):
+    places = [given.outputs.chosen] if given.by_labels else range(len(given.outputs.arrays))
+    for index, (own, wanted) in zip(places, _pairs_of_values(given), strict=True):
         limits, meaning = np.iinfo(given.outputs.arrays[index].dtype), given.outputs.quantization[index]
         peak = (int(limits.max) - int(limits.min)) * (1.0 if meaning is None or meaning.scale <= 0 else meaning.scale)
         count = np.full(len(own), wanted.shape[1])
@@ -176,7 +177,7 @@ def embeddings(outputs: Outputs, mask: np.ndarray | None) -> np.ndarray:
     """One vector for each sample, real: the mean over the steps of a sequence that the mask counts, else the output as it is.
 
     Args:
-        outputs: the first is [n, T, D] or [n, ...].
+        outputs: the judged one is [n, T, D] or [n, ...].
         mask: [n, T], 1 where a step is real.
 
     Returns:
@@ -262,7 +263,7 @@ def keypoints(outputs: Outputs, count: int | None) -> np.ndarray:
     """Where an output places each keypoint.
 
     Args:
-        outputs: the first holds heat maps [n, H, W, K], or coordinates [n, ..., K, 2 or 3], of which the third is a score.
+        outputs: the judged one holds heat maps [n, H, W, K], or coordinates [n, ..., K, 2 or 3], of which the third is a score.
         count: K, where it is known.
 
     Returns:
@@ -279,7 +280,7 @@ def keypoints(outputs: Outputs, count: int | None) -> np.ndarray:
             raise DataError(
                 f"keypoints: the labels have {count}, the model's heat maps [{height}, {width}, {points}] are of {points}"
             )
-        place = outputs.arrays[0].reshape(samples, -1, points).argmax(1)
+        place = outputs.judged.reshape(samples, -1, points).argmax(1)
         return np.stack([(place % width + 0.5) / width, (place // width + 0.5) / height], -1)
     size = values[0].size
     points = count or size // (values.shape[-1] if values.shape[-1] in (2, 3) else 2)
@@ -303,7 +304,7 @@ def _distances(given: Given) -> tuple[np.ndarray, np.ndarray]:
             )
         own, wanted = keypoints(given.outputs, labels.shape[1]), labels[..., :2]
         visible = labels[..., 2] > 0 if labels.shape[2] == 3 else np.ones(labels.shape[:2], bool)
-        maps = given.outputs.arrays[0].ndim == 4 and min(given.outputs.arrays[0].shape[1:3]) > 1
+        maps = given.outputs.judged.ndim == 4 and min(given.outputs.judged.shape[1:3]) > 1
         if maps and np.abs(wanted[visible]).max(initial=0) > 2:
             raise DataError(
                 f"{given.data.source}: keypoints reach {np.abs(wanted[visible]).max():g}; give x and y as parts of the image's"

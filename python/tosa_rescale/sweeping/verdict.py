@@ -22,7 +22,7 @@ from tosa_rescale.core.statistics import (
     proportion_upper,
     samples_that_decide,
 )
-from tosa_rescale.measure.evaluation import MetricFigure
+from tosa_rescale.measure.evaluation import Evaluation, MetricFigure
 from tosa_rescale.sweeping.results import BASE, DEGRADATION, SweepPoint, SweepResult
 
 BARELY_ABOVE_ZERO = 5.0  # per cent of top-1 of an original model that nobody would ship: its labels are wrong
@@ -105,12 +105,7 @@ class Verdict:
         figure, loss = finding.figure, finding.loss
         if figure is None or loss is None:
             return None
-        counts = _counts(finding.point, figure)
-        if counts is not None:
-            needed = samples_that_decide(*counts, figure.samples, self.tolerance / 100, self.error)
-        else:
-            needed = _needed(loss, self.tolerance, figure.samples)
-        return None if needed is None else max(1, needed - figure.samples)
+        return samples_missing(finding.point.evaluation, figure, loss, self.tolerance, self.error)
 
 
 def judge(result: SweepResult, cost: Callable[[SweepPoint], float] = lambda point: 0.0) -> Verdict:
@@ -123,13 +118,13 @@ def judge(result: SweepResult, cost: Callable[[SweepPoint], float] = lambda poin
     base = result.figure(result.base)
     tolerance = DEGRADATION if base is None else base.tolerance
     error = ERROR / max(1, len(result.methods))
-    doubts = tuple(result.base.evaluation.warnings) or _doubts(base)
+    doubts = doubts_of(result.base.evaluation, base)
     findings = {}
     for method in result.methods:
         proven, fallen = True, False
         for point in sorted(result.of_method(method), key=lambda point: -point.bits):
             loss = loss_of(result, point, error)
-            standing = Standing.DOUBTED if doubts else _standing(loss, tolerance)
+            standing = Standing.DOUBTED if doubts else standing_of(loss, tolerance)
             if (standing is Standing.KEPT and not proven) or (standing is Standing.UNDECIDED and fallen):
                 standing = Standing.UNTESTED
             proven, fallen = proven and standing is Standing.KEPT, fallen or standing is Standing.FALLEN
@@ -165,9 +160,22 @@ def loss_of(result: SweepResult, point: SweepPoint, error: float = ERROR) -> Los
     if point.method == BASE:
         return Loss(0.0, 0.0, 0.0)
     figure = result.figure(point)
-    if figure is None or figure.loss is None:
+    if figure is None:
         return None
-    counts = _counts(point, figure)
+    return bounded_loss(point.evaluation, figure, error)
+
+
+def bounded_loss(found: Evaluation, figure: MetricFigure, error: float = ERROR) -> Loss | None:
+    """What a model loses of one metric; None where there is no reference.
+
+    Args:
+        found: the evaluation that the figure is of.
+        figure: of the metric.
+        error: of each bound, where it comes from counted samples; metrics that are averages have bounds of 95 % of their own.
+    """
+    if figure.loss is None:
+        return None
+    counts = _counts(found, figure)
     if counts is None:
         low, high = figure.loss_low, figure.loss_high
         # An average over samples that all differ by the same has no spread to take bounds from.
@@ -180,14 +188,30 @@ def loss_of(result: SweepResult, point: SweepPoint, error: float = ERROR) -> Los
     return Loss(figure.loss, 100 * low, 100 * high)
 
 
-def _counts(point: SweepPoint, figure: MetricFigure) -> tuple[int, int] | None:
-    """Samples that the original has right and the point wrong, and the other way round; None of a metric that counts none.
+def samples_missing(found: Evaluation, figure: MetricFigure, loss: Loss, tolerance: float, error: float = ERROR) -> int | None:
+    """About how many more samples would decide whether a loss is tolerated; None where no feasible number.
+
+    Args:
+        found, figure: see bounded_loss.
+        loss: what bounded_loss gave.
+        tolerance: the loss that is allowed, in the metric's unit.
+        error: of the bounds.
+    """
+    counts = _counts(found, figure)
+    if counts is not None:
+        needed = samples_that_decide(*counts, figure.samples, tolerance / 100, error)
+    else:
+        needed = _needed(loss, tolerance, figure.samples)
+    return None if needed is None else max(1, needed - figure.samples)
+
+
+def _counts(found: Evaluation, figure: MetricFigure) -> tuple[int, int] | None:
+    """Samples that the original has right and the model wrong, and the other way round; None of a metric that counts none.
 
     Agreement counts as lost what is decided differently; parts of a sample, as pixels are, add up to whole ones, rounded up.
     Results of older versions have no pairs of top-1: then every different decision may be a loss or a gain, which gives the
     widest bounds.
     """
-    found = point.evaluation
     differing = 0 if found.agreement is None else math.ceil(round(figure.samples * (1 - found.agreement / 100), 6))
     if figure.name == "agreement":
         return differing, 0
@@ -204,7 +228,8 @@ def _counts(point: SweepPoint, figure: MetricFigure) -> tuple[int, int] | None:
     return max(net, 0) + both, max(-net, 0) + both
 
 
-def _standing(loss: Loss | None, tolerance: float) -> Standing:
+def standing_of(loss: Loss | None, tolerance: float) -> Standing:
+    """Whether a loss is proven to be tolerated (KEPT), or not to be (FALLEN), or neither (UNDECIDED)."""
     if loss is None or loss.low <= tolerance < loss.high:
         return Standing.UNDECIDED
     return Standing.KEPT if loss.high <= tolerance else Standing.FALLEN
@@ -221,7 +246,15 @@ def _needed(loss: Loss, tolerance: float, samples: int) -> int | None:
     return math.ceil(needed / unit) * unit
 
 
-def _doubts(base: MetricFigure | None) -> tuple[str, ...]:
+def doubts_of(found: Evaluation, base: MetricFigure | None) -> tuple[str, ...]:
+    """What is wrong with the data, as the original model's evaluation shows it; one clause each.
+
+    Args:
+        found: the evaluation of the original.
+        base: its figure of the metric that decides.
+    """
+    if found.warnings:
+        return found.warnings
     if base is None or base.name != "top1" or base.value >= BARELY_ABOVE_ZERO:
         return ()
     return (f"top-1 is {base.value:.2f} %, as with labels that do not fit: check labels and --label-offset",)

@@ -57,6 +57,8 @@ def fixed_scale_tensors(data: bytes, source: str = "model") -> set[str]:
 def spread_factors(data: bytes, factors: Mapping[str, float], source: str = "model") -> dict[str, float]:
     """Gives tensors that no op of a module stands for the factor of those whose scale they must share.
 
+    The results of an operator that has several go by all their names together in a module.
+
     Args:
         data: a LiteRT flatbuffer with the module's inputs and outputs.
         factors: what tensor scales are multiplied by, by name; 1 where a scale is known to stay.
@@ -70,6 +72,10 @@ def spread_factors(data: bytes, factors: Mapping[str, float], source: str = "mod
     """
     model = unpack(data, source)
     graph, found = model.subgraphs[0], dict(factors)
+    for operator in graph.operators:
+        made = [name_of(graph.tensors[int(i)]) for i in operator.outputs]
+        if len(made) > 1 and (joined := ";".join(made)) in found:
+            found |= dict.fromkeys(made, found.pop(joined))
     scaled = {
         index
         for index, tensor in enumerate(graph.tensors)
