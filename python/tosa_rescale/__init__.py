@@ -50,6 +50,7 @@ from tosa_rescale.measure.check import check as check
 from tosa_rescale.measure.evaluate import OutputStore as OutputStore
 from tosa_rescale.measure.evaluation import Evaluation as Evaluation
 from tosa_rescale.measure.evaluation import MetricFigure as MetricFigure
+from tosa_rescale.measure.sensitivity import Sensitivity as Sensitivity
 from tosa_rescale.sweeping.results import SweepPoint as SweepPoint
 from tosa_rescale.sweeping.results import SweepResult as SweepResult
 from tosa_rescale.sweeping.training import TrainingPlan as TrainingPlan

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tosa_rescale.measure.check import CheckResult
     from tosa_rescale.measure.evaluate import OutputStore
     from tosa_rescale.measure.evaluation import Evaluation
+    from tosa_rescale.measure.sensitivity import Sensitivity
     from tosa_rescale.sweeping.results import SweepResult
     from tosa_rescale.sweeping.training import TrainingPlan
 
@@ -237,6 +238,22 @@ class Model(Program):
     ) -> Evaluation:
         """Accuracy, and difference from a reference model; see tosa_rescale.evaluate."""
         return evaluate(**_renamed(locals(), self="model"))
+
+    def sensitivity(
+        self,
+        data: Any,
+        bits: int,
+        *,
+        metrics: Any = None,
+        scope: Scope | str = "all",
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Sensitivity, ...]:
+        """What each rescale alone costs at `bits` significant bits, the costliest first; see measure/sensitivity.py."""
+        given = locals()
+        from tosa_rescale.measure.sensitivity import sensitivities
+
+        return sensitivities(**_renamed(given, self="model"))
 
     def check(
         self,

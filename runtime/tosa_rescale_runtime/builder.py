@@ -50,6 +50,7 @@ class SkeletonBuilder:
         self.context = module.ir.context
         self.location = ir.Location.unknown(self.context)
         self.parameters: dict[str, np.ndarray] = {}
+        self.words: dict[str, tuple[str, int | None]] = {}
         self._globals = ir.InsertionPoint(module.function)
 
     def return_also(self, values: Sequence[Returned]) -> None:
@@ -114,22 +115,22 @@ class SkeletonBuilder:
                 loaded = self.parameter(f"{op.key}.{role}", value, stored, operation)
                 operation.operands[operand] = loaded if stored == element else reinterpret(loaded, element, operation)
 
-    def externalize_shifts(self, ops: Sequence[Op]) -> bool:
+    def externalize_shifts(self, ops: Sequence[Op]) -> set[str]:
         """Replaces the rescales of accumulators by rounding shifts of i32, where all of them are such.
 
-        A parameter for each, int32 [C]. False, and nothing is changed, where one of them is not: has another multiplier than
-        powers of two, rounds twice, shifts by less than 2, or reads another type.
+        A parameter for each, int32 [C]. Returns their keys: none, and nothing is changed, where one of them is not: has another
+        multiplier than powers of two, rounds twice, shifts by less than 2, or reads another type.
         """
         found = [(op, each, steps) for op in ops if (steps := _steps(op, each := read_rescale(op))) is not None]
         accumulators = [op for op in ops if accumulator(op.operation.operands[0]) is not None]
         if not accumulators or len(found) != len(accumulators):
-            return False
+            return set()
         word = ir.IntegerType.get_signless(32, self.context)
         for op, rescale, steps in found:
             result = build_shift(op.operation, self.parameter(f"{op.key}.steps", steps, word, op.operation), rescale)
             op.operation.result.replace_all_uses_with(result)
             op.operation.erase()
-        return True
+        return {op.key for op, _, _ in found}
 
     def externalize_rescales(self, ops: Sequence[Op]) -> None:
         """Replaces rescales by the same arithmetic on parameters.
@@ -146,8 +147,10 @@ class SkeletonBuilder:
         for op, rescale, words in found:
             operation = op.operation
             if packed is None or words.ndim:
+                self.words[op.key] = (f"{op.key}.words", None)
                 loaded = self.parameter(f"{op.key}.words", words, word, operation)
             else:
+                self.words[op.key] = (WORDS, position)
                 loaded = self._element(packed, position, operation)
                 position += 1
             result = build_rescale(operation, loaded, rescale)

@@ -10,7 +10,7 @@ one, of 32-bit shifts, which is faster and serves all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Skeleton:
         signature: what the model takes and gives.
         taps: what the function returns after the model's outputs.
         tap_specs: a spec for each tap, named `Tap.name`.
+        words: where the words of each rescale are, by its key: name of the parameter, and position in it; None: all of it.
         shifts: accumulators are rescaled by shifts of 32 bits.
 
     """
@@ -68,7 +69,28 @@ class Skeleton:
     signature: Signature
     taps: tuple[Tap, ...]
     tap_specs: tuple[TensorSpec, ...]
+    words: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
     shifts: bool = False
+
+    def with_words_of(self, other: Skeleton, key: str) -> dict[str, np.ndarray]:
+        """Returns the parameters with the words of one rescale taken from another variant of the same graph.
+
+        Args:
+            other: a skeleton with the same bytecode.
+            key: of the rescale, such as `rescale12`.
+
+        Raises:
+            ModuleError: the skeletons differ, or no parameter holds this rescale.
+
+        """
+        if other.bytecode != self.bytecode or key not in self.words:
+            raise ModuleError(f"`{key}` cannot be exchanged: the graphs differ, or its multiplier is no constant")
+        name, position = self.words[key]
+        if position is None:
+            return {**self.parameters, name: other.parameters[name]}
+        mixed = self.parameters[name].copy()
+        mixed[position] = other.parameters[name][position]
+        return {**self.parameters, name: mixed}
 
 
 def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str = "module", shifts: bool = False) -> Skeleton:
@@ -118,13 +140,11 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
     )
     builder.externalize_weights([op for op in ops if op.kind in MAC_KINDS])
     rescales = [op for op in ops if op.kind == "rescale"]
-    shifted = shifts and builder.externalize_shifts(rescales)
-    if shifted:
-        rescales = [op for op in module.ops() if op.kind == "rescale"]
-    builder.externalize_rescales(rescales)
+    shifted = builder.externalize_shifts(rescales) if shifts else set()
+    builder.externalize_rescales([op for op in rescales if op.key not in shifted])
     builder.canonicalize()
     rewrite_for_iree(module)
-    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs, shifted)
+    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs, builder.words, shifts=bool(shifted))
 
 
 def _tap_values(module: Module, ops: Sequence[Op], taps: Sequence[Tap]) -> list[Value]:

@@ -37,7 +37,7 @@ from tosa_rescale.driver.settings import KEYS as CONFIGURATION_KEYS
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 COMMANDS = ("tosa-rescale", "tosa-rescale-opt", "tosa-rescale-compile", "make", "pip", "python", "mlir-opt")
-ELSEWHERE = ("cc", "gcc", "cd", "iverilog", "vvp", "export", "iree-compile")  # of blocks that are marked as not run
+ELSEWHERE = ("docker", "cc", "gcc", "cd", "iverilog", "vvp", "export", "iree-compile")  # of blocks that are marked as not run
 MARKER = re.compile(r"<!-- (not run|slow|file): (.+?) -->")
 IMAGES = 40
 

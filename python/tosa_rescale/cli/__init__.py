@@ -26,6 +26,7 @@ COMMANDS = {
     "finetune": "finetune.finetune",
     "evaluate": "evaluate.evaluate",
     "errors": "rescale_errors.errors",
+    "sensitivity": "sensitivity.sensitivity",
     "sweep": "sweep.sweep",
     "report": "report.report",
     "check": "check.check",

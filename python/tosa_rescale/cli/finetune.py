@@ -18,8 +18,7 @@ from tosa_rescale.core.options import FinetuneOptions, NarrowOptions
 @click.option(
     "--bits",
     metavar="K",
-    help="Narrow to K bits first, multipliers of MAC layers rounded up if nothing else is asked for and gains are folded in; "
-    "without: train MODEL as it is (compensated, say).",
+    help="Narrow to K bits before training. Without it MODEL is trained as it is.",
 )
 @click.option("--data", required=True, type=click.Path(), help="Images or .npz; labels are used with --teacher labels only.")
 @click.option(

@@ -217,7 +217,12 @@ def samples_of_data(function: F) -> F:
     for option in reversed(
         (
             click.option("--take", type=int, metavar="N", help="Use N samples, spread evenly over the data."),
-            click.option("--leave-out", type=int, metavar="N", help="Leave out the N samples that a calibration took."),
+            click.option(
+                "--leave-out",
+                type=int,
+                metavar="N",
+                help="Do not score the N samples that a calibration with --samples N takes of the same data.",
+            ),
         )
     ):
         function = option(function)
@@ -253,14 +258,14 @@ def part(function: F) -> F:
             multiple=True,
             expose_value=False,
             callback=_keep_part,
-            help="Of a .tflite: the shape of an input that leaves other dimensions than the first open; once for each.",
+            help="Shape of an input of a .tflite that leaves more than the first dimension open; once for each such input.",
         ),
         click.option(
             "--until",
             metavar="TENSOR",
             expose_value=False,
             callback=_keep_part,
-            help="Of a .tflite: end with this tensor. Default: as far as TOSA goes.",
+            help="Read a .tflite up to this tensor. Default: as far as TOSA can express it.",
         ),
     ):
         function = each(function)

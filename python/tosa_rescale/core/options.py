@@ -322,7 +322,7 @@ class NarrowOptions(_Widths):
     """
 
     multiplier_rounding: MultiplierRounding | None = option(
-        "How a 31-bit multiplier becomes a k-bit one; not given: to nearest, and up before fine-tuning that folds gains in.",
+        "How a 31-bit multiplier becomes a k-bit one. Default: nearest; before training with --fold-gains: up.",
         NARROW,
         default=None,
     )
@@ -368,7 +368,7 @@ class CompensateOptions(_Widths):
 
     align: bool = option("With --scope all: change activation scales so that all multipliers become narrow.", default=True)
     clipping: float = option(
-        "Part by which alignment may shrink a scale where no samples show what that costs.",
+        "How much smaller alignment may make a scale, as a part of it, where no samples show what that costs.",
         ALIGN,
         default=0.1,
         low=0,
@@ -383,7 +383,9 @@ class CompensateOptions(_Widths):
         "Clamp a tensor that gets a larger scale where it saturated before; not for models from a .tflite.", ALIGN, default=True
     )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)
-    promote: bool = option("Give per-tensor layers a multiplier a channel.", COMPENSATE, default=True)
+    promote: bool = option(
+        "Where a layer has one multiplier for all channels, give each channel its own.", COMPENSATE, default=True
+    )
     clip: bool = option("Cut off single weights where the others gain more by it.", COMPENSATE, default=True)
     weight_rounding: WeightRounding = option(
         "How scaled weights become integers: least expected error of the accumulator, or each to the nearest.",
@@ -391,7 +393,11 @@ class CompensateOptions(_Widths):
         default=WeightRounding.AUTO,
     )
     shrinkage: float = option(
-        "Weight of the prior against measured moments of a layer's input, 0 to 1.", COMPENSATE, default=0.3, low=0, high=1
+        "How much an assumption about a layer's inputs counts against what calibration measured, 0 to 1.",
+        COMPENSATE,
+        default=0.3,
+        low=0,
+        high=1,
     )
 
     def check(self) -> None:
@@ -463,7 +469,7 @@ class FinetuneOptions(Options):
     epochs: int = option("Passes over the data.", default=2, low=1)
     batch: int = option("Samples for one step.", default=16, low=1)
     learning_rate: float = option(
-        "Of the default optimizer: share of the loss that a batch is to take away.",
+        "How much of the loss one batch aims to remove, as a part of it; for the default optimizer.",
         default=0.5,
         low=0,
         high=float("inf"),
@@ -481,5 +487,5 @@ class FinetuneOptions(Options):
     seed: int = option("Of the order of samples.", default=0)
     reference: bool = option("float64 everywhere (slow).", default=False, only_in_python=True)
     fold_gains: bool = option(
-        "Training begins with what narrowing did to each channel's gain folded into its weights.", default=True
+        "Before training, scale the weights of each channel by what narrowing did to its multiplier.", default=True
     )

@@ -34,6 +34,8 @@ class RescaleInfo:
         violations: rules of the TOSA specification that it breaks or cannot be proved to keep.
         key: position among the rescales of the graph, such as `rescale12`.
         multiplier_bits: significant bits of each multiplier; empty if not constant.
+        intended_bits: the same, but of a multiplier that misses one of fewer bits by less than 2^-22 of it, as the float32
+            scales of a .tflite make them, those of that one.
         power_of_two: every multiplier is a power of two or 0: the rescale is a shift; None if not constant.
         lowered: the module has it as operations of 32 bits (`tosa-rescale-lower`); the other figures are of the rescale that
             these compute.
@@ -58,16 +60,18 @@ class RescaleInfo:
     lowered: bool = False
     value_min: int | None = None
     value_max: int | None = None
+    intended_bits: tuple[int, ...] = ()
 
     def above(self, bits: int) -> int:
-        """How many multipliers have more significant bits than this; one at least where they are not constant."""
+        """How many multipliers are meant to have more significant bits than this; one at least where they are not constant."""
         if self.bits is None:
             return max(1, self.channels)
-        return sum(each > bits for each in self.multiplier_bits)
+        return sum(each > bits for each in self.intended_bits)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**dataclasses.asdict(self), "violations": list(self.violations), "multiplier_bits": list(self.multiplier_bits)}
+        lists = ("violations", "multiplier_bits", "intended_bits")
+        return {**dataclasses.asdict(self), **{name: list(getattr(self, name)) for name in lists}}
 
 
 def significant_bits(multipliers: np.ndarray) -> np.ndarray:
@@ -80,6 +84,29 @@ def significant_bits(multipliers: np.ndarray) -> np.ndarray:
         int64 [C]; 0 for a multiplier of 0, 1 for a power of two.
     """
     return np.array([(m // (m & -m)).bit_length() if m else 0 for m in map(int, multipliers)], np.int64)
+
+
+def intended_bits(multipliers: np.ndarray) -> np.ndarray:
+    """Significant bits, where missing fewer bits by less than 2^-22 of the multiplier counts as having them, as in the passes.
+
+    Args:
+        multipliers: int64 [C], 0 <= m < 2^31.
+
+    Returns:
+        int64 [C]; more than 16 are those of `significant_bits`: there so small a difference is a bit like any other.
+    """
+    found = significant_bits(multipliers)
+    length = np.array([int(m).bit_length() for m in multipliers], np.int64)
+    for bits in range(_MAX_SLACK_WIDTH, 0, -1):
+        step = np.int64(1) << np.maximum(length - bits, 0)
+        excess = multipliers % step
+        missed = np.minimum(excess, step - excess)
+        found = np.where((found > bits) & (missed << _SLACK_BITS < multipliers), bits, found)
+    return found
+
+
+_SLACK_BITS, _MAX_SLACK_WIDTH = 22, 16
+"""A difference of less than 2^-22 of the value is what float32 scales leave; constants of passes/RescaleMath.h."""
 
 
 def compact(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,6 +198,7 @@ def describe_rescales(program: Program) -> list[RescaleInfo]:
                 lowered=rescale.lowered,
                 value_min=rescale.info.get("value_min"),
                 value_max=rescale.info.get("value_max"),
+                intended_bits=() if multiplier is None else tuple(intended_bits(multiplier.astype(np.int64)).tolist()),
             )
         )
     return described

@@ -26,9 +26,13 @@ class Preprocessing(Options):
         "Real input = (pixel - mean) / std, then quantized. Default: pixels 0..255 one to one onto the input's 256 levels.",
         default=None,
     )
-    std: float | None = option("See mean.", default=None, low=0, high=float("inf"), open_low=True, open_high=True)
+    std: float | None = option("See --input-mean.", default=None, low=0, high=float("inf"), open_low=True, open_high=True)
     crop_fraction: float = option(
-        "Side of the centre crop over the image's short side; 0.875 is 224 of 256.", default=0.875, low=0, high=1, open_low=True
+        "Side of the square that is cut from the centre, as a part of the image's shorter side.",
+        default=0.875,
+        low=0,
+        high=1,
+        open_low=True,
     )
     label_offset: int = option("Added to every label; 1 where class 0 is background.", default=0)
     allow_unreadable: bool = option("Leave unreadable images out instead of refusing the folder.", default=False)

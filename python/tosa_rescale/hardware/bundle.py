@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,13 @@ from tosa_rescale.hardware.c_header import c_files
 from tosa_rescale.hardware.goldens import Goldens
 from tosa_rescale.hardware.json_tables import json_files
 from tosa_rescale.hardware.memory_images import hex_files
+from tosa_rescale.hardware.model_explorer import Figures, node_data_files
 from tosa_rescale.hardware.pairs import RescaleTable
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
 
-FORMATS = ("json", "c", "hex", "rtl")
+FORMATS = ("json", "c", "hex", "rtl", "model-explorer")
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -61,16 +63,18 @@ def write_bundle(
     formats: Sequence[str],
     goldens: Goldens | None = None,
     force: bool = False,
+    figures: Mapping[str, Figures] = MappingProxyType({}),
 ) -> list[pathlib.Path]:
     """Writes tables, and golden vectors where there are some.
 
     Args:
-        folder: for `json/`, `c/`, `hex/`, `rtl/` and `goldens/`.
+        folder: for a folder of each format, and `goldens/`.
         model: the model that the tables are of; its file's name is written down.
         tables: see `read_tables`.
         formats: of FORMATS.
         goldens: see `record_goldens`.
         force: write into a folder that exists; files of the same name are replaced, others stay.
+        figures: what `model-explorer` shows beside the tables' own, see `read_figures`.
 
     Returns:
         The files written, sorted.
@@ -79,7 +83,7 @@ def write_bundle(
         OutputError: see `require_folder`, or no space. A new folder appears whole or not at all.
     """
     folder = require_folder(folder, force)
-    files = dict(_files(model, tables, formats))
+    files = dict(_files(model, tables, formats, figures))
     if goldens is not None:
         files |= {f"goldens/{name}": data for name, data in _golden_files(goldens, tables).items()}
     if folder.exists():
@@ -94,7 +98,9 @@ def write_bundle(
     return sorted(folder / name for name in files)
 
 
-def _files(model: Program, tables: Sequence[RescaleTable], formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _files(
+    model: Program, tables: Sequence[RescaleTable], formats: Sequence[str], figures: Mapping[str, Figures]
+) -> Iterator[tuple[str, bytes]]:
     name = pathlib.Path(model.source).name
     texts: dict[str, Mapping[str, str]] = {}
     if "json" in formats:
@@ -107,6 +113,8 @@ def _files(model: Program, tables: Sequence[RescaleTable], formats: Sequence[str
         from tosa_rescale.hardware.synthesis import RTL
 
         texts["rtl"] = {path.name: path.read_text() for path in sorted(RTL.glob("*.sv"))}
+    if "model-explorer" in formats:
+        texts["model-explorer"] = node_data_files(model, tables, figures)
     for part, files in texts.items():
         for file, text in files.items():
             yield f"{part}/{file}", text.encode()
