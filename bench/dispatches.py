@@ -22,12 +22,13 @@ RUNS = 20
 _NUMPY_TO_IREE = {"int8": "i8", "uint8": "i8", "int16": "i16", "int32": "i32"}
 
 
-def main() -> None:
-    if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
+def profile(executable: Executable, runs: int = RUNS) -> list[tuple[float, str]]:
+    """Time of every dispatch of one run in microseconds, and its name; the longest first.
+
+    A time is the least of all runs, the figure that a shared machine disturbs least.
+    """
     import iree.runtime as rt
 
-    executable = Executable.build(load(Path(sys.argv[1])), flags=(*DEFAULT_FLAGS, *sys.argv[2:]))
     index = rt.ParameterIndex()
     for name, value in executable.parameters.items():
         index.add_buffer(name, value.reshape(-1).view(np.uint8))
@@ -44,7 +45,7 @@ def main() -> None:
                 f"--function={executable.function}",
                 "--device=local-sync",
                 *inputs,
-                f"--benchmark_min_time={RUNS}x",
+                f"--benchmark_min_time={runs}x",
                 "--device_profiling_mode=queue-events,host-execution,executable-metadata",
                 f"--device_profiling_output={profile}",
             ],
@@ -55,14 +56,21 @@ def main() -> None:
         listing = subprocess.run(
             ["iree-profile", "dispatch", "--format=jsonl", str(profile)], check=True, capture_output=True, text=True
         ).stdout
-    rows = []
-    for line in listing.splitlines():
-        record = json.loads(line)
-        if record.get("type") == "host_dispatch_group":
-            # The minimum is the figure a shared machine disturbs least.
-            rows.append((record["min_ns"] * record["count"] / RUNS / 1e3, record["key"]))
+    records = (json.loads(line) for line in listing.splitlines())
+    rows = [
+        (each["min_ns"] * each["count"] / runs / 1e3, each["key"])
+        for each in records
+        if each.get("type") == "host_dispatch_group"
+    ]
+    return sorted(rows, reverse=True)
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    rows = profile(Executable.build(load(Path(sys.argv[1])), flags=(*DEFAULT_FLAGS, *sys.argv[2:])))
     total = sum(time for time, _ in rows)
-    for time, name in sorted(rows, reverse=True):
+    for time, name in rows:
         print(f"{time:9.1f} us {100 * time / total:5.1f} %  {name}")
     print(f"{total:9.1f} us")
 

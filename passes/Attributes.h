@@ -79,6 +79,15 @@ inline constexpr llvm::StringLiteral kFixedFactorAttrName =
 /// `tosa-rescale-align`.
 inline constexpr llvm::StringLiteral kReachAttrName = "tosa_rescale.reach";
 
+//===----------------------------------------------------------------------===//
+// On the shift and the product of a lowered rescale, and on a rescale that was
+// raised
+//===----------------------------------------------------------------------===//
+
+/// Unit: `tosa-rescale-lower` made it, so it belongs to a rescale even where
+/// others look like it. On a rescale: `tosa-rescale-raise` made it of such.
+inline constexpr llvm::StringLiteral kLoweredAttrName = "tosa_rescale.lowered";
+
 } // namespace tosa_rescale
 
 #endif // TOSA_RESCALE_ATTRIBUTES_H

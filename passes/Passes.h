@@ -9,6 +9,7 @@
 #define TOSA_RESCALE_PASSES_H
 
 #include "Compensation.h"
+#include "LoweredRescale.h"
 #include "RescalePlan.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"

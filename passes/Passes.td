@@ -287,6 +287,100 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
   ];
 }
 
+def TosaRescaleLowerPass : Pass<"tosa-rescale-lower", "::mlir::func::FuncOp"> {
+  let summary = "Rewrite tosa.rescale into operations of 32 bits";
+  let description = [{
+    A 31-bit multiplier needs products of 64 bits. One of a few bits does not: this pass writes every rescale, of which that is proven exact, as
+    operations of i32 that TOSA 1.0 has in its integer profile, so no compiler and no target needs to know 64-bit integers for it.
+
+    | the multipliers | become |
+    |---|---|
+    | powers of two below 1 (one bit) | `arithmetic_right_shift` with `round = true` |
+    | powers of two of 1 or more | `logical_left_shift` (1 itself: a right shift by 0) |
+    | others | `mul` with the compact multiplier, then `arithmetic_right_shift` with `round = true` |
+
+    Around these stand `cast` of a narrow input to i32 (with `bitwise_and` where it counts as unsigned) and `sub` of its zero point; `add` of the zero point of the result, its
+    limits as `maximum` and `minimum`, and a `cast`. Constants for each channel broadcast along the last dimension. TOSA's `clamp` takes no i32.
+
+    **Proof.** The interval analysis of `tosa-rescale-verify` must show for every channel that the product with the compact multiplier fits i32, and the result with
+    its zero point too. A one-bit multiplier has no product, so it needs no known range. A shift of 32 or more leaves 0 of what fits i32. `DOUBLE_ROUND` equals
+    `SINGLE_ROUND` at shifts up to 31, and else where all values of a range of at most 2^17 give the same.
+
+    **Rounding** (`rounding`). `arithmetic_right_shift` with `round = true` is one instruction of many processors, and four in IREE. With `rounding=bias` half of what the shift drops is
+    added before, and the shift has `round = false`: in the bias of the convolution, and so for nothing, where nothing else reads the accumulator, and by an `add` elsewhere. Where the sum is not proven to
+    fit i32 the shift rounds.
+
+    A rescale of which this is not proven stays one and yields a remark that names range and limit; with `strict` it is an error, and nothing changes. So does one with an unsigned tensor
+    type, which `cast` does not take, or with multipliers, shifts or zero points that are no constants.
+
+    **Inputs of i48** (`wide-inputs`), which convolutions of int16 have: where the range of the accumulator fits i32, a rescale of factor 1 makes it an i32, the only way that
+    TOSA has, and the rest is as above. Others stay: TOSA shifts no i48.
+
+    The result is the same for every input, bit for bit. Attributes of the rescale go to the operation that makes its result. Shift and product get the attribute
+    `tosa_rescale.lowered`; `tosa-rescale-raise` makes rescales of them again.
+
+    Before:
+
+    ```mlir
+    // 2^-9 = 1073741824 * 2^-39
+    %y = tosa.rescale %acc, %m, %s, %izp, %ozp {rounding_mode = SINGLE_ROUND, scale32 = true, ...} : (tensor<1x8x8x16xi32>, ...) -> tensor<1x8x8x16xi8>
+    ```
+
+    After:
+
+    ```mlir
+    %nine = "tosa.const"() <{values = dense<9> : tensor<1x1x1x1xi32>}> : () -> tensor<1x1x1x1xi32>
+    %0 = tosa.arithmetic_right_shift %acc, %nine {round = true, tosa_rescale.lowered} : (tensor<1x8x8x16xi32>, tensor<1x1x1x1xi32>) -> tensor<1x8x8x16xi32>
+    %1 = tosa.add %0, %ozp32 : (tensor<1x8x8x16xi32>, tensor<1x1x1x1xi32>) -> tensor<1x8x8x16xi32>
+    %2 = tosa.maximum %1, %low : (tensor<1x8x8x16xi32>, tensor<1x1x1x1xi32>) -> tensor<1x8x8x16xi32>
+    %3 = tosa.minimum %2, %high : (tensor<1x8x8x16xi32>, tensor<1x1x1x1xi32>) -> tensor<1x8x8x16xi32>
+    %y = tosa.cast %3 : (tensor<1x8x8x16xi32>) -> tensor<1x8x8x16xi8>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let options = [
+    EnumOption<"scope", "scope", "Scope", [
+      Choice<"All", "all", "every rescale">,
+      Choice<"Accumulator", "accumulator", "rescales of convolutions and matrix products">], "Which rescales are lowered">,
+    EnumOption<"rounding", "rounding", "ShiftRounding", [
+      Choice<"Shift", "shift", "the shift, round = true">,
+      Choice<"Bias", "bias", "half that is added before, in the bias where that can be">], "What rounds where a shift drops bits">,
+    Option<"wideInputs", "wide-inputs", "bool", /*default=*/"false",
+           "Lower rescales of i48 too, where the range of their input fits i32">,
+    Option<"strict", "strict", "bool", /*default=*/"false",
+           "Fail where a rescale cannot be lowered">,
+  ];
+  let statistics = [
+    Statistic<"numLowered", "num-lowered", "Number of rescales lowered">,
+    Statistic<"numLeftAlone", "num-left-alone", "Number of rescales in scope that stay">,
+  ];
+}
+
+def TosaRescaleRaisePass : Pass<"tosa-rescale-raise", "::mlir::func::FuncOp"> {
+  let summary = "Make tosa.rescale of the operations that tosa-rescale-lower wrote";
+  let description = [{
+    The inverse of `tosa-rescale-lower`: everything that reads or changes rescales sees them again, as what they are, with the multiplier at the top of i32 and `SINGLE_ROUND`.
+
+    Each gets the attribute `tosa_rescale.lowered`, which says where it comes from.
+
+    It goes by the operations themselves, which survive every tool and file format: one constant shift that rounds, by itself or by half in front of it (with at most one product by a constant that is never negative), which begins
+    with a `cast` from 8 or 16 bits or ends with the limits of a narrower type and a `cast` to it. Two things need the attribute `tosa_rescale.lowered` of the shift, which some tools drop: a rescale from i32 to i32,
+    which without it stays a shift, and one behind a product of the network with a constant, which without it takes that constant for a multiplier of its own. Both compute the same.
+
+    ```mlir
+    // before
+    %0 = tosa.cast %x : (tensor<4xi8>) -> tensor<4xi32>
+    %1 = tosa.logical_left_shift %0, %three {tosa_rescale.lowered} : (tensor<4xi32>, tensor<1xi32>) -> tensor<4xi32>
+    // after: 1073741824 * 2^-27
+    %1 = tosa.rescale %x, %m, %s, %zp, %zp32 {rounding_mode = SINGLE_ROUND, scale32 = true, ...} : (tensor<4xi8>, ...) -> tensor<4xi32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let statistics = [
+    Statistic<"numRaised", "num-raised", "Number of rescales found">,
+  ];
+}
+
 def TosaRescaleVerifyPass : Pass<"tosa-rescale-verify", "::mlir::func::FuncOp"> {
   let summary = "Check every tosa.rescale against the specification and a bit width";
   let description = [{
@@ -298,6 +392,8 @@ def TosaRescaleVerifyPass : Pass<"tosa-rescale-verify", "::mlir::func::FuncOp"> 
     - reads an accumulator that may overflow its type;
     - combines types, zero points, unsignedness and rounding mode in a way that the specification forbids;
     - has multipliers or shifts that are not constants, so that nothing can be said.
+
+    What `tosa-rescale-lower` made of a rescale is checked as the rescale that it was; see `tosa-rescale-raise`.
 
     The ranges follow from an interval analysis: weights, bias and zero points for each output channel of a convolution, the type of a function
     argument, and interval arithmetic in between. An operation it does not know yields the full range of its type. So the check

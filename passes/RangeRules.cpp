@@ -173,6 +173,18 @@ static ChannelRanges inferIntDiv(ValueRanges &ranges, Operation *op) {
   });
 }
 
+static ChannelRanges inferBitwiseAnd(ValueRanges &ranges, Operation *op) {
+  const Interval a = ranges.getWhole(op->getOperand(0)),
+                 b = ranges.getWhole(op->getOperand(1));
+  // Each operand that is never negative bounds the result from above.
+  if (a.low < 0 && b.low < 0)
+    return inferFull(ranges, op);
+  const int64_t high = a.low < 0   ? b.high
+                       : b.low < 0 ? a.high
+                                   : std::min(a.high, b.high);
+  return {{0, high}};
+}
+
 static ChannelRanges inferMaximum(ValueRanges &ranges, Operation *op) {
   return zipFirst(ranges, op, [](Interval a, Interval b) {
     return WideInterval{std::max(a.low, b.low), std::max(a.high, b.high)};
@@ -332,6 +344,7 @@ static llvm::StringMap<RangeRule> makeRules() {
   add<tosa::SubOp>(rules, inferSub);
   add<tosa::MulOp>(rules, inferMul);
   add<tosa::IntDivOp>(rules, inferIntDiv);
+  add<tosa::BitwiseAndOp>(rules, inferBitwiseAnd);
   add<tosa::MaximumOp>(rules, inferMaximum);
   add<tosa::MinimumOp>(rules, inferMinimum);
   add<tosa::LogicalLeftShiftOp>(rules, inferLeftShift);

@@ -12,6 +12,7 @@
 
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/SetVector.h"
 
 #include <cmath>
 
@@ -114,12 +115,19 @@ std::optional<SmallVector<Scale>> getScales(tosa::RescaleOp op) {
 }
 
 void eraseIfDead(Operation *op) {
-  if (!op || !isOpTriviallyDead(op))
-    return;
-  const SmallVector<Value> operands(op->getOperands());
-  op->erase();
-  for (Value operand : operands)
-    eraseIfDead(operand.getDefiningOp());
+  // A set, as an operation may read the same one twice.
+  llvm::SetVector<Operation *> candidates;
+  if (op)
+    candidates.insert(op);
+  while (!candidates.empty()) {
+    Operation *candidate = candidates.pop_back_val();
+    if (!isOpTriviallyDead(candidate))
+      continue;
+    for (Value operand : candidate->getOperands())
+      if (Operation *definition = operand.getDefiningOp())
+        candidates.insert(definition);
+    candidate->erase();
+  }
 }
 
 void replaceConstant(OpBuilder &builder, OpOperand &operand,

@@ -28,9 +28,12 @@ struct TosaRescaleVerifyPass final
   }
 
   void runOnOperation() override {
-    ValueRanges ranges(getOperation());
+    // In a copy, lowered rescales are rescales again.
+    OwningOpRef<func::FuncOp> copy = getOperation().clone();
+    raiseRescales(*copy);
+    ValueRanges ranges(*copy);
     bool anyFailed = false;
-    getOperation().walk([&](tosa::RescaleOp op) {
+    copy->walk([&](tosa::RescaleOp op) {
       std::optional<int64_t> maxBits;
       if (bits != 0) {
         FailureOr<std::optional<int64_t>> requested =

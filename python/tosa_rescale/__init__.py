@@ -23,12 +23,14 @@ from tosa_rescale.core.options import CalibrationOptions as CalibrationOptions
 from tosa_rescale.core.options import CompensateOptions as CompensateOptions
 from tosa_rescale.core.options import Encoding as Encoding
 from tosa_rescale.core.options import FinetuneOptions as FinetuneOptions
+from tosa_rescale.core.options import LowerOptions as LowerOptions
 from tosa_rescale.core.options import MultiplierRounding as MultiplierRounding
 from tosa_rescale.core.options import NarrowOptions as NarrowOptions
 from tosa_rescale.core.options import Options as Options
 from tosa_rescale.core.options import Preset as Preset
 from tosa_rescale.core.options import RoundingMode as RoundingMode
 from tosa_rescale.core.options import Scope as Scope
+from tosa_rescale.core.options import ShiftRounding as ShiftRounding
 from tosa_rescale.core.options import WeightRounding as WeightRounding
 from tosa_rescale.core.passes import Diagnostic as Diagnostic
 from tosa_rescale.core.program import InputSpec as InputSpec

@@ -15,6 +15,7 @@ from .compile import Cache as Cache
 from .compile import cache_key as cache_key
 from .compile import compile_module as compile_module
 from .compile import default_cache as default_cache
+from .compile import is_compiled as is_compiled
 from .compile import watch_compiler as watch_compiler
 from .constants import attribute_to_python as attribute_to_python
 from .constants import constant_value as constant_value

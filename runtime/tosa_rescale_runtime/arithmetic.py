@@ -210,13 +210,73 @@ def build_rescale(operation: Operation, words: Value, bound: Value | None, resca
             negative = body.op("andi", value, body.op("shli", half, body.constant(1, 64)))
             product = body.op("subi", product, negative)
         product = body.op("addi", product, rounding)
-        result = body.resize(body.op("shrsi", product, shift), 32)
-        if rescale.output_zp:
-            result = body.op("addi", result, body.constant(rescale.output_zp, 32))
-        for limit in limits:
-            result = _clamp(body, result, limit)
-        body.finish(body.resize(result, ir.IntegerType(element).width))
+        _finish(body, body.resize(body.op("shrsi", product, shift), 32), rescale, element, limits)
     return generic.result
+
+
+def pack_shift(multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
+    """Puts the numbers of a rescale by powers of two into the steps that `build_shift` computes with.
+
+    Args:
+        multiplier: integers [C], 0..2^31-1.
+        shift: integers [C].
+
+    Returns:
+        int32 [C], 1..31: one less than what the value is shifted by, with the multiplier taken in; 32 and more leave nothing of
+        an i32, and count as 32. None where a multiplier is no power of two, or it would shift by less than 2.
+
+    """
+    if not ((multiplier > 0) & (multiplier & (multiplier - 1) == 0)).all():
+        return None
+    steps = shift - np.log2(multiplier).astype(np.int64)  # exact: powers of two
+    return None if (steps < 2).any() else (np.minimum(steps, 32) - 1).astype(np.int32)
+
+
+def build_shift(operation: Operation, steps: Value, rescale: Rescale) -> Value:
+    """Builds a rescale by powers of two in front of it: the rounding shift of an i32, without any wider integer.
+
+    `((v >> (s - 1)) + 1) >> 1` rounds half up, and nothing in it overflows at s >= 2, whatever the value.
+
+    Args:
+        operation: the `tosa.rescale` of an i32 without zero point.
+        steps: i32 tensor [C]; see `pack_shift`.
+        rescale: what was read from the operation.
+
+    Returns:
+        The result, of the rescale's own type.
+
+    """
+    shape = static_shape(operation.result.type)
+    rank = len(shape)
+    element = ir.RankedTensorType(operation.result.type).element_type
+    with ir.Location.unknown(operation.context):
+        identity = ir.AffineMap.get_identity(rank)
+        channel = ir.AffineMap.get(rank, 0, [ir.AffineExpr.get_dim(rank - 1)])
+    generic, body, (value, step, _) = _generic(
+        operation,
+        [operation.operands[0], steps],
+        _empty(operation, shape, element),
+        [identity, channel, identity],
+        ["parallel"] * rank,
+    )
+    with ir.Location.unknown(operation.context):
+        one = body.constant(1, 32)
+        _finish(body, body.op("shrsi", body.op("addi", body.op("shrsi", value, step), one), one), rescale, element)
+    return generic.result
+
+
+def _finish(body: _Body, result: Value, rescale: Rescale, element: Type, limits: Sequence[Value] = ()) -> None:
+    """Adds the zero point of the result to an i32, and saturates it: to `limits` where they are values, else to its type."""
+    if rescale.output_zp:
+        result = body.op("addi", result, body.constant(rescale.output_zp, 32))
+    bits = ir.IntegerType(element).width
+    for limit in limits:
+        result = _clamp(body, result, limit)
+    if bits < 32 and not limits:
+        low, high = type_limits(bits, rescale.output_unsigned)
+        result = body.op("maxsi", result, body.constant(low, 32))
+        result = body.op("minsi", result, body.constant(high, 32))
+    body.finish(body.resize(result, bits))
 
 
 def channel_sum(value: Value, unsigned: bool, before: Operation) -> Value:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import build_clamp, build_rescale, channel_sum, pack_bounds, pack_rescale
+from .arithmetic import build_clamp, build_rescale, build_shift, channel_sum, pack_bounds, pack_rescale, pack_shift
 from .constants import (
     attribute_to_python,
     constant_value,
@@ -202,6 +202,23 @@ class SkeletonBuilder:
                 rank = len(static_shape(operation.operands[operand].type))
                 operation.operands[operand] = self._element(packed, position, operation, rank)
 
+    def externalize_shifts(self, ops: Sequence[Op]) -> set[str]:
+        """Replaces the rescales of accumulators by rounding shifts of i32, where all of them are such.
+
+        A parameter for each, int32 [C]. Returns their keys: none, and nothing is changed, where one of them is not: has another
+        multiplier than powers of two, rounds twice, shifts by less than 2, or reads another type.
+        """
+        found = [(op, each, steps) for op in ops if (steps := _steps(op, each := read_rescale(op))) is not None]
+        accumulators = [op for op in ops if accumulator(op.operation.operands[0]) is not None]
+        if not accumulators or len(found) != len(accumulators):
+            return set()
+        word = ir.IntegerType.get_signless(32, self.context)
+        for op, rescale, steps in found:
+            result = build_shift(op.operation, self.parameter(f"{op.key}.steps", steps, word, op.operation), rescale)
+            op.operation.result.replace_all_uses_with(result)
+            op.operation.erase()
+        return {op.key for op, _, _ in found}
+
     def externalize_rescales(self, ops: Sequence[Op]) -> None:
         """Replaces rescales, and clamps that alone read one, by the same arithmetic on parameters.
 
@@ -358,6 +375,18 @@ def _is_movable_clamp(operation: Operation) -> bool:
         return False
     element = ir.RankedTensorType(operation.result.type).element_type
     return isinstance(element, ir.IntegerType) and element.width < 32 and "ui" not in str(operation.attributes["min_val"])
+
+
+def _steps(op: Op, rescale: Rescale) -> np.ndarray | None:
+    """The steps of the rescale of an accumulator, int32 [C]; None where it is no such shift, see `pack_shift`."""
+    if accumulator(op.operation.operands[0]) is None or rescale.input_bits != 32:
+        return None
+    constants = (rescale.multiplier, rescale.shift, rescale.input_zp, rescale.output_zp)
+    if rescale.rounding_mode != "SINGLE_ROUND" or rescale.input_zp or any(each is None for each in constants):
+        return None
+    assert rescale.multiplier is not None and rescale.shift is not None
+    channels = static_shape(op.operation.result.type)[-1:]
+    return pack_shift(*(np.broadcast_to(each, channels) for each in (rescale.multiplier, rescale.shift)))
 
 
 def _strip_attributes(root: Operation) -> None:

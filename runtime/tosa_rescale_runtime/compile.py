@@ -93,6 +93,10 @@ class Cache:
             os.utime(path)  # The time of last use: some file systems do not keep one on reading.
         return data
 
+    def has(self, key: str) -> bool:
+        """Whether something is stored under `key`."""
+        return self._path(key).is_file()
+
     def put(self, key: str, data: bytes) -> None:
         """Stores `data` under `key` and makes room; a full or read-only disk is a warning, not an error."""
         try:
@@ -208,6 +212,13 @@ def compile_command(compiler: str, source: str, output: str, flags: Sequence[str
 
     """
     return (compiler, source, *flags, "-o", output)
+
+
+def is_compiled(bytecode: bytes, flags: Sequence[str] = DEFAULT_FLAGS, cache: Cache | bool = True) -> bool:
+    """Whether `compile_module` would find the module in the cache."""
+    if cache is False:
+        return False
+    return (default_cache() if cache is True else cache).has(cache_key(bytecode, flags))
 
 
 def compile_module(bytecode: bytes, flags: Sequence[str] = DEFAULT_FLAGS, cache: Cache | bool = True) -> bytes:

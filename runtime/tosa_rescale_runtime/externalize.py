@@ -3,7 +3,8 @@
 
 Weights, biases, multipliers, shifts, rounding modes, constants beside them and bounds of clamps become parameters that IREE
 reads when the executable is loaded. All variants of one graph - every width k, both encodings, both rounding modes, every
-alignment, retrained weights - have the same skeleton, byte for byte, so one compile serves them all.
+alignment, retrained weights - have the same skeleton, byte for byte, so one compile serves them all. Those whose
+accumulators are rescaled by shifts alone may have another one, of 32-bit shifts, which is faster and serves all of them.
 """
 
 from __future__ import annotations
@@ -55,11 +56,13 @@ class Skeleton:
         parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`; `rescale3.words`, int64 [C], for a rescale
             with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`); `bounds`,
             int64, of results of 8 and 16 bits (see `pack_bounds`); `add2.operand1` and the like for constants that are added,
-            multiplied with or looked up, and `constants.i32` and the like for those of one element.
+            multiplied with or looked up, and `constants.i32` and the like for those of one element. With shifts `rescale3.steps`,
+            int32 [C], instead of the words of accumulators.
         signature: what the model takes and gives.
         taps: what the function returns after the model's outputs.
         tap_specs: a spec for each tap, named `Tap.name`.
         words: where the words of each rescale are, by its key: name of the parameter, and position in it; None: all of it.
+        shifts: accumulators are rescaled by shifts of 32 bits.
 
     """
 
@@ -69,6 +72,7 @@ class Skeleton:
     taps: tuple[Tap, ...]
     tap_specs: tuple[TensorSpec, ...]
     words: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
+    shifts: bool = False
 
     def with_words_of(self, other: Skeleton, key: str) -> dict[str, np.ndarray]:
         """Returns the parameters with the words of one rescale taken from another variant of the same graph.
@@ -91,13 +95,15 @@ class Skeleton:
         return {**self.parameters, name: mixed}
 
 
-def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str = "module") -> Skeleton:
+def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str = "module", shifts: bool = False) -> Skeleton:
     """Splits a TOSA module into skeleton and parameters.
 
     Args:
         data: the module, bytecode or text, with static shapes.
         taps: values to return in addition, in this order; a string is the key of an op whose result is meant.
         source: what to call the module in messages.
+        shifts: take the skeleton of 32-bit shifts, where the rescales of all accumulators are shifts by at least 2 and round
+            once.
 
     Returns:
         The skeleton. Compiled and loaded with its parameters it gives the same bits as the module itself.
@@ -136,10 +142,12 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
     )
     builder.externalize_weights([op for op in ops if op.kind in MAC_KINDS])
     builder.externalize_constants(ops)
-    builder.externalize_rescales([op for op in ops if op.kind == "rescale"])
+    rescales = [op for op in ops if op.kind == "rescale"]
+    shifted = builder.externalize_shifts(rescales) if shifts else set()
+    builder.externalize_rescales([op for op in rescales if op.key not in shifted])
     builder.canonicalize()
     rewrite_for_iree(module)
-    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs, builder.words)
+    return Skeleton(module.to_bytecode(), builder.parameters, signature, wanted, tap_specs, builder.words, shifts=bool(shifted))
 
 
 def _tap_values(module: Module, ops: Sequence[Op], taps: Sequence[Tap]) -> list[Value]:

@@ -34,6 +34,7 @@ class Rescale:
         shape: shape of the tensor; None stands for a dynamic extent.
         info: the attribute `tosa_rescale.info` as Python values; empty when absent.
         scale_factor: the attribute `tosa_rescale.scale_factor`, what the scale of its result was multiplied by; 1 when absent.
+        lowered: it has the attribute `tosa_rescale.lowered`: the module it comes from has operations of 32 bits in its place.
 
     """
 
@@ -53,6 +54,7 @@ class Rescale:
     shape: tuple[int | None, ...]
     info: dict[str, Any]
     scale_factor: float = 1.0
+    lowered: bool = False
 
 
 def read_rescale(op: Op) -> Rescale:
@@ -93,6 +95,7 @@ def read_rescale(op: Op) -> Rescale:
         shape=tensor_shape(operation.result.type),
         info=attribute_to_python(attributes["tosa_rescale.info"]) if "tosa_rescale.info" in attributes else {},
         scale_factor=float(attributes["tosa_rescale.scale_factor"].value) if "tosa_rescale.scale_factor" in attributes else 1.0,
+        lowered="tosa_rescale.lowered" in attributes,
         **flag,
     )
 

@@ -28,10 +28,12 @@ from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import (
     ALIGN,
     COMPENSATE,
+    LOWER,
     NARROW,
     CalibrationOptions,
     CompensateOptions,
     FinetuneOptions,
+    LowerOptions,
     MultiplierRounding,
     NarrowOptions,
     Options,
@@ -165,10 +167,10 @@ def _option(record: dict[str, Any]) -> tuple[str, PassOption]:
     return record["argument"], PassOption(tuple(name for _, name in members), default)
 
 
-@pytest.mark.parametrize("mnemonic", [NARROW, COMPENSATE, ALIGN])
+@pytest.mark.parametrize("mnemonic", [NARROW, COMPENSATE, ALIGN, LOWER])
 def test_passes_and_dataclasses_declare_the_same(declared: dict[str, dict[str, PassOption]], mnemonic: str) -> None:
     of_pass = {name: option for name, option in declared[mnemonic].items() if (mnemonic, name) not in SET_BY_THE_PROGRAM}
-    kind = NarrowOptions if mnemonic == NARROW else CompensateOptions
+    kind = {NARROW: NarrowOptions, LOWER: LowerOptions}.get(mnemonic, CompensateOptions)
     fields = {
         name.replace("_", "-"): entry
         for name, entry in describe(kind).items()
@@ -176,7 +178,8 @@ def test_passes_and_dataclasses_declare_the_same(declared: dict[str, dict[str, P
     }
     assert of_pass.keys() == fields.keys()
     for name, (field, value, _) in fields.items():
-        assert of_pass[name].values == (legal(kind, name, value) if issubclass(value, enum.StrEnum) else ())
+        # A pass names the default first.
+        assert set(of_pass[name].values) == set(legal(kind, name, value) if issubclass(value, enum.StrEnum) else ())
         default = str(field.default).lower()
         assert of_pass[name].default == (OPEN[name] if field.default in (None, dataclasses.MISSING) else default)
 
@@ -186,7 +189,7 @@ def legal(kind: type[Options], name: str, values: type[enum.StrEnum]) -> tuple[s
 
     def accepted(value: enum.StrEnum) -> bool:
         try:
-            kind(**{"bits": 4, name.replace("-", "_"): value})
+            kind(**({"bits": 4} if "bits" in describe(kind) else {}), **{name.replace("-", "_"): value})
         except OptionError:
             return False
         return True
@@ -195,7 +198,7 @@ def legal(kind: type[Options], name: str, values: type[enum.StrEnum]) -> tuple[s
 
 
 def test_every_pass_option_of_a_dataclass_exists(declared: dict[str, dict[str, PassOption]]) -> None:
-    for kind in (NarrowOptions, CompensateOptions):
+    for kind in (NarrowOptions, CompensateOptions, LowerOptions):
         for name in describe(kind):
             for mnemonic in kind.about(name).passes:
                 # A narrowing's own options say nothing of a compensation's passes, and the other way round.
@@ -210,6 +213,7 @@ def test_every_pass_option_of_a_dataclass_exists(declared: dict[str, dict[str, P
     [
         (tr.Model.narrow, (NarrowOptions,), ()),
         (tr.Model.compensate, (CompensateOptions, CalibrationOptions), ()),
+        (tr.Model.lower, (LowerOptions,), ()),
         (tr.Model.finetune, (FinetuneOptions,), ()),
     ],
 )
@@ -233,6 +237,7 @@ def test_methods_of_a_model_take_the_options(method: Any, kinds: tuple[type[Opti
 OFFERED: dict[str, tuple[tuple[type[Options], ...], tuple[str, ...]]] = {
     "narrow": ((NarrowOptions,), ()),
     "compensate": ((CompensateOptions, CalibrationOptions), ("bits",)),
+    "lower": ((LowerOptions,), ()),
     "finetune": ((FinetuneOptions, NarrowOptions), ("bits",)),
     "sweep": ((NarrowOptions, CalibrationOptions), ("bits",)),
 }
@@ -314,7 +319,8 @@ DECLARED = (NarrowOptions, CompensateOptions, CalibrationOptions)
 
 def test_the_drivers_flags_and_keys_are_the_dataclasses() -> None:
     names = {name.replace("_", "-") for kind in DECLARED for name in describe(kind)}
-    assert set(KEYS) == names | {"compensate", "calibration", "ops"}
+    lowering = {f"lower-{name.replace('_', '-')}" for name in describe(LowerOptions)}
+    assert set(KEYS) == names | lowering | {"compensate", "calibration", "ops", "lower"}
     assert {each.name for each in OWN_FLAGS} == set(KEYS) - {"ops"} | {"config", "report", "depfile", "cmake-dir"}
     for kind in DECLARED:
         for name, (field, value, _) in describe(kind).items():

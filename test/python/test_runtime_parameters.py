@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -326,3 +327,45 @@ def test_a_clamp_behind_a_rescale_does_not_show_in_the_skeleton():
     assert one.bytecode == other.bytecode
     assert one.parameters["bounds"].tolist() == [(-32768 & 0xFFFFFFFF) | 32767 << 32]
     assert other.parameters["bounds"].tolist() == [(-300 & 0xFFFFFFFF) | 200 << 32]
+
+
+# -- the skeleton of shifts --------------------------------------------------------------------------------------------
+
+
+def test_shifts_of_32_bits_give_the_same_bits() -> None:
+    net = ConvNet.random(3)
+    image = np.random.default_rng(3).integers(-128, 128, (1, 6, 6, 4), dtype=np.int8)
+    # From 2, the least that it takes, over the ties of usual ones to those that leave nothing.
+    for shifts in ((2, 3, 4, 5, 6, 7, 8, 9), (10, 11, 12, 13, 14, 15, 16, 17), (29, 30, 31, 32, 33, 2, 9, 32)):
+        cases = [
+            replace(case, multiplier=(1 << 29,) * 8, shift=tuple(s + 29 for s in order), double_round=False)
+            for case, order in ((net.first, shifts), (net.second, shifts[::-1]))
+        ]
+        one = replace(net, first=cases[0], second=cases[1])
+        skeleton = externalize(one.text(), shifts=True)
+        assert skeleton.shifts and skeleton.parameters["rescale0.steps"].tolist() == [min(s, 32) - 1 for s in shifts]
+        np.testing.assert_array_equal(Executable.from_skeleton(skeleton).run(image)[0], one.apply(image))
+
+
+def test_all_shift_only_models_share_a_skeleton() -> None:
+    net = ConvNet.random(4)
+    narrow = net.narrowed(1)
+    other = replace(narrow, bias=net.bias[::-1].copy(), first=replace(narrow.first, shift=(40,) * 8))
+    first, second = (externalize(each.text(), shifts=True) for each in (narrow, other))
+    assert first.shifts and first.bytecode == second.bytecode
+    assert first.bytecode != externalize(narrow.text()).bytecode
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"multiplier": (3 << 28,) * 8}, {"shift": (30,) * 8}, {"double_round": True}, {"multiplier": (0,) * 8}],
+    ids=["product", "shift of 1", "double round", "zero"],
+)
+def test_what_is_no_shift_takes_the_skeleton_of_all(change: dict[str, Any]) -> None:
+    net = ConvNet.random(5).narrowed(1)
+    case = replace(net.first, multiplier=(1 << 29,) * 8, shift=(38,) * 8)
+    good = replace(net, first=case, second=case)
+    assert externalize(good.text(), shifts=True).shifts
+    odd = replace(good, second=replace(case, **change))
+    found = externalize(odd.text(), shifts=True)
+    assert not found.shifts and found.bytecode == externalize(odd.text()).bytecode

@@ -23,11 +23,13 @@ from tosa_rescale.core.options import (
     CompensateOptions,
     Encoding,
     FinetuneOptions,
+    LowerOptions,
     MultiplierRounding,
     NarrowOptions,
     Preset,
     RoundingMode,
     Scope,
+    ShiftRounding,
     WeightRounding,
 )
 from tosa_rescale.core.program import Program
@@ -35,6 +37,7 @@ from tosa_rescale.core.progress import chosen
 from tosa_rescale.core.rescales import RescaleInfo, describe_rescales, summarize
 from tosa_rescale.formats.read import as_program, read
 from tosa_rescale.formats.write import save, with_state
+from tosa_rescale.rewrite.lower import lower
 from tosa_rescale.rewrite.narrow import narrow, with_bits
 
 if TYPE_CHECKING:
@@ -226,6 +229,28 @@ class Model(Program, Shown):
         start, taught_by = narrowed_for_training(self, bits, options, known, multiplier_rounding=multiplier_rounding)
         training = _options(TrainingRun, given)
         return finetune(start, data, teacher=taught_by, options=options, run=training, progress=chosen(progress)).model
+
+    def lower(
+        self,
+        *,
+        scope: Scope | str = "all",
+        rounding: ShiftRounding | str = "shift",
+        wide_inputs: bool = False,
+        strict: bool = False,
+    ) -> Model:
+        """Writes rescales as operations of 32 bits, where that is proven exact; the options are those of LowerOptions.
+
+        One bit becomes a rounding shift, few bits a product and one: a compiler and a device need no 64-bit integers for them.
+
+        Returns:
+            A new model; `remarks` names the rescales in scope that stay, with the range that keeps them.
+
+        Raises:
+            OptionError: an option is none of its values.
+            ModelError: the model has no rescale (a float model).
+            PassError: with `strict`, a rescale cannot be lowered.
+        """
+        return lower(self, _options(LowerOptions, locals()))
 
     # -- questions -------------------------------------------------------------------------------------------------
 

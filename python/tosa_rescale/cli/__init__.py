@@ -22,6 +22,7 @@ COMMANDS = {
     "info": "info.info",
     "narrow": "narrow.narrow",
     "compensate": "compensate.compensate",
+    "lower": "lower.lower",
     "finetune": "finetune.finetune",
     "evaluate": "evaluate.evaluate",
     "errors": "rescale_errors.errors",

@@ -63,6 +63,13 @@ class WeightRounding(enum.StrEnum):
     NEAREST = "nearest"  # each to the nearest, ties up
 
 
+class ShiftRounding(enum.StrEnum):
+    """What rounds where the shift of a lowered rescale drops bits."""
+
+    SHIFT = "shift"  # arithmetic_right_shift with round = true
+    BIAS = "bias"  # half that is added before, in the bias of the convolution where that can be
+
+
 class Preset(enum.StrEnum):
     """Named settings of several options at once."""
 
@@ -71,7 +78,8 @@ class Preset(enum.StrEnum):
 
 
 NARROW, COMPENSATE, ALIGN = "tosa-rescale-narrow", "tosa-rescale-compensate", "tosa-rescale-align"
-"""Mnemonics of the passes that take options."""
+LOWER, RAISE = "tosa-rescale-lower", "tosa-rescale-raise"
+"""Mnemonics of the passes that programs run by name; all but the last take options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -464,6 +472,24 @@ class CompensateOptions(_Widths):
     def narrow_options(self) -> NarrowOptions:
         """The options for the rescales that have no weights to fold into."""
         return NarrowOptions(**self.shared())
+
+
+@dataclasses.dataclass(frozen=True)
+class LowerOptions(Options):
+    """What `tosa-rescale-lower` is asked to do; each field says so itself (`about`).
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+
+    scope: Scope = option("All rescales, or those of MAC layers only.", LOWER, default=Scope.ALL)
+    rounding: ShiftRounding = option(
+        "What rounds: the shift, or half that is added before, in the bias where that can be (faster in IREE).",
+        LOWER,
+        default=ShiftRounding.SHIFT,
+    )
+    wide_inputs: bool = option("Lower rescales of i48 too, where their range fits 32 bits.", LOWER, default=False)
+    strict: bool = option("Fail where a rescale cannot be lowered.", LOWER, default=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound="Program")
 
+SHIFTS = ("arithmetic_right_shift", "logical_left_shift")
+"""Ops that a lowered rescale has one of."""
+
 
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
@@ -124,8 +127,8 @@ class Program:
 
     @functools.cached_property
     def has_rescales(self) -> bool:
-        """The module has a tosa.rescale: it is not a float model."""
-        return any(op.kind == "rescale" for op in self.module().ops())
+        """The module has a tosa.rescale, or the shift that one was lowered to: it is not a float model."""
+        return any(op.kind in ("rescale", *SHIFTS) for op in self.module().ops())
 
     def require_rescales(self) -> None:
         """Raises ModelError when the module has no rescale, as a float model."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_rescale.core.display import Summary, count
+from tosa_rescale.core.options import RAISE
 from tosa_rescale.core.passes import run_passes
-from tosa_rescale.core.program import Program
+from tosa_rescale.core.program import SHIFTS, P, Program
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Rescale
@@ -38,6 +39,8 @@ class RescaleInfo:
         intended_bits: the same, but of a multiplier that misses one of fewer bits by less than 2^-22 of it, as the float32
             scales of a .tflite make them, those of that one.
         power_of_two: every multiplier is a power of two or 0: the rescale is a shift; None if not constant.
+        lowered: the module has it as operations of 32 bits (`tosa-rescale-lower`); the other figures are of the rescale that
+            these compute.
         value_min, value_max: range of the input, zero point taken off, that is proved by weights, biases and input ranges;
             None if unknown.
     """
@@ -56,6 +59,7 @@ class RescaleInfo:
     key: str = ""
     multiplier_bits: tuple[int, ...] = ()
     power_of_two: bool | None = None
+    lowered: bool = False
     value_min: int | None = None
     value_max: int | None = None
     intended_bits: tuple[int, ...] = ()
@@ -153,11 +157,22 @@ def wider_than(rescales: Sequence[RescaleInfo], bits: int) -> list[RescaleInfo]:
     return [each for each in rescales if each.above(bits)]
 
 
+def raised(program: P) -> P:
+    """The program with a `tosa.rescale` wherever one was lowered to operations of 32 bits; the same one where none was.
+
+    What reads or changes rescales starts with this. Both compute the same.
+    """
+    if not any(op.kind in SHIFTS for op in program.module().ops()):
+        return program
+    return dataclasses.replace(program, bytecode=run_passes(program.bytecode, [RAISE], program.source).bytecode)
+
+
 def annotated(program: Program) -> Module:
-    """The module with what `tosa-rescale-annotate` knows of each rescale."""
+    """The module with what `tosa-rescale-annotate` knows of each rescale, the lowered ones included."""
     from tosa_rescale_runtime import Module
 
-    return Module.parse(run_passes(program.bytecode, ["tosa-rescale-annotate"], program.source).bytecode, program.source)
+    passes = [RAISE, "tosa-rescale-annotate"]
+    return Module.parse(run_passes(program.bytecode, passes, program.source).bytecode, program.source)
 
 
 def describe_rescales(program: Program) -> list[RescaleInfo]:
@@ -182,6 +197,7 @@ def describe_rescales(program: Program) -> list[RescaleInfo]:
                 key=rescale.key,
                 multiplier_bits=() if widths is None else tuple(widths.tolist()),
                 power_of_two=None if widths is None else bool((widths <= 1).all()),
+                lowered=rescale.lowered,
                 value_min=rescale.info.get("value_min"),
                 value_max=rescale.info.get("value_max"),
                 intended_bits=() if multiplier is None else tuple(intended_bits(multiplier.astype(np.int64)).tolist()),

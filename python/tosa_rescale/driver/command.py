@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tosa_rescale.core.errors import ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.core.files import PathLike, atomic_write, read_file, write_text
-from tosa_rescale.driver.settings import PREFIX, SETTINGS, CompileSettings, Setting, describe, to_json
+from tosa_rescale.driver.settings import LOWER_SETTINGS, PREFIX, SETTINGS, CompileSettings, Setting, describe, to_json
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
@@ -66,7 +66,7 @@ _TRUTH = "[=<true|false>]"
 
 def _flag_of(setting: Setting) -> OwnFlag:
     """The flag of an option that a dataclass declares."""
-    default = setting.field.default
+    default = setting.default
     if issubclass(setting.kind, enum.StrEnum):
         value = f"=<{'|'.join(setting.kind)}>"
     elif setting.kind is bool:
@@ -74,7 +74,8 @@ def _flag_of(setting: Setting) -> OwnFlag:
     else:
         value = f"=<{(setting.about.metavar or 'n').lower()}>"
     with_default = "" if default in (dataclasses.MISSING, None) else f" (default {default})"
-    condition = "" if setting.narrows else f"With --{PREFIX}compensate: "
+    needed = "" if setting.narrows else "compensate" if setting.compensates else "lower"
+    condition = f"With --{PREFIX}{needed}: " if needed else ""
     says = setting.about.help.rstrip(".").replace("--", f"--{PREFIX}")
     return OwnFlag(setting.name, value, f"{condition}{says}{with_default}")
 
@@ -87,6 +88,8 @@ OWN_FLAGS = (
         "=<path|synthetic|none>",
         f"With --{PREFIX}compensate: images or .npz to calibrate on (default synthetic)",
     ),
+    OwnFlag("lower", _TRUTH, "Compute rescales in 32 bits where that is proven exact, after what else is asked"),
+    *map(_flag_of, LOWER_SETTINGS.values()),
     OwnFlag(
         "config", "=<file>", "YAML or JSON with these settings, and widths of single ops by name pattern; flags override it"
     ),
@@ -278,7 +281,7 @@ def _compile(arguments: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         source, report = None, None
         path = line.others[line.inputs[0]]
-        rewriting = settings.step is not None or "report" in line.own
+        rewriting = settings.rewrites or "report" in line.own
         data = _read_input(path) if rewriting or path.endswith((".tflite", ".tosa")) else None
         if data is not None:
             model = _load(data, path)

@@ -15,8 +15,10 @@ from tosa_rescale.core.options import (
     About,
     CalibrationOptions,
     CompensateOptions,
+    LowerOptions,
     NarrowOptions,
     Options,
+    ShiftRounding,
     about_of,
     parse_bits,
     parse_boolean,
@@ -25,9 +27,11 @@ from tosa_rescale.core.options import describe as describe_options
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.rescales import describe_rescales
 from tosa_rescale.core.version import versions
+from tosa_rescale.rewrite.lower import lower
 from tosa_rescale.rewrite.narrow import narrow, with_bits
 
 PREFIX = "tosa-rescale-"
+LOWER_PREFIX = "lower-"
 COMPENSATING: tuple[type[Options], ...] = (CompensateOptions, CalibrationOptions)
 """What may be asked of a compensation; of a narrowing: NarrowOptions."""
 
@@ -51,6 +55,7 @@ class Setting:
         field: of the dataclass that declares it.
         kind: of its value.
         narrows, compensates: a narrowing takes it, a compensation does.
+        default: where nothing is asked; dataclasses.MISSING: there is none.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Setting:
     kind: type
     narrows: bool
     compensates: bool
+    default: Any
 
     @property
     def about(self) -> About:
@@ -73,14 +79,28 @@ def _settings() -> dict[str, Setting]:
                 continue
             compensates = any(name in describe_options(each) for each in COMPENSATING)
             spelled = name.replace("_", "-")
-            found.setdefault(spelled, Setting(spelled, field, value, name in describe_options(NarrowOptions), compensates))
+            narrows = name in describe_options(NarrowOptions)
+            found.setdefault(spelled, Setting(spelled, field, value, narrows, compensates, field.default))
+    return found
+
+
+def _lower_settings() -> dict[str, Setting]:
+    """What may be asked of a lowering; iree-compile has no rounding shift, so half is added where nothing else is asked."""
+    found: dict[str, Setting] = {}
+    for name, (field, value, _) in describe_options(LowerOptions).items():
+        spelled = f"{LOWER_PREFIX}{name.replace('_', '-')}"
+        default = ShiftRounding.BIAS if value is ShiftRounding else field.default
+        found[spelled] = Setting(spelled, field, value, False, False, default)
     return found
 
 
 SETTINGS = _settings()
 """Every option of NarrowOptions, CompensateOptions and CalibrationOptions, by name."""
 
-KEYS = (*SETTINGS, "compensate", "calibration", "ops")
+LOWER_SETTINGS = _lower_settings()
+"""Every option of LowerOptions, by name with the prefix `lower-`."""
+
+KEYS = (*SETTINGS, "compensate", "calibration", "ops", "lower", *LOWER_SETTINGS)
 """Keys of a configuration."""
 
 
@@ -93,12 +113,14 @@ class CompileSettings:
         plan: how samples for a compensation are taken.
         calibration: an image folder or .npz, `synthetic`, or `none`; for compensation. None: synthetic.
         ops: widths of single rescales; of the rules that match one, the last holds.
+        lowering: what is asked of the lowering at the end; None: rescales stay.
     """
 
     step: NarrowOptions | CompensateOptions | None = None
     plan: CalibrationOptions = dataclasses.field(default_factory=CalibrationOptions)
     calibration: str | None = None
     ops: tuple[OpRule, ...] = ()
+    lowering: LowerOptions | None = None
 
     @staticmethod
     def from_flags(flags: Mapping[str, str]) -> CompileSettings:
@@ -114,18 +136,25 @@ class CompileSettings:
         values.update({key: value for key, value in flags.items() if key in KEYS})
         try:
             compensates = parse_boolean(values.pop("compensate", "false"), "compensate")
+            lowering = _take_lowering(values)
             _require_effect(values, compensates)
             if "bits" not in values:
-                return CompileSettings()
+                return CompileSettings(lowering=lowering)
             return CompileSettings(
                 _made(CompensateOptions if compensates else NarrowOptions, values),
                 _made(CalibrationOptions, values),
                 values.get("calibration"),
                 values.get("ops", ()),
+                lowering,
             )
         except OptionError as error:
             # The dataclasses speak of options; here they are flags with a prefix.
             raise OptionError(PREFIX + str(error).replace("--", f"--{PREFIX}")) from None
+
+    @property
+    def rewrites(self) -> bool:
+        """Anything is asked for."""
+        return self.step is not None or self.lowering is not None
 
     def apply(self, model: Program) -> Program:
         """The model as asked for; the same one where nothing is.
@@ -136,6 +165,13 @@ class CompileSettings:
             ModelError: the model has no rescale.
             PassError: a pass refused the module.
         """
+        rewritten = self._narrowed(model)
+        if self.lowering is None:
+            return rewritten
+        lowered = lower(rewritten, self.lowering)
+        return dataclasses.replace(lowered, remarks=(*rewritten.remarks, *lowered.remarks))
+
+    def _narrowed(self, model: Program) -> Program:
         if self.step is None:
             return model
         bits_of = self._bits_of(model)
@@ -160,7 +196,8 @@ class CompileSettings:
         compensates = isinstance(self.step, CompensateOptions)
         sampled = {**self.plan.as_dict(), "calibration": self.calibration or "synthetic"} if compensates else {}
         ops = [dataclasses.asdict(rule) for rule in self.ops]
-        return {"bits": None, **step, "compensate": compensates, **sampled, "ops": ops}
+        lowering = None if self.lowering is None else self.lowering.as_dict()
+        return {"bits": None, **step, "compensate": compensates, **sampled, "ops": ops, "lower": lowering}
 
     def _calibration_source(self) -> Any:
         if self.calibration in (None, "synthetic", "none"):
@@ -193,11 +230,12 @@ def describe(model: Program, rewritten: Program, settings: CompileSettings) -> d
 
     Returns:
         `schema` (1), `input`, `settings`, `versions`, `recipe`, `remarks` (where, text) and `rescales`, each with name, op,
-        scope, channels, `before` and `after` (bits, shift_min, shift_max, scale32, rounding_mode), and `violations` after.
+        scope, channels, `before` and `after` (bits, shift_min, shift_max, scale32, rounding_mode, lowered), and `violations`
+        after.
     """
     rescales = []
     for old, new in zip(describe_rescales(model), describe_rescales(rewritten), strict=True):
-        kept = ("bits", "shift_min", "shift_max", "scale32", "rounding_mode")
+        kept = ("bits", "shift_min", "shift_max", "scale32", "rounding_mode", "lowered")
         before, after = ({key: each.as_dict()[key] for key in kept} for each in (old, new))
         named = {"name": new.name, "op": new.op, "scope": new.scope, "channels": new.channels}
         rescales.append({**named, "before": before, "after": after, "violations": list(new.violations)})
@@ -247,6 +285,21 @@ def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
     """An options class of the values that are its fields."""
     names = {name.replace("_", "-"): name for name in describe_options(kind)}
     return kind(**{names[key]: value for key, value in values.items() if key in names})
+
+
+def _take_lowering(values: dict[str, Any]) -> LowerOptions | None:
+    """Takes what concerns the lowering out of the values. Raises OptionError where it has no effect."""
+    lowers = parse_boolean(values.pop("lower", "false"), "lower")
+    given = {name: values.pop(name) for name in LOWER_SETTINGS if name in values}
+    if given and not lowers:
+        raise OptionError(f"{next(iter(given))}: has no effect without --lower; pass that too")
+    if not lowers:
+        return None
+    asked = {name: given.get(name, setting.default) for name, setting in LOWER_SETTINGS.items()}
+    try:
+        return LowerOptions(**{name.removeprefix(LOWER_PREFIX).replace("-", "_"): value for name, value in asked.items()})
+    except OptionError as error:
+        raise OptionError(f"{LOWER_PREFIX}{error}") from None
 
 
 def _require_effect(values: Mapping[str, Any], compensates: bool) -> None:

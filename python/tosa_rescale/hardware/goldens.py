@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tosa_rescale.core.progress import Progress, Silent
+from tosa_rescale.core.rescales import raised
 from tosa_rescale.hardware.pairs import RescaleTable
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def record_goldens(
     from tosa_rescale_runtime import Executable, Tap
 
     taps = [(Tap(table.key, 0), Tap(table.key)) for table in tables]
+    model = raised(model)
     executable = Executable.build(model.bytecode, taps=[tap for pair in taps for tap in pair], source=model.source)
     graph: list[tuple[np.ndarray, ...]] = []
     parts: list[list[Vectors]] = [[] for _ in tables]

@@ -11,7 +11,7 @@ import numpy as np
 
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.options import Scope
-from tosa_rescale.core.rescales import compact, trailing_zeros
+from tosa_rescale.core.rescales import annotated, compact, trailing_zeros
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Rescale
@@ -145,13 +145,8 @@ def read_tables(model: Program, scope: Scope = Scope.ALL) -> tuple[RescaleTable,
         ModelError: the model has no rescale in that scope, or one whose operands are not constant or whose rounding the
             specification leaves open (INEXACT_ROUND).
     """
-    from tosa_rescale_runtime import Module
-
-    from tosa_rescale.core.passes import run_passes
-
     model.require_rescales()
-    annotated = run_passes(model.bytecode, ["tosa-rescale-annotate"], model.source).bytecode
-    rescales: Sequence[Rescale] = Module.parse(annotated, model.source).rescales()
+    rescales: Sequence[Rescale] = annotated(model).rescales()
     tables = tuple(
         _read_table(rescale, model.source)
         for rescale in rescales

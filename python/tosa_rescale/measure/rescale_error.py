@@ -24,7 +24,7 @@ import numpy as np
 
 from tosa_rescale.core.errors import DataError, ModelError
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.core.rescales import describe_rescales
+from tosa_rescale.core.rescales import describe_rescales, raised
 from tosa_rescale.data.source import as_dataset, input_arrays, random_inputs
 from tosa_rescale.measure.error_figures import Difference as Difference
 from tosa_rescale.measure.error_figures import Moments as Moments
@@ -60,6 +60,7 @@ def rescale_errors(
     from tosa_rescale_runtime import Module
 
     original.require_rescales()
+    model, original = raised(model), raised(original)
     original = folded_like(original, model)
     narrow, wide = model.module(), original.module()
     _require_same_graph(narrow, wide, model, original)

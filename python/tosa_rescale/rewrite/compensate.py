@@ -20,6 +20,7 @@ from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_pas
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
+from tosa_rescale.core.rescales import raised
 from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
 from tosa_rescale.rewrite.calibration import calibrate
@@ -92,13 +93,13 @@ class Compensator(Generic[P]):
         progress: Progress | None = None,
         workers: int | None = None,
     ) -> None:
-        self._program, self._inputs, self._workers = program, inputs, workers
+        self._program, self._inputs, self._workers = raised(program), inputs, workers
         self._progress = progress or Silent()
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._startable: list[bytes] | None = None
         if inputs is not None:
-            self._outputs = self._run(program.bytecode)
+            self._outputs = self._run(self._program.bytecode)
 
     def compensate(self, options: CompensateOptions, bits_of: Mapping[str, int] | None = None) -> P:
         """Compensates at one width.

@@ -14,6 +14,7 @@ from tosa_rescale.core.options import NARROW, MultiplierRounding, NarrowOptions,
 from tosa_rescale.core.passes import run_passes, to_bytecode
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.recipe import Step
+from tosa_rescale.core.rescales import raised
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module
@@ -34,6 +35,7 @@ def narrow(program: P, options: NarrowOptions) -> P:
         PassError: the pass refused the module.
     """
     program.require_rescales()
+    program = raised(program)
     options = dataclasses.replace(options, multiplier_rounding=options.multiplier_rounding or MultiplierRounding.NEAREST)
     done = run_passes(program.bytecode, [options.pass_options(NARROW)], program.source)
     return program.after(done.bytecode, Step("narrow", options.as_dict()), done.remarks)
@@ -54,6 +56,7 @@ def with_bits(program: P, bits_of: Mapping[str, int]) -> P:
     """
     if not isinstance(bits_of, Mapping):
         raise OptionError(f"bits_of: {type(bits_of).__name__} is no mapping; give widths by key, such as {{'rescale3': 4}}")
+    program = raised(program)
     module = mark_bits(program, program.module(), bits_of)
     return program.after(to_bytecode(module, program.source), Step("with_bits", {"bits_of": dict(bits_of)}), program.remarks)
 

@@ -33,6 +33,7 @@ from tosa_rescale.core.options import FinetuneOptions, MultiplierRounding, Narro
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
+from tosa_rescale.core.rescales import raised
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import as_dataset
 from tosa_rescale.rewrite.narrow import narrow
@@ -119,6 +120,7 @@ def finetune(
         TrainingError: the loss is no number, or diverges.
     """
     options, run, progress = options or FinetuneOptions(), run or TrainingRun(), progress or Silent()
+    model = raised(model)
     assignment = Assignment(model, as_dataset(data), _teacher(model, teacher), options)
     optimizer = Optimizer(run.optimizer, options, Replicas(run.strategy))
     identity = assignment.identity() | {"optimizer": plain(optimizer.keras.get_config())}

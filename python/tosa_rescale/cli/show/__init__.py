@@ -17,6 +17,7 @@ from tosa_rescale.cli.show.rescales import too_wide as too_wide
 from tosa_rescale.cli.show.steps import compensation as compensation
 from tosa_rescale.cli.show.steps import divisions as divisions
 from tosa_rescale.cli.show.steps import finetuned as finetuned
+from tosa_rescale.cli.show.steps import lowered as lowered
 from tosa_rescale.cli.show.steps import narrowed as narrowed
 from tosa_rescale.cli.show.steps import remarks as remarks
 from tosa_rescale.cli.show.steps import search as search

@@ -41,6 +41,16 @@ def narrowed(model: Model, options: NarrowOptions, output: str) -> None:
     )
 
 
+def lowered(model: Model, output: str) -> None:
+    """What lowering did, counted in the module."""
+    every = model.info()
+    staying = [each.key for each in every if not each.lowered]
+    line(
+        f"{output}: {len(every) - len(staying)} of {count(len(every), 'rescale')} computed in 32 bits"
+        + (f"; 64 bits: {', '.join(staying)}" if staying else "")
+    )
+
+
 def compensation(model: Model) -> None:
     """What the last step of a model's recipe says."""
     options = model.recipe[-1].options

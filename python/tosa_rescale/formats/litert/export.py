@@ -11,7 +11,7 @@ import numpy as np
 from tosa_rescale.core.attributes import SCALE_FACTOR
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.rescales import compact
+from tosa_rescale.core.rescales import compact, raised
 from tosa_rescale.formats.litert.match import MacOp, match_layers
 from tosa_rescale.formats.litert.patch import LayerPatch
 from tosa_rescale.formats.litert.read import convert_like, original_of, part_like
@@ -45,6 +45,7 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     """
     from tosa_rescale_runtime import Module
 
+    program = raised(program)
     flatbuffer, conversion = original_of(program, original)
     new = Module.parse(program.bytecode, program.source)
     old = Module.parse(conversion.bytecode, program.source)
