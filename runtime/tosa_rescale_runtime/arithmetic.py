@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .constants import element_type, static_shape
+from .constants import element_type, static_shape, type_limits
 from .errors import ModuleError
 from .iree_forms import reinterpret
 from .mlir import Attribute, Block, Operation, Type, Value, ir

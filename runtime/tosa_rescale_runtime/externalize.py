@@ -56,8 +56,8 @@ class Skeleton:
         parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`; `rescale3.words`, int64 [C], for a rescale
             with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`); `bounds`,
             int64, of results of 8 and 16 bits (see `pack_bounds`); `add2.operand1` and the like for constants that are added,
-            multiplied with or looked up, and `constants.i32` and the like for those of one element. With shifts `rescale3.steps`,
-            int32 [C], instead of the words of accumulators.
+            multiplied with or looked up, and `constants.i32` and the like for those of one element. With shifts
+            `rescale3.steps`, int32 [C], instead of the words of accumulators.
         signature: what the model takes and gives.
         taps: what the function returns after the model's outputs.
         tap_specs: a spec for each tap, named `Tap.name`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Makes the demo's models and data beside itself: `python make_demo.py [data] [convolutional] [transformer]`; without names, all.
+"""Makes the demo's models and data beside itself: `python make_demo.py [data] [convolutional] [transformer]`; all by default.
 
 Needs tensorflow, and scikit-learn for the data, which the demo itself does not. Both networks are kept small on purpose: small
 enough to commit, and small enough for narrow multipliers to hurt. The convolutional one has one of each kind of layer whose
