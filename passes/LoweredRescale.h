@@ -80,8 +80,9 @@ struct LoweredRescale {
                     llvm::ArrayRef<mlir::NamedAttribute> attributes) const;
 
   /// The rescale that ends with `last`, a cast or a shift; nothing if `last`
-  /// ends none.
-  static std::optional<LoweredRescale> match(mlir::Operation *last);
+  /// ends none, or none whose shift has the attribute, with `onlyMarked`.
+  static std::optional<LoweredRescale> match(mlir::Operation *last,
+                                             bool onlyMarked = false);
 
   /// Builds the `tosa.rescale`; null if it cannot express a scale. The bias of
   /// the convolution, where that holds the half, is the caller's.

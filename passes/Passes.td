@@ -365,7 +365,7 @@ def TosaRescaleRaisePass : Pass<"tosa-rescale-raise", "::mlir::func::FuncOp"> {
 
     It goes by the operations themselves, which survive every tool and file format: one constant shift that rounds, by itself or by half in front of it (with at most one product by a constant that is never negative), which begins
     with a `cast` from 8 or 16 bits or ends with the limits of a narrower type and a `cast` to it. Two things need the attribute `tosa_rescale.lowered` of the shift, which some tools drop: a rescale from i32 to i32,
-    which without it stays a shift, and one behind a product of the network with a constant, which without it takes that constant for a multiplier of its own. Both compute the same.
+    which without it stays a shift, and one behind a product of the network with a constant, which without it takes that constant for a multiplier of its own. Both compute the same. Where any shift of a function has the attribute, shifts without it are the network's own, and stay.
 
     ```mlir
     // before

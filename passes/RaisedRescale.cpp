@@ -48,6 +48,9 @@ class Reader {
 public:
   std::optional<LoweredRescale> read(Operation *last);
 
+  /// The shift that was read has the attribute.
+  bool isMarked = false;
+
 private:
   /// The limits and the cast at the end; null if they are not those of a type.
   Value readResult(tosa::CastOp op);
@@ -60,7 +63,6 @@ private:
   Value readInput(Value value);
 
   LoweredRescale found;
-  bool isMarked = false;
 };
 
 } // namespace
@@ -231,8 +233,13 @@ std::optional<LoweredRescale> Reader::read(Operation *last) {
   return found;
 }
 
-std::optional<LoweredRescale> LoweredRescale::match(Operation *last) {
-  return Reader().read(last);
+std::optional<LoweredRescale> LoweredRescale::match(Operation *last,
+                                                    bool onlyMarked) {
+  Reader reader;
+  std::optional<LoweredRescale> found = reader.read(last);
+  if (onlyMarked && !reader.isMarked)
+    return std::nullopt;
+  return found;
 }
 
 tosa::RescaleOp LoweredRescale::raise(OpBuilder &builder,
@@ -274,6 +281,17 @@ tosa::RescaleOp LoweredRescale::raise(OpBuilder &builder,
 int64_t raiseRescales(func::FuncOp function) {
   int64_t count = 0;
   OpBuilder builder(function.getContext());
+  // Where attributes were kept, other shifts are the network's own.
+  const bool onlyMarked =
+      function
+          .walk([](Operation *op) {
+            return isa<tosa::ArithmeticRightShiftOp, tosa::LogicalLeftShiftOp>(
+                       op) &&
+                           op->hasAttr(kLoweredAttrName)
+                       ? WalkResult::interrupt()
+                       : WalkResult::advance();
+          })
+          .wasInterrupted();
   const auto raiseAll = [&](auto isLast) {
     SmallVector<Operation *> candidates;
     function.walk([&](Operation *op) {
@@ -283,7 +301,8 @@ int64_t raiseRescales(func::FuncOp function) {
     for (Operation *last : candidates) {
       if (last->use_empty())
         continue;
-      const std::optional<LoweredRescale> lowered = LoweredRescale::match(last);
+      const std::optional<LoweredRescale> lowered =
+          LoweredRescale::match(last, onlyMarked);
       if (!lowered)
         continue;
       builder.setInsertionPoint(last);

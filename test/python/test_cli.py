@@ -25,7 +25,7 @@ def test_narrow_writes_a_model_that_info_reads(cli: Cli, demo_model: pathlib.Pat
     rows = json.loads((tmp_path / "info.json").read_text())
     assert set(rows[0]) == {
         "name", "op", "scope", "channels", "scale32", "rounding_mode", "bits", "shift_min", "shift_max", "violations",
-        "scale_factor", "key", "multiplier_bits", "power_of_two", "value_min", "value_max",
+        "scale_factor", "key", "multiplier_bits", "power_of_two", "value_min", "value_max", "lowered", "intended_bits",
     }  # fmt: skip
     assert max(row["bits"] for row in rows if row["scope"] == "accumulator") == 4
     assert all(row["bits"] == max(row["multiplier_bits"]) and row["channels"] == len(row["multiplier_bits"]) for row in rows)

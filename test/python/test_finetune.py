@@ -265,7 +265,9 @@ def test_bad_data_is_refused(original: tr.Model, digits: dict[str, np.ndarray]) 
         short(original, dataset(x[:0]))
     with pytest.raises(DataError, match="1 samples cannot be split"):
         short(original, dataset(x[:1]))
-    with pytest.raises(DataError, match=r"labels needs one class for each decision, integers \['N'\], got int64 \[20, 2\]"):
+    with pytest.raises(
+        DataError, match=r"`teacher='labels'` needs one class for each decision, integers \['N'\], got int64 \[20, 2\]"
+    ):
         short(original, dataset(x, np.stack([y, y], 1)), teacher="labels")
     with pytest.raises(DataError, match="data: holds no samples"):
         finetune(original, tf.data.Dataset.from_tensor_slices(x[:0]).batch(2))

@@ -130,7 +130,7 @@ def test_unsigned_results_and_several_inputs(cache):
         (lambda e, x: e.run(x[:1].tolist()), "requires dtype int8, got list"),
         (lambda e, x: e.run_many(x[:, :5]), r"requires shape \[12, 6, 6, 4\], got \[12, 5, 6, 4\]"),
         (lambda e, x: e.run_many(x[0]), "requires shape"),
-        (lambda e, x: e.with_parameters({}), "parameter `conv2d0.bias` is missing"),
+        (lambda e, x: e.with_parameters({}), "parameter `bounds` is missing"),
         (lambda e, x: e.with_parameters({**e.parameters, "more": x}), "parameter `more` is unknown"),
         (lambda e, x: e.with_parameters({**e.parameters, "conv2d0.bias": x}), "requires int32 .8., got int8"),
     ],

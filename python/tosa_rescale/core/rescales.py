@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tosa_rescale.core.attributes import LOWERED
 from tosa_rescale.core.display import Summary, count
 from tosa_rescale.core.options import RAISE
 from tosa_rescale.core.passes import run_passes
@@ -157,12 +158,17 @@ def wider_than(rescales: Sequence[RescaleInfo], bits: int) -> list[RescaleInfo]:
     return [each for each in rescales if each.above(bits)]
 
 
+def is_lowered(program: Program) -> bool:
+    """Whether rescales were lowered to operations of 32 bits. Shifts alone do not say so: converters write some as well."""
+    return any(op.kind in SHIFTS and LOWERED in op.operation.attributes for op in program.module().ops())
+
+
 def raised(program: P) -> P:
     """The program with a `tosa.rescale` wherever one was lowered to operations of 32 bits; the same one where none was.
 
     What reads or changes rescales starts with this. Both compute the same.
     """
-    if not any(op.kind in SHIFTS for op in program.module().ops()):
+    if not is_lowered(program):
         return program
     return dataclasses.replace(program, bytecode=run_passes(program.bytecode, [RAISE], program.source).bytecode)
 
@@ -171,7 +177,7 @@ def annotated(program: Program) -> Module:
     """The module with what `tosa-rescale-annotate` knows of each rescale, the lowered ones included."""
     from tosa_rescale_runtime import Module
 
-    passes = [RAISE, "tosa-rescale-annotate"]
+    passes = [*([RAISE] if is_lowered(program) else []), "tosa-rescale-annotate"]
     return Module.parse(run_passes(program.bytecode, passes, program.source).bytecode, program.source)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import fnmatch
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,6 +105,20 @@ KEYS = (*SETTINGS, "compensate", "calibration", "ops", "lower", *LOWER_SETTINGS)
 """Keys of a configuration."""
 
 
+def _in_flags(text: str) -> str:
+    """A message with the flags of what it names as arguments of Python."""
+
+    def flag(found: re.Match[str]) -> str:
+        name = found[1].replace("_", "-")
+        return f"--{name} {found[2] or ''}".rstrip() if name in KEYS else found[0]
+
+    return _ARGUMENT.sub(flag, text)
+
+
+_ARGUMENT = re.compile(r"`(\w+)(?:='?([^'`]*)'?)?`")
+"""What the library's messages name as an argument of Python."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CompileSettings:
     """The rewriting in front of a compilation.
@@ -149,7 +164,7 @@ class CompileSettings:
             )
         except OptionError as error:
             # The dataclasses speak of options; here they are flags with a prefix.
-            raise OptionError(PREFIX + str(error).replace("--", f"--{PREFIX}")) from None
+            raise OptionError(PREFIX + _in_flags(str(error)).replace("--", f"--{PREFIX}")) from None
 
     @property
     def rewrites(self) -> bool:
