@@ -105,8 +105,9 @@ bool addToBias(mlir::OpBuilder &builder, mlir::Value accumulator,
                llvm::ArrayRef<int64_t> numbers, bool dryRun);
 
 /// Makes a `tosa.rescale` of every lowered one in `function`, and returns how
-/// many there were.
-int64_t raiseRescales(mlir::func::FuncOp function);
+/// many there were. With `onlyMarked`, and where any shift has the attribute,
+/// shifts without it are the network's own.
+int64_t raiseRescales(mlir::func::FuncOp function, bool onlyMarked = false);
 
 } // namespace tosa_rescale
 

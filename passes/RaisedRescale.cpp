@@ -278,11 +278,11 @@ tosa::RescaleOp LoweredRescale::raise(OpBuilder &builder,
       perChannel, inputUnsigned, outputUnsigned);
 }
 
-int64_t raiseRescales(func::FuncOp function) {
+int64_t raiseRescales(func::FuncOp function, bool onlyMarked) {
   int64_t count = 0;
   OpBuilder builder(function.getContext());
   // Where attributes were kept, other shifts are the network's own.
-  const bool onlyMarked =
+  onlyMarked |=
       function
           .walk([](Operation *op) {
             return isa<tosa::ArithmeticRightShiftOp, tosa::LogicalLeftShiftOp>(

@@ -30,7 +30,7 @@ struct TosaRescaleVerifyPass final
   void runOnOperation() override {
     // In a copy, lowered rescales are rescales again.
     OwningOpRef<func::FuncOp> copy = getOperation().clone();
-    raiseRescales(*copy);
+    raiseRescales(*copy, /*onlyMarked=*/true);
     ValueRanges ranges(*copy);
     bool anyFailed = false;
     copy->walk([&](tosa::RescaleOp op) {
