@@ -8,13 +8,13 @@ import enum
 import functools
 import os
 import pathlib
-import re
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from tosa_rescale.core import arguments
 from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE as TENSORFLOWS
 from tosa_rescale.core.options import About, Options, Scope, describe, parse_number
@@ -113,24 +113,20 @@ def taken(kind: type[O], given: Mapping[str, Any], **others: Any) -> O:
     return kind(**{name: given[name] for name in describe(kind) if name in given} | others)
 
 
-_ARGUMENT = re.compile(r"`(\w+)(?:=('[^']*'|-?\w+))?`")
-
-
 def in_flags(text: str) -> str:
     """A message as the command line says it: what it names as arguments of Python, `force=True`, are the command's flags."""
     context = click.get_current_context(silent=True)
     known = [] if context is None else context.command.params
     parameters = {each.name: each for each in known if isinstance(each, click.Option)}
 
-    def flag(found: re.Match[str]) -> str:
-        name, value = found[1], found[2]
+    def flag(name: str, value: str | None) -> str | None:
         if (option := parameters.get(name)) is None:
-            return found[0]
+            return None
         if value == "False" and option.secondary_opts:
             return option.secondary_opts[-1]
-        return option.opts[-1] if value in (None, "True") else f"{option.opts[-1]} {value.strip(chr(39))}"
+        return option.opts[-1] if value in (None, "True") else f"{option.opts[-1]} {value}"
 
-    return _ARGUMENT.sub(flag, text)
+    return arguments.in_flags(text, flag)
 
 
 def _speaking_flags(function: F) -> F:

@@ -7,10 +7,10 @@ import dataclasses
 import fnmatch
 import json
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from tosa_rescale.core.arguments import in_flags
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import (
     About,
@@ -105,18 +105,10 @@ KEYS = (*SETTINGS, "compensate", "calibration", "ops", "lower", *LOWER_SETTINGS)
 """Keys of a configuration."""
 
 
-def _in_flags(text: str) -> str:
-    """A message with the flags of what it names as arguments of Python."""
-
-    def flag(found: re.Match[str]) -> str:
-        name = found[1].replace("_", "-")
-        return f"--{name} {found[2] or ''}".rstrip() if name in KEYS else found[0]
-
-    return _ARGUMENT.sub(flag, text)
-
-
-_ARGUMENT = re.compile(r"`(\w+)(?:='?([^'`]*)'?)?`")
-"""What the library's messages name as an argument of Python."""
+def _flag(name: str, value: str | None) -> str | None:
+    """The flag, without its prefix, of what a message names as an argument of Python; None where it is none of ours."""
+    key = name.replace("_", "-")
+    return f"--{key} {value or ''}".rstrip() if key in KEYS else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +156,7 @@ class CompileSettings:
             )
         except OptionError as error:
             # The dataclasses speak of options; here they are flags with a prefix.
-            raise OptionError(PREFIX + _in_flags(str(error)).replace("--", f"--{PREFIX}")) from None
+            raise OptionError(PREFIX + in_flags(str(error), _flag).replace("--", f"--{PREFIX}")) from None
 
     @property
     def rewrites(self) -> bool:
