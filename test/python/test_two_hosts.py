@@ -24,6 +24,15 @@ WORKER = pathlib.Path(__file__).with_name("replica_worker.py")
 PORT = 6379
 RAY = (sys.executable, "-c", "from ray.scripts.scripts import main; main()")
 PRODUCT = (sys.executable, "-m", "tosa_rescale")
+PROMPT = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "5",
+    "RAY_grpc_client_keepalive_time_ms": "10000",
+    "RAY_grpc_client_keepalive_timeout_ms": "10000",
+}
+"""Ray gives a host up after 20 s without an answer, which is longer than the short cut below; see docs/distributed.md."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +54,7 @@ def folder(tmp_path: pathlib.Path, demo_model: pathlib.Path, demo_data: pathlib.
 def ray_hosts(folder: pathlib.Path, *, other: dict[str, str] | None = None) -> Any:
     token = secrets.token_hex(32)
     caches = [
-        {"TOSA_RESCALE_CACHE": f"/dev/shm/cache{index}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+        {"TOSA_RESCALE_CACHE": f"/dev/shm/cache{index}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, **PROMPT}
         for index in range(2)
     ]
     caches[1].update(other or {})
