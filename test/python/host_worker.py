@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """One worker of a fine-tuning on two hosts: python host_worker.py MODEL DATA CHECKPOINT OUT [resume], with TF_CONFIG.
 
-Writes to OUT the SHA-256 of the integers that it ends with, and of the history that it saw; an error is one line on OUT's place.
+Writes to OUT the SHA-256 of the integers that it ends with, and its history without times; an error is one line, and no OUT.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ REACH_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 
 PROMPT = {"RAY_grpc_client_keepalive_time_ms": "65000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
-"""When this process asks whether a silent machine is still there, and for how long: Ray's own 300 and 120 s are seven minutes in
-which a sweep stands still. Servers of a cluster with Ray's defaults take more than one question in 60 s for an attack."""
+"""When this process asks whether a silent machine is still there, and for how long: Ray's own 300 and 120 s are seven minutes
+in which a sweep stands still. Servers of a cluster with Ray's defaults take more than one question in 60 s for an attack."""
 
 
 def import_ray() -> Any:
