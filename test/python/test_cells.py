@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from conftest import Cli
 from tiny_library import library
+from tosa_rescale.cli.hardware import _stored_jobs
 from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.hardware import activity, cells, timing
 from tosa_rescale.hardware.activity import activities, engine_stimulus
 from tosa_rescale.hardware.beats import random_beats
 from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells, write_cells
 from tosa_rescale.hardware.designs import DESIGNS
-from tosa_rescale.hardware.grid import Job, measure_jobs
+from tosa_rescale.hardware.grid import JOBS, Job, measure_jobs
 from tosa_rescale.hardware.liberty import read_library
 from tosa_rescale.hardware.mapping import Netlist, fingerprint
 from tosa_rescale.hardware.timing import Timing
@@ -208,6 +209,15 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: pathlib.Path, monkeypatch: pyt
     # What was measured in another way is not kept.
     measure_jobs(jobs[:1], tiny, lambda *_: None, "another", path)
     assert mapped[4:] == [32, 4] and len(read_cells(path).costs) == 2
+
+
+def test_a_part_of_what_is_stored_can_be_renewed(cli: Cli, tmp_path: pathlib.Path) -> None:
+    path = str(written(tmp_path, library()))
+    none = cli("hardware-cost", "--regenerate", "--liberty", path, "--design", "int16", "--macs", "8", "-o", "c.json")
+    assert none.returncode == 2 and "nothing that is stored is all of these" in none.stderr
+    jobs = _stored_jobs(["int8", "elementwise"], "1,8", "8,1,7")
+    assert jobs == [Job("int8", 8, (8, 1)), Job("elementwise", 1, (8, 1))]
+    assert sum(len(job.bits) for job in _stored_jobs(list(DESIGNS), None, None)) == sum(len(job.bits) for job in JOBS)
 
 
 def test_costs_are_read_as_written(tmp_path: pathlib.Path) -> None:
