@@ -50,6 +50,21 @@ static LogicalResult readClippingErrors(AlignNetwork &network,
   return success();
 }
 
+/// LiteRT's kernels multiply, and take the maximum of a softmax, after the zero
+/// point alone: the scale stays between 8 bits and what is multiplied.
+static bool isWidened(tosa::RescaleOp op) {
+  const std::optional<SmallVector<Scale>> scales = getScales(op);
+  return scales && isWide(op.getOutput()) && !isWide(op.getInput()) &&
+         llvm::all_of(*scales,
+                      [](Scale scale) {
+                        return isLegalShift(scale.shift) &&
+                               scale.multiplier == int64_t(1) << scale.shift;
+                      }) &&
+         llvm::any_of(op.getOutput().getUsers(), [](Operation *user) {
+           return isa<tosa::MulOp, tosa::ReduceMaxOp>(user);
+         });
+}
+
 static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
   auto op = cast<tosa::RescaleOp>(operation);
   if (failed(readClippingErrors(network, op)) ||
@@ -67,6 +82,8 @@ static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
     network.unite(op.getInput(), op.getOutput());
   else
     network.noteZeroPoint(op.getOutput(), op.getOutputZp());
+  if (network.isLitert() && isWidened(op))
+    network.unite(op.getInput(), op.getOutput());
   std::optional<SmallVector<Scale>> scales = getScales(op);
   if (!scales || llvm::any_of(*scales, [](Scale scale) {
         return scale.multiplier < 0 || !isLegalShift(scale.shift);
