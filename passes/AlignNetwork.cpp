@@ -360,8 +360,15 @@ llvm::MapVector<StringRef, unsigned> AlignNetwork::getPins(tosa::RescaleOp op) {
   for (auto &[root, tensor] : tensors)
     if (auto found = reasons.find(root); found != reasons.end())
       reasonOf[tensor] = found->second;
+  llvm::SetVector<int> tied = findTied(op);
+  // A product has the scale of its factors.
+  for (const AlignedProduct &product : problem.products)
+    if (tied.contains(product.out))
+      for (int factor : {product.first, product.second})
+        if (problem.tensors[factor].pinned)
+          tied.insert(factor);
   llvm::MapVector<StringRef, unsigned> pinned;
-  for (int tensor : findTied(op))
+  for (int tensor : tied)
     if (problem.tensors[tensor].pinned)
       ++pinned[reasonOf[tensor]];
   return pinned;

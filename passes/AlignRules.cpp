@@ -50,8 +50,8 @@ static LogicalResult readClippingErrors(AlignNetwork &network,
   return success();
 }
 
-/// LiteRT's kernels multiply, and take the maximum of a softmax, after the zero
-/// point alone: the scale stays between 8 bits and what is multiplied.
+/// LiteRT's kernels multiply, sum up, and take the maximum of a softmax, after
+/// the zero point alone: the scale stays between 8 bits and 32.
 static bool isWidened(tosa::RescaleOp op) {
   const std::optional<SmallVector<Scale>> scales = getScales(op);
   return scales && isWide(op.getOutput()) && !isWide(op.getInput()) &&
@@ -61,7 +61,7 @@ static bool isWidened(tosa::RescaleOp op) {
                                scale.multiplier == int64_t(1) << scale.shift;
                       }) &&
          llvm::any_of(op.getOutput().getUsers(), [](Operation *user) {
-           return isa<tosa::MulOp, tosa::ReduceMaxOp>(user);
+           return isa<tosa::MulOp, tosa::ReduceMaxOp, tosa::ReduceSumOp>(user);
          });
 }
 

@@ -201,7 +201,11 @@ TosaRescaleAlignPass::reportWide(AlignNetwork &network,
                << getWidth(op)
                << " significant bits: the scales that meet here contradict "
                   "each other";
-    for (auto &[reason, count] : network.getPins(op))
+    const auto pins = network.getPins(op);
+    if (pins.empty())
+      diagnostic << "; no tensor that they are tied to keeps its scale, but "
+                    "around a circle of multipliers they do not cancel out";
+    for (auto &[reason, count] : pins)
       diagnostic << "; " << count
                  << (count == 1 ? " tensor keeps its" : " tensors keep their")
                  << " scale: " << reason;
