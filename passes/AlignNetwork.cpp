@@ -174,13 +174,13 @@ void AlignNetwork::pinConstantsAndZeroPoints() {
     known.push_back(value);
   for (Value value : known)
     if (Operation *constant = value.getDefiningOp<tosa::ConstOp>()) {
-      const bool isAddend = options.litert && isScaledAddend(value);
-      const bool moves = isAddend
+      const bool ofKernel = options.litert && isKernelConstant(value);
+      const bool moves = ofKernel
                              ? releases.contains(constant)
                              : options.constants && isMovableConstant(value);
       if (!moves)
         pin(value, "a constant");
-      if (isAddend && !moves)
+      if (ofKernel && !moves)
         addHolder(value, constant);
     }
   for (auto [value, zeroPoint] : notedZeroPoints) {

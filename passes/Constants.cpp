@@ -134,28 +134,27 @@ bool isMovableConstant(Value value) {
          getConstantIntegers(value);
 }
 
-bool isScaledAddend(Value value) {
+/// Whether additions alone read what rescales make of `value`.
+static bool isAddend(Value value) {
+  return llvm::all_of(value.getUsers(), [](Operation *user) {
+    return isa<tosa::AddOp, tosa::SubOp>(user) ||
+           (isa<tosa::RescaleOp, tosa::ReshapeOp>(user) &&
+            isAddend(user->getResult(0)));
+  });
+}
+
+bool isKernelConstant(Value value) {
   if (!isIntegerConstant(value) ||
       getElementTypeOrSelf(value).getIntOrFloatBitWidth() > 16 ||
       !getConstantIntegers(value))
     return false;
-  SmallVector<OpOperand *> uses;
-  for (OpOperand &use : value.getUses()) {
-    auto rescale = dyn_cast<tosa::RescaleOp>(use.getOwner());
-    if (!rescale || use.getOperandNumber() != 0 || rescale.getInputUnsigned())
-      return false;
-    uses.push_back(&use);
-  }
-  while (!uses.empty()) {
-    Operation *user = uses.pop_back_val()->getOwner();
-    if (isa<tosa::AddOp, tosa::SubOp>(user))
-      continue;
-    if (!isa<tosa::RescaleOp, tosa::ReshapeOp>(user))
-      return false;
-    for (OpOperand &use : user->getResult(0).getUses())
-      uses.push_back(&use);
-  }
-  return true;
+  return llvm::all_of(value.getUses(), [](OpOperand &use) {
+    if (auto rescale = dyn_cast<tosa::RescaleOp>(use.getOwner()))
+      return use.getOperandNumber() == 0 && !rescale.getInputUnsigned() &&
+             isAddend(rescale.getOutput());
+    return isa<tosa::ConcatOp, tosa::MaximumOp, tosa::MinimumOp>(
+        use.getOwner());
+  });
 }
 
 SmallVector<Operation *> separateUses(Operation *constant) {

@@ -42,9 +42,10 @@ void multiplyFactor(mlir::Operation *op, double factor);
 /// operands of one scale.
 bool isMovableConstant(mlir::Value value);
 
-/// Whether the constant, of 8 or 16 bits, is an addend as LiteRT has it:
-/// rescales read it, and additions alone what they make of it.
-bool isScaledAddend(mlir::Value value);
+/// Whether the constant, of 8 or 16 bits, is one of those that LiteRT's kernels
+/// take at any scale: rescales read it and additions what they make of it, or
+/// it joins tensors of its own scale.
+bool isKernelConstant(mlir::Value value);
 
 /// Gives each use of `constant` one of its own, and returns all of them.
 llvm::SmallVector<mlir::Operation *> separateUses(mlir::Operation *constant);

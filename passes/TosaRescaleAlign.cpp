@@ -279,7 +279,7 @@ static void moveConstant(AlignNetwork &network, OpOperand &operand) {
   const double factor = network.getLog2Factor(value);
   if (!hasFactor(factor))
     return;
-  if (isMovableConstant(value) || isScaledAddend(value))
+  if (isMovableConstant(value) || isKernelConstant(value))
     scaleConstant(operand, isWide(value) ? 0 : *network.getZeroPoint(value),
                   factor);
 }

@@ -13,7 +13,7 @@ from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.rescales import compact
 from tosa_rescale.formats.litert.multipliers import weight_scales
 from tosa_rescale.formats.litert.patch import ConstantPatch
-from tosa_rescale.formats.litert.schema import name_of, tensor_at
+from tosa_rescale.formats.litert.schema import LitertTensor, name_of, tensor_at
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op
@@ -37,18 +37,23 @@ def moved_constants(
     Raises:
         ModelError: no operator of the flatbuffer has such a constant.
     """
-    found: dict[int, ConstantPatch] = {}
+    found: dict[tuple[int, int], ConstantPatch] = {}
     for op in module.ops():
-        if op.kind not in ("add", "sub", "mul"):
+        if op.kind not in _ANYWHERE | _IN_PLACE:
             continue
-        for operand in op.operation.operands:
+        for position, operand in enumerate(op.operation.operands):
             constant = _source(operand)
             if constant is None or SCALE_FACTOR not in constant.attributes:
                 continue
-            factor = float(constant.attributes[SCALE_FACTOR].value)
-            patch = _patch(module, op, constant, factor, conversion, scales, source)
-            found[patch.operator] = patch
+            patch = _patch(module, op, position, constant, conversion, scales, source)
+            found[patch.operator, patch.slot] = patch
     return list(found.values())
+
+
+_ANYWHERE = {"add", "sub", "mul"}
+"""Kinds of ops with one constant at most, which may be either operand."""
+_IN_PLACE = {"concat", "maximum", "minimum"}
+"""Kinds of ops whose operands are those of LiteRT's operator, in order, at one scale."""
 
 
 def _source(value: Any) -> Any:
@@ -60,44 +65,45 @@ def _source(value: Any) -> Any:
 
 
 def _patch(
-    module: Module, op: Op, constant: Any, factor: float, conversion: Conversion, scales: Mapping[str, float], source: str
+    module: Module, op: Op, operand: int, constant: Any, conversion: Conversion, scales: Mapping[str, float], source: str
 ) -> ConstantPatch:
     from tosa_rescale_runtime import constant_value
 
     model = conversion.model
     graph = model.subgraphs[0]
     made = {name_of(graph.tensors[int(i)]): p for p, each in enumerate(graph.operators) for i in each.outputs}
-    name = module.tensor_name(op)
-    position = made.get(name or "")
-    slots = []
-    if position is not None:
-        inputs = [int(i) for i in graph.operators[position].inputs]
-        slots = [slot for slot, i in enumerate(inputs) if i >= 0 and tensor_at(model, i).value is not None]
+    position = made.get(module.tensor_name(op) or "")
+    operator = None if position is None else graph.operators[position]
+    slots = [] if operator is None else _constant_slots(model, operator)
+    if op.kind in _IN_PLACE:
+        slots = [slot for slot in slots if slot == operand]
     value = constant_value(constant.results[0])
-    if position is None or len(slots) != 1 or value is None:
+    if position is None or operator is None or len(slots) != 1 or value is None:
         raise ModelError(
-            f"{source}: no operator of the flatbuffer has the constant of {name!r}, which has a new scale; compensate with"
-            " `constants=False`"
+            f"{source}: no operator of the flatbuffer has the constant of {op.name!r}, which has a new scale; compensate with"
+            " `align=False`"
         )
-    tensor = tensor_at(model, int(graph.operators[position].inputs[slots[0]]))
-    scale = float(tensor.scale[0]) * factor
+    (slot,) = slots
+    tensor, output = tensor_at(model, int(operator.inputs[slot])), tensor_at(model, int(operator.outputs[0]))
     if op.kind == "mul":
-        scale = _for_multiplier(module, op, position, 1 - slots[0], conversion, scales)
+        scale = _for_multiplier(module, op, tensor_at(model, int(operator.inputs[1 - slot])), output, scales)
+    elif op.kind in _IN_PLACE:
+        scale = scales.get(output.name, float(output.scale[0]))
     else:
-        scale = _snapped(scale, conversion, scales)
-    return ConstantPatch(position, slots[0], value.astype(tensor.dtype).reshape(tensor.shape), scale)
+        scale = _snapped(float(tensor.scale[0]) * float(constant.attributes[SCALE_FACTOR].value), conversion, scales)
+    return ConstantPatch(position, slot, value.astype(tensor.dtype).reshape(tensor.shape), scale)
+
+
+def _constant_slots(model: Any, operator: Any) -> list[int]:
+    inputs = [int(i) for i in operator.inputs]
+    return [slot for slot, i in enumerate(inputs) if i >= 0 and tensor_at(model, i).value is not None]
 
 
 def _for_multiplier(
-    module: Module, op: Op, position: int, other: int, conversion: Conversion, scales: Mapping[str, float]
+    module: Module, op: Op, factor: LitertTensor, output: LitertTensor, scales: Mapping[str, float]
 ) -> float:
-    """The scale from which LiteRT derives the multiplier behind a product."""
-    model = conversion.model
-    operator = model.subgraphs[0].operators[position]
-    input_scale, output_scale = (
-        scales.get(tensor.name, float(tensor.scale[0]))
-        for tensor in (tensor_at(model, int(operator.inputs[other])), tensor_at(model, int(operator.outputs[0])))
-    )
+    """The scale from which LiteRT derives the multiplier behind a product with another factor."""
+    input_scale, output_scale = (scales.get(tensor.name, float(tensor.scale[0])) for tensor in (factor, output))
     result = op.operation.results[0]
     reader = next(each for each in module.ops() if each.kind == "rescale" and each.operation.operands[0] == result)
     multiplier, shift = module.constant(reader, 1), module.constant(reader, 2)
