@@ -233,9 +233,9 @@ static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
     return pinUnknown(network, op);
   const Value input = op->getOperand(0), result = op->getResult(0);
   if (!network.getReleases().contains(op)) {
-    const std::string reason = whyInputStays(op);
+    const std::string reason = whyInputStays(network, op);
     network.pin(input, reason.empty() ? "read by table" : reason);
-    if (reason.empty() && (isFunction(op) || !network.isLitert()))
+    if (reason.empty())
       network.addHolder(input, op);
   } else if (!getElementTypeOrSelf(input).isInteger(8)) {
     network.addEntries(input, 0);

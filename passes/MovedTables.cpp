@@ -40,13 +40,20 @@ bool isMovableTable(Operation *op) {
 
 bool isFunction(Operation *op) { return op->hasAttr(kFunctionAttrName); }
 
-std::string whyInputStays(Operation *op) {
-  auto table = cast<tosa::TableOp>(op);
-  if (!hasBytes(op) || isFunction(op) || isMonotone(getEntries(table)))
+std::string whyInputStays(AlignNetwork &network, Operation *op) {
+  if (isFunction(op))
+    return "";
+  if (network.isLitert())
+    return "read by table";
+  const bool refused = network.getReleases().isRefused(op);
+  if (!refused &&
+      (!hasBytes(op) || isMonotone(getEntries(cast<tosa::TableOp>(op)))))
     return "";
   auto name = op->getLoc()->findInstanceOf<NameLoc>();
-  return "read by a table that is not monotone" +
-         (name ? " (" + name.getName().str() + ")" : std::string());
+  return "read by a table" +
+         (name ? " (" + name.getName().str() + ")" : std::string()) +
+         (refused ? " that cannot be written anew within 'table-error'"
+                  : " that is not monotone");
 }
 
 ResampledTable resample(AlignNetwork &network, tosa::TableOp op) {

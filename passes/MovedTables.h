@@ -25,9 +25,10 @@ bool isMovableTable(mlir::Operation *op);
 /// and does so again: nothing is lost by another scale.
 bool isFunction(mlir::Operation *op);
 
-/// Why what the table reads keeps its scale whatever it costs; empty if it need
-/// not. 256 entries must be monotone, or nothing is known between them.
-std::string whyInputStays(mlir::Operation *op);
+/// Why what `op`, a movable table, reads keeps its scale whatever that costs;
+/// empty if it need not. 256 entries must be monotone, or nothing is known
+/// between them.
+std::string whyInputStays(AlignNetwork &network, mlir::Operation *op);
 
 /// The entries of `op` for the factors that were chosen.
 ResampledTable resample(AlignNetwork &network, mlir::tosa::TableOp op);

@@ -32,8 +32,18 @@ public:
   bool add(AlignNetwork &network, const llvm::DenseSet<mlir::Operation *> &wide,
            Kind kind);
 
+  /// `table` cannot be written for another scale within the error allowed, and
+  /// keeps the scale of its input.
+  void refuse(mlir::Operation *table) {
+    ops.erase(table);
+    refused.insert(table);
+  }
+  bool isRefused(mlir::Operation *table) const {
+    return refused.contains(table);
+  }
+
 private:
-  llvm::DenseSet<mlir::Operation *> ops;
+  llvm::DenseSet<mlir::Operation *> ops, refused;
 };
 
 } // namespace tosa_rescale

@@ -70,6 +70,8 @@ private:
   }
 
   BitsRequest request;
+  /// Tables that cannot be written anew within `tableError`.
+  DenseSet<Operation *> refused;
 };
 
 } // namespace
@@ -118,8 +120,8 @@ bool TosaRescaleAlignPass::pinTables(AlignNetwork &network) {
         !network.isPinned(op.getInput1()) &&
         hasFactor(network.getLog2Factor(op.getInput1())) &&
         resample(network, op).error > tableError) {
-      network.pin(op.getInput1(), "read by a table that cannot be written anew "
-                                  "within 'table-error'");
+      network.pin(op.getInput1(), "read by table");
+      refused.insert(op);
       pinned = true;
     }
   return pinned;
@@ -167,6 +169,7 @@ LogicalResult TosaRescaleAlignPass::release(const AlignOptions &options,
                                             ArrayRef<tosa::RescaleOp> rescales,
                                             Releases &releases) {
   size_t fewest = rescales.size() + 1;
+  refused.clear();
   Releases tried;
   for (Releases::Kind kind :
        {Releases::Kind::Constants, Releases::Kind::Tables}) {
@@ -183,6 +186,8 @@ LogicalResult TosaRescaleAlignPass::release(const AlignOptions &options,
              tried.add(network, chosen.wide, kind);
     }
   }
+  for (Operation *table : refused)
+    releases.refuse(table);
   return success();
 }
 
