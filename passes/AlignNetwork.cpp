@@ -106,12 +106,19 @@ void AlignNetwork::addProduct(Value first, Value second, Value out) {
 }
 
 void AlignNetwork::addAddition(Operation *op) {
-  if (!options.litert || !llvm::all_of(op->getOperands(), [](Value operand) {
-        return operand.getDefiningOp<tosa::RescaleOp>() && operand.hasOneUse();
-      }))
+  if (!options.litert)
     return;
-  for (Value operand : op->getOperands())
-    additionOf[operand.getDefiningOp()] = additions;
+  SmallVector<Operation *> scaled;
+  for (Value operand : op->getOperands()) {
+    // A constant comes in the other operand's rank.
+    while (operand.hasOneUse() && isDataMovement(operand.getDefiningOp()))
+      operand = operand.getDefiningOp()->getOperand(0);
+    if (!operand.getDefiningOp<tosa::RescaleOp>() || !operand.hasOneUse())
+      return;
+    scaled.push_back(operand.getDefiningOp());
+  }
+  for (Operation *rescale : scaled)
+    additionOf[rescale] = additions;
   ++additions;
 }
 
