@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 SAME_OCTAVE = 2.0**-20  # in log2: what float32 scales leave of a ratio
 
 
-def moved_constants(
-    module: Module, conversion: Conversion, scales: Mapping[str, float], source: str
-) -> list[ConstantPatch]:
+def moved_constants(module: Module, conversion: Conversion, scales: Mapping[str, float], source: str) -> list[ConstantPatch]:
     """The constants of a module that have another scale than in the flatbuffer, for its operators.
 
     Args:
@@ -99,9 +97,7 @@ def _constant_slots(model: Any, operator: Any) -> list[int]:
     return [slot for slot, i in enumerate(inputs) if i >= 0 and tensor_at(model, i).value is not None]
 
 
-def _for_multiplier(
-    module: Module, op: Op, factor: LitertTensor, output: LitertTensor, scales: Mapping[str, float]
-) -> float:
+def _for_multiplier(module: Module, op: Op, factor: LitertTensor, output: LitertTensor, scales: Mapping[str, float]) -> float:
     """The scale from which LiteRT derives the multiplier behind a product with another factor."""
     input_scale, output_scale = (scales.get(tensor.name, float(tensor.scale[0])) for tensor in (factor, output))
     result = op.operation.results[0]
