@@ -221,16 +221,12 @@ def with_tables(program: Program, aligned: PassResult) -> PassResult:
     if program.flatbuffer is None:
         return aligned
     module = Module.parse(aligned.bytecode, program.source)
-    before = {op.key: module.constant(op, 1) for op in module.ops() if op.kind == "table"}
-    moved = compute_tables(program, module)
-    after = {op.key: module.constant(op, 1) for op in module.ops() if op.kind == "table"}
-    if all(np.array_equal(before[key], after[key]) for key in before):
-        return aligned
+    changed, moved = compute_tables(program, module)
     remarks = [
         Diagnostic(each.name, "remark", f"is computed anew from {each.kind} for an input at {each.factor:.3f} times its scale")
         for each in moved
     ]
-    bytecode = to_bytecode(module, program.source)
+    bytecode = to_bytecode(module, program.source) if changed else aligned.bytecode
     return PassResult(bytecode, (*aligned.diagnostics, *remarks))
 
 

@@ -209,7 +209,8 @@ def _require_same_tables(new: Module, back: Module, source: str) -> None:
     """Raises ModelError where a table is not what the reader of the file makes of the scales."""
     ours, theirs = ([op for op in each.ops() if op.kind == "table"] for each in (new, back))
     for mine, other in zip(ours, theirs, strict=True):
-        if not np.array_equal(new.constant(mine, 1), back.constant(other, 1)):
+        entries, made = new.constant(mine, 1), back.constant(other, 1)
+        if entries is None or made is None or not np.array_equal(entries, made):
             raise ModelError(
                 f"{source}: the table of {mine.name!r} is not the one that LiteRT computes from its scales; align with "
                 "`compensate`, which computes it, or with `table_error=0`"

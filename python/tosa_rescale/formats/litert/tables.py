@@ -36,7 +36,7 @@ class MovedTable:
     factor: float
 
 
-def compute_tables(program: Program, module: Module) -> list[MovedTable]:
+def compute_tables(program: Program, module: Module) -> tuple[bool, list[MovedTable]]:
     """Writes the tables of an aligned module as the reader of the file makes them for the module's scales. Changes `module`.
 
     The table of a LiteRT operator is a function of two scales, so it need not be interpolated, and a file with these scales
@@ -47,18 +47,18 @@ def compute_tables(program: Program, module: Module) -> list[MovedTable]:
         module: its module after alignment, which notes the factors of scales.
 
     Returns:
-        The tables whose input has another scale.
+        Whether the module changed, and the tables whose input has another scale.
 
     Raises:
         ModelError: the flatbuffer does not become such a module.
     """
     tables = [op for op in module.ops() if op.kind == "table"]
     if not tables:
-        return []
+        return False, []
     _, conversion = original_of(program)
     scales = moved_scales(module, conversion.alone, program.source)
     if not scales:
-        return []
+        return False, []
     kinds = _operators(conversion, scales)
     made = _tables_at(program, conversion, scales)
     if len(made) != len(tables):
@@ -66,11 +66,14 @@ def compute_tables(program: Program, module: Module) -> list[MovedTable]:
             f"{program.source}: has {len(made)} tables in its flatbuffer and {len(tables)} in the module; compensate with "
             "`table_error=0`"
         )
+    changed = False
     for op, entries in zip(tables, made, strict=True):
-        if not np.array_equal(module.constant(op, 1), entries):
+        before = module.constant(op, 1)
+        if before is None or not np.array_equal(before, entries):
             module.set_constant(op, 1, entries)
+            changed = True
     names = dict.fromkeys(name for op in tables if (name := module.tensor_name(op)) in kinds)
-    return [MovedTable(name, *kinds[name]) for name in names if name is not None]
+    return changed, [MovedTable(name, *kinds[name]) for name in names if name is not None]
 
 
 def _tables_at(program: Program, conversion: Conversion, scales: Mapping[str, float]) -> list[np.ndarray]:
