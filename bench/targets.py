@@ -2,7 +2,7 @@
 """What lowered rescales are worth where 64-bit integers are slow or missing: a model compiled for many targets, as it is and
 with one bit lowered to 32 bits, and run where there is something to run it.
 
-python bench/targets.py MODEL [--run "TARGET=COMMAND" ...] [--samples 4] [--only TEXT] [--json FILE]
+python bench/targets.py MODEL [--run "TARGET=COMMAND" ...] [--samples 4] [--only TEXT] [--json docs/how-to/targets.json]
 
 Of each: whether iree-compile takes it, bytes of the vmfb, and the multiplications of 64 bits that are left in the code of the
 dispatches: in LLVM IR after its optimisation (those that compute addresses included), in SPIR-V of the kernels. Where the
@@ -20,7 +20,6 @@ the two.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import struct
@@ -30,6 +29,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from common import record
 from tosa_rescale import Model
 from tosa_rescale import load as load_model
 from tosa_rescale_runtime import Executable, prepare_for_iree
@@ -114,9 +114,9 @@ class Outcome:
     def cell(self) -> str:
         """For the table."""
         if self.bytes is None:
-            return f"refused: {self.says}"
+            return f"refused: `{self.says}`"
         ran = "" if self.differing is None else f", {self.differing} of {self.values} differ"
-        return f"{self.bytes:,}, {self.products64}{ran}{f' ({self.says})' if self.says else ''}"
+        return f"{self.bytes:,} bytes, {self.products64}{ran}{f' ({self.says})' if self.says else ''}"
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,8 @@ def _iree_compile(arguments: list[str | Path]) -> subprocess.CompletedProcess[st
 
 
 def _first_error(stderr: str) -> str:
-    return next((line for line in stderr.splitlines() if "error:" in line), "no message").partition("error: ")[2][:120]
+    line = next((line for line in stderr.splitlines() if "error:" in line), "error: no message")
+    return re.split(r": %\d|; registered", line.partition("error: ")[2])[0][:120]
 
 
 def _run(target: Target, what: Given, runner: str, outcome: Outcome, folder: Path) -> Outcome:
@@ -239,8 +240,8 @@ def main() -> None:
         rows += found
         print(f"| {name} | {found[0].cell} | {found[1].cell} |", flush=True)
         if options.json:
-            record = {"model": options.model.name, "samples": options.samples, "rows": [asdict(each) for each in rows]}
-            options.json.write_text(json.dumps(record, indent=1) + "\n")
+            entry = {"samples": options.samples, "rows": [asdict(each) | {"cell": each.cell} for each in rows]}
+            record(options.json, options.model.name, entry)
 
 
 if __name__ == "__main__":

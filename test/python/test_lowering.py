@@ -218,6 +218,15 @@ def test_the_command_lowers(demo_model: pathlib.Path, tmp_path: pathlib.Path, ca
     assert "a .tflite cannot hold lowered rescales" in capsys.readouterr().err
 
 
+def test_the_command_refuses_with_strict(
+    demo_model: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "low.mlirbc"
+    assert main(["lower", str(demo_model), "-o", str(out), "--strict"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "cannot be lowered: requires SINGLE_ROUND, or a shift of at most 31" in line and not out.exists()
+
+
 def test_the_driver_lowers_after_what_else_is_asked(demo: tr.Model) -> None:
     settings = CompileSettings.from_flags({"bits": "1", "scope": "all", "lower": ""})
     rewritten = settings.apply(demo)
