@@ -422,10 +422,10 @@ class CompensateOptions(_Widths):
         "Clamp a tensor that gets a larger scale where it saturated before; not for models from a .tflite.", ALIGN, default=True
     )
     table_error: float = option(
-        "Largest error, in steps of its entries, at which alignment may sample a table of 513 entries anew for another scale of"
-        " its input; 0 leaves it; not for models from a .tflite.",
+        "Largest error, in steps of its entries, at which alignment may write a table anew for another scale of its input where"
+        " a multiplier would stay wide else; 0 leaves all tables.",
         ALIGN,
-        default=0.0,
+        default=1.0,
         low=0,
     )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)

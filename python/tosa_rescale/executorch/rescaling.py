@@ -85,7 +85,7 @@ def rescaling(
     clipping: float = 0.1,
     constants: bool = True,
     saturation: bool = True,
-    table_error: float = 0.0,
+    table_error: float = 1.0,
     strict: bool = False,
     promote: bool = True,
     clip: bool = True,

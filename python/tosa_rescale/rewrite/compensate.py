@@ -14,7 +14,7 @@ from typing import Generic
 import numpy as np
 from tosa_rescale_runtime import Executable, Module, compare_all
 
-from tosa_rescale.core.attributes import FIXED_FACTOR, REACH
+from tosa_rescale.core.attributes import FIXED_FACTOR, FUNCTION, REACH
 from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, CompensateOptions, Scope
 from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
 from tosa_rescale.core.program import P, Program
@@ -23,6 +23,7 @@ from tosa_rescale.core.recipe import Step
 from tosa_rescale.core.rescales import raised
 from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
+from tosa_rescale.formats.litert.tables import compute_tables
 from tosa_rescale.rewrite.calibration import calibrate
 from tosa_rescale.rewrite.clipping import measure_ranges
 from tosa_rescale.rewrite.narrow import mark_bits
@@ -153,8 +154,10 @@ class Compensator(Generic[P]):
         passes = [align_pass(options, self._litert)]
         if bits_of:
             marked = mark_bits(self._program, Module.parse(start, self._program.source), bits_of)
-            return run_passes_on(marked, passes, self._program.source)
-        return run_passes(start, passes, self._program.source)
+            done = run_passes_on(marked, passes, self._program.source)
+        else:
+            done = run_passes(start, passes, self._program.source)
+        return with_tables(self._program, done)
 
     def _candidates(
         self, start: bytes, remarks: tuple[Diagnostic, ...], options: CompensateOptions, bits_of: Mapping[str, int] | None
@@ -204,11 +207,27 @@ def with_kernel_limits(program: Program) -> Module:
         fixed = fixed_scale_tensors(program.flatbuffer, program.source)
         reaches = clamp_reaches(program.flatbuffer, program.source)
         for op in module.ops():
-            if op.kind == "table" and module.tensor_name(op) in fixed:
-                module.set_attribute(op, FIXED_FACTOR, 1.0)
+            if op.kind == "table":
+                module.set_attribute(op, FUNCTION, 1)
+                if module.tensor_name(op) in fixed:
+                    module.set_attribute(op, FIXED_FACTOR, 1.0)
             if op.kind == "clamp" and module.tensor_name(op) in reaches:
                 module.set_attribute(op, REACH, reaches[module.tensor_name(op)])
     return module
+
+
+def with_tables(program: Program, aligned: PassResult) -> PassResult:
+    """Gives an aligned module of a .tflite the tables that LiteRT computes from its scales, and says which they are."""
+    if program.flatbuffer is None:
+        return aligned
+    module = Module.parse(aligned.bytecode, program.source)
+    changed, moved = compute_tables(program, module)
+    remarks = [
+        Diagnostic(each.name, "remark", f"is computed anew from {each.kind} for an input at {each.factor:.3f} times its scale")
+        for each in moved
+    ]
+    bytecode = to_bytecode(module, program.source) if changed else aligned.bytecode
+    return PassResult(bytecode, (*aligned.diagnostics, *remarks))
 
 
 def align_pass(options: CompensateOptions, litert: bool) -> str:
