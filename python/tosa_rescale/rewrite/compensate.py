@@ -15,7 +15,7 @@ import numpy as np
 from tosa_rescale_runtime import Executable, Module, compare_all
 
 from tosa_rescale.core.attributes import FIXED_FACTOR, REACH
-from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, CompensateOptions, Scope
+from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, POOLS, CompensateOptions, Scope
 from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
@@ -98,6 +98,7 @@ class Compensator(Generic[P]):
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._startable: list[bytes] | None = None
+        self._weighted: Compensator[P] | None = None
         if inputs is not None:
             self._outputs = self._run(self._program.bytecode)
 
@@ -118,6 +119,8 @@ class Compensator(Generic[P]):
             OptionError: `bits_of` names no rescale.
             PassError: the pass refused the module.
         """
+        if options.weighted_pools:
+            return self._with_weighted_pools(options, bits_of)
         if not options.aligns:
             found = self._candidates(self._program.bytecode, (), options, bits_of)
         else:
@@ -133,6 +136,19 @@ class Compensator(Generic[P]):
         if bits_of:
             recorded["bits_of"] = dict(bits_of)
         return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
+
+    def _with_weighted_pools(self, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> P:
+        """The same with average pools as convolutions, and measured against the original all the same."""
+        if self._weighted is None:
+            done = run_passes(self._program.bytecode, [POOLS], self._program.source)
+            program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
+            self._weighted = Compensator(program, None, self._progress, self._workers)
+            self._weighted._inputs, self._weighted._outputs = self._inputs, self._outputs
+        made = self._weighted.compensate(dataclasses.replace(options, weighted_pools=False), bits_of)
+        step = made.recipe[-1]
+        recorded = Step(step.name, {**step.options, "weighted_pools": True})
+        remarks = (*self._weighted._program.remarks, *made.remarks)
+        return dataclasses.replace(made, recipe=(*made.recipe[:-1], recorded), remarks=remarks)
 
     @property
     def _litert(self) -> bool:
