@@ -17,7 +17,7 @@ import numpy as np
 from tosa_rescale.core.attributes import CLIPPING_ERRORS
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress
-from tosa_rescale.rewrite.calibration import observe
+from tosa_rescale.rewrite.observe import narrow_results, observe
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module
@@ -44,7 +44,7 @@ def measure_ranges(program: Program, inputs: Sequence[np.ndarray], progress: Pro
 
     module = program.module()
     ops = {op.key: op for op in module.ops()}
-    measured = [each for each in module.rescales() if each.output_bits in (8, 16) and each.output_zp is not None]
+    measured = narrow_results(module)
     histograms = [np.zeros(1 << each.output_bits, np.int64) for each in measured]
     for seen in observe(program, [Tap(each.key) for each in measured], inputs, "measure ranges", progress):
         for each, histogram, result in zip(measured, histograms, seen, strict=True):

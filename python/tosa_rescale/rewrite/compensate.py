@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Generic
 
 import numpy as np
-from tosa_rescale_runtime import Executable, Module, compare_all
+from tosa_rescale_runtime import Module, compare_all
 
 from tosa_rescale.core.attributes import FIXED_FACTOR, REACH
 from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, POOLS, CompensateOptions, Scope
@@ -26,6 +26,7 @@ from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensor
 from tosa_rescale.rewrite.calibration import calibrate
 from tosa_rescale.rewrite.clipping import measure_ranges
 from tosa_rescale.rewrite.narrow import mark_bits
+from tosa_rescale.rewrite.observe import run
 
 
 def compensate(
@@ -210,7 +211,7 @@ class Compensator(Generic[P]):
 
     def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
         assert self._inputs is not None
-        return Executable.build(bytecode, source=self._program.source).run_many(*self._inputs, workers=self._workers)
+        return run(dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._workers)
 
 
 def with_kernel_limits(program: Program) -> Module:
