@@ -66,13 +66,16 @@ class LayerStatistics:
                 module.set_attribute(op, name, value)
 
 
-def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
+def calibrate(
+    program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None, workers: int | None = None
+) -> Module:
     """Runs samples through the model and writes each MAC layer's input statistics on it.
 
     Args:
         program: the model.
         inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
 
     Returns:
         The module with the attributes.
@@ -86,8 +89,8 @@ def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress
     layers = weighted_layers(module)
     measures = [Measure(module, op) for op in layers]
     # Most of the time goes into long sums, which other threads need not wait for.
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for seen in observe(program, input_taps(module, layers), inputs, "calibrate", progress):
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
+        for seen in observe(program, input_taps(module, layers), inputs, "calibrate", progress, workers):
             list(pool.map(Measure.add, measures, seen))
         results = list(pool.map(Measure.result, measures))
     for op, result in zip(layers, results, strict=True):

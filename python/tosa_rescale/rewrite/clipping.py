@@ -26,13 +26,16 @@ STEPS_PER_OCTAVE = 8  # as kClippingSteps of the pass
 OCTAVES = 1  # few samples do not show every large value, and below half a step rounding is no longer what limits
 
 
-def measure_ranges(program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
+def measure_ranges(
+    program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None, workers: int | None = None
+) -> Module:
     """Runs samples through the model and writes on each rescale to 8 or 16 bits what cutting off its result costs.
 
     Args:
         program: the model.
         inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
 
     Returns:
         The module with the attributes.
@@ -46,7 +49,7 @@ def measure_ranges(program: Program, inputs: Sequence[np.ndarray], progress: Pro
     ops = {op.key: op for op in module.ops()}
     measured = narrow_results(module)
     histograms = [np.zeros(1 << each.output_bits, np.int64) for each in measured]
-    for seen in observe(program, [Tap(each.key) for each in measured], inputs, "measure ranges", progress):
+    for seen in observe(program, [Tap(each.key) for each in measured], inputs, "measure ranges", progress, workers):
         for each, histogram, result in zip(measured, histograms, seen, strict=True):
             low, _ = type_limits(each.output_bits, each.output_unsigned)
             stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)

@@ -161,7 +161,7 @@ class Compensator(Generic[P]):
             self._startable = [to_bytecode(with_kernel_limits(self._program), self._program.source)]
             if self._inputs is not None:
                 marked = dataclasses.replace(self._program, bytecode=self._startable[0])
-                measured = measure_ranges(marked, self._inputs, self._progress)
+                measured = measure_ranges(marked, self._inputs, self._progress, self._workers)
                 self._startable.append(to_bytecode(measured, self._program.source))
         return self._startable
 
@@ -195,7 +195,9 @@ class Compensator(Generic[P]):
         """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
         assert self._inputs is not None
         if bytecode not in self._calibrated:
-            measured = calibrate(dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress)
+            measured = calibrate(
+                dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress, self._workers
+            )
             self._calibrated[bytecode] = to_bytecode(measured, self._program.source)
         return self._calibrated[bytecode]
 

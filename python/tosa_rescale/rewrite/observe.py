@@ -8,6 +8,7 @@ so a network is compiled once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ from tosa_rescale.core.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Executable, Module, Op, Rescale, Tap
+
+
+WORTH_PROCESSES = 16  # samples below which processes are not worth their start
+MEMORY = 1 << 29  # bytes of tapped values that may wait at a time
 
 
 def weighted_layers(module: Module) -> list[Op]:
@@ -41,9 +46,14 @@ def input_taps(module: Module, layers: Sequence[Op]) -> list[Tap]:
 
 
 def observe(
-    program: Program, taps: Sequence[Tap], inputs: Sequence[np.ndarray], label: str, progress: Progress | None
+    program: Program,
+    taps: Sequence[Tap],
+    inputs: Sequence[np.ndarray],
+    label: str,
+    progress: Progress | None = None,
+    workers: int | None = None,
 ) -> Iterator[list[np.ndarray]]:
-    """Runs samples one by one and gives what the taps saw of each.
+    """Runs samples and gives what the taps saw of each.
 
     Args:
         program: the model.
@@ -51,19 +61,28 @@ def observe(
         inputs: one array [N, *shape of a sample] for each input.
         label: of the progress.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
 
     Raises:
         DataError: there are no samples.
     """
+    from tosa_rescale_runtime import usable_cores
+
     if not len(inputs) or not len(inputs[0]):
         raise DataError("calibration: there are no samples; give at least one")
     executable = _tapped(program)
     shapes = {tap: [n or 1 for n in spec.shape] for tap, spec in zip(executable.taps, executable.tap_specs, strict=True)}
-    with (progress or Silent()).task(label, len(inputs[0])) as advance:
-        for run in executable.run_taps(*inputs):
-            # A sample's tensor, whose first dimension may be a batch of the layer's own.
-            yield [run.taps[tap].reshape(shapes[tap]) for tap in taps]
-            advance(1)
+    size = sum(
+        math.prod(shapes[tap]) * spec.dtype.itemsize for tap, spec in zip(executable.taps, executable.tap_specs, strict=True)
+    )
+    count = len(inputs[0])
+    at_once = max(1, min(workers or (usable_cores() if count >= WORTH_PROCESSES else 1), MEMORY // max(size, 1)))
+    with (progress or Silent()).task(label, count) as advance:
+        for some in executable.run_taps(*inputs, chunk=at_once, workers=at_once):
+            for index in range(len(some.outputs[0])):
+                # A sample's tensor, whose first dimension may be a batch of the layer's own.
+                yield [some.taps[tap][index].reshape(shapes[tap]) for tap in taps]
+                advance(1)
 
 
 def run(program: Program, inputs: Sequence[np.ndarray], workers: int | None = None) -> tuple[np.ndarray, ...]:
