@@ -358,6 +358,32 @@ def TosaRescaleLowerPass : Pass<"tosa-rescale-lower", "::mlir::func::FuncOp"> {
   ];
 }
 
+def TosaRescalePoolsPass : Pass<"tosa-rescale-pools", "::mlir::func::FuncOp"> {
+  let summary = "Make average pools that divide convolutions with constant weights";
+  let description = [{
+    `avg_pool2d` over a window of n values multiplies their sum by 1/n, in hardware a multiplier unless n is a power of two. This pass makes it a `depthwise_conv2d`, whose n weights of i8 are two neighbouring
+    numbers that add up to 2^s exactly, and a `tosa.rescale` by 2^-s: a shift. 2^s is the largest power of two that the weights can add up to: 2^12 for 49 values, 29 of weight 84 and 20 of weight 83.
+
+    A window of equal values keeps its mean exactly. The absolute differences between the weights and 2^s/n add up to at most n/2, and 2^s is more than 127 * n/2, so a mean moves by at most 1/254 of the range that
+    the values of its window span: by one step of i8, or by 258 of i16, and far less where values do not happen to follow the weights.
+
+    Pools over powers of two stay. So do, with a remark, those whose windows reach over the border and hold different numbers of values, whose extents or zero points are not known, or whose values are neither i8 nor i16.
+
+    ```mlir
+    // before: a division by 49
+    %y = tosa.avg_pool2d %x, %zp, %zp {kernel = array<i64: 7, 7>, ...} : (tensor<1x7x7x8xi8>, ...) -> tensor<1x1x1x8xi8>
+    // after: a shift by 12
+    %sum = tosa.depthwise_conv2d %x, %weights, %zeros, %zp, %zero {...} : (tensor<1x7x7x8xi8>, tensor<7x7x8x1xi8>, ...) -> tensor<1x1x1x8xi32>
+    %y = tosa.rescale %sum, %m, %s, %zero32, %zp {rounding_mode = SINGLE_ROUND, scale32 = true, ...} : (tensor<1x1x1x8xi32>, ...) -> tensor<1x1x1x8xi8>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let statistics = [
+    Statistic<"numWeighted", "num-weighted", "Number of pools that became convolutions">,
+    Statistic<"numLeftAlone", "num-left-alone", "Number of pools that divide, and stay">,
+  ];
+}
+
 def TosaRescaleRaisePass : Pass<"tosa-rescale-raise", "::mlir::func::FuncOp"> {
   let summary = "Make tosa.rescale of the operations that tosa-rescale-lower wrote";
   let description = [{

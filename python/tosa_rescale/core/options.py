@@ -78,8 +78,8 @@ class Preset(enum.StrEnum):
 
 
 NARROW, COMPENSATE, ALIGN = "tosa-rescale-narrow", "tosa-rescale-compensate", "tosa-rescale-align"
-LOWER, RAISE = "tosa-rescale-lower", "tosa-rescale-raise"
-"""Mnemonics of the passes that programs run by name; all but the last take options."""
+LOWER, RAISE, POOLS = "tosa-rescale-lower", "tosa-rescale-raise", "tosa-rescale-pools"
+"""Mnemonics of the passes that programs run by name; the last two take no options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -427,6 +427,10 @@ class CompensateOptions(_Widths):
         ALIGN,
         default=1.0,
         low=0,
+    )
+    weighted_pools: bool = option(
+        "Make average pools over windows of other sizes than powers of two, which divide, convolutions with constant weights.",
+        default=False,
     )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)
     promote: bool = option(

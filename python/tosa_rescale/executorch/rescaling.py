@@ -86,6 +86,7 @@ def rescaling(
     constants: bool = True,
     saturation: bool = True,
     table_error: float = 1.0,
+    weighted_pools: bool = False,
     strict: bool = False,
     promote: bool = True,
     clip: bool = True,
