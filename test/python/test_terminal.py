@@ -19,7 +19,7 @@ from conftest import Cli
 from tosa_rescale.cli import COMMANDS, main, plugin_path, show
 from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE, hushed
-from tosa_rescale.core.options import parse_widths
+from tosa_rescale.core.parsing import parse_widths
 from tosa_rescale.core.progress import Bars
 from tosa_rescale.driver.command import OWN_FLAGS
 from tosa_rescale.driver.command import main as compile_main

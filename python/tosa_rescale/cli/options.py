@@ -17,7 +17,8 @@ import click
 from tosa_rescale.core import arguments
 from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE as TENSORFLOWS
-from tosa_rescale.core.options import About, Options, Scope, describe, parse_number
+from tosa_rescale.core.options import Options, Scope, describe
+from tosa_rescale.core.parsing import About, parse_number
 from tosa_rescale.data.preprocessing import Preprocessing
 
 F = TypeVar("F", bound=Callable[..., Any])
