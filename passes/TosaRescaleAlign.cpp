@@ -9,6 +9,7 @@
 #include "Attributes.h"
 #include "Constants.h"
 #include "Convolution.h"
+#include "Diagnostics.h"
 #include "Passes.h"
 #include "Tables.h"
 #include "ValueRange.h"
@@ -182,11 +183,11 @@ TosaRescaleAlignPass::reportWide(AlignNetwork &network,
     if (!wide.contains(op))
       continue;
     ++numWide;
-    InFlightDiagnostic diagnostic = strict ? op.emitOpError() : remarkOn(op);
+    InFlightDiagnostic diagnostic = strict ? errorOn(op) : remarkOn(op);
     diagnostic << (strict ? "requires a multiplier of at most "
                           : "keeps a multiplier of more than ")
-               << getWidth(op)
-               << " significant bits: the scales that meet here contradict "
+               << countSignificantBits(getWidth(op))
+               << ": the scales that meet here contradict "
                   "each other";
     for (auto &[reason, count] : network.getPins(op))
       diagnostic << "; " << count
@@ -344,11 +345,11 @@ TosaRescaleAlignPass::absorbRatios(ArrayRef<tosa::RescaleOp> rescales) {
     }
     ++numWide;
     anyFailed = strict;
-    InFlightDiagnostic diagnostic = strict ? op.emitOpError() : remarkOn(op);
+    InFlightDiagnostic diagnostic = strict ? errorOn(op) : remarkOn(op);
     diagnostic << (strict ? "requires a multiplier of at most "
                           : "keeps a multiplier of more than ")
-               << getWidth(op)
-               << " significant bits: no legal shift expresses one beside the "
+               << countSignificantBits(getWidth(op))
+               << ": no legal shift expresses one beside the "
                   "constant that it is multiplied with";
     op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
   }

@@ -28,7 +28,7 @@ lost ones that it is below 1.55."""
     "-o", "--output", default="demo-report", show_default=True, type=click.Path(file_okay=False), help="Report folder."
 )
 def demo(output: str) -> int:
-    """Tell the whole story on embedded models: import, sweep the width, run on IREE and LiteRT, one report folder.
+    """Tell the whole story on embedded models: import, sweep the width, run on IREE and LiteRT, write one report folder.
 
     A convolutional network comes first, and a vision transformer after it.
     """

@@ -52,7 +52,13 @@ def _method_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--train", type=click.Path(), help="finetune: images or .npz to train on. Default: half of DATA, then not scored."
 )
 @click.option("--train-samples", type=click.IntRange(min=2), help="finetune: use this many of them.")
-@click.option("--teacher", type=click.Choice(["original", "labels"]), default="original", show_default=True, help="finetune.")
+@click.option(
+    "--teacher",
+    type=click.Choice(["original", "labels"]),
+    default="original",
+    show_default=True,
+    help="finetune: imitate the original, or learn from labels.",
+)
 @_method_options
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
 @click.option(

@@ -269,7 +269,7 @@ class CompensateOptions(_Widths):
 
     align: bool = option("With --scope all: change activation scales so that all multipliers become narrow.", default=True)
     clipping: float = option(
-        "How much smaller alignment may make a scale, as a part of it, where no samples show what that costs.",
+        "Without samples: by which share alignment may make a scale smaller, at most.",
         ALIGN,
         default=0.1,
         low=0,
@@ -281,7 +281,9 @@ class CompensateOptions(_Widths):
         default=True,
     )
     saturation: bool = option(
-        "Clamp a tensor that gets a larger scale where it saturated before; not for models from a .tflite.", ALIGN, default=True
+        "Clamp a tensor whose scale grows at the values where it saturated before; not for models from a .tflite.",
+        ALIGN,
+        default=True,
     )
     table_error: float = option(
         "Largest error, in steps of its entries, at which alignment may sample a table of 513 entries anew for another scale of"
@@ -363,7 +365,7 @@ class CalibrationOptions(Options):
     """
 
     samples: int = option("Calibration samples, at most.", default=32, low=1)
-    seed: int = option("Of random samples.", default=0)
+    seed: int = option("Seed of random samples.", default=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -377,7 +379,7 @@ class FinetuneOptions(Options):
     epochs: int = option("Passes over the data.", default=2, low=1)
     batch: int = option("Samples for one step.", default=16, low=1)
     learning_rate: float = option(
-        "How much of the loss one batch aims to remove, as a part of it; for the default optimizer.",
+        "Share of the loss that one batch aims to remove; for the default optimizer.",
         default=0.5,
         low=0,
         high=float("inf"),
@@ -392,7 +394,7 @@ class FinetuneOptions(Options):
         open_low=True,
         open_high=True,
     )
-    seed: int = option("Of the order of samples.", default=0)
+    seed: int = option("Seed of the order of samples.", default=0)
     reference: bool = option("float64 everywhere (slow).", default=False, only_in_python=True)
     fold_gains: bool = option(
         "Before training, scale the weights of each channel by what narrowing did to its multiplier.", default=True
