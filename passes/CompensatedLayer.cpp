@@ -7,6 +7,8 @@
 
 #include "CompensatedLayer.h"
 
+#include "Diagnostics.h"
+
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;

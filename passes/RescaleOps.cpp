@@ -9,6 +9,7 @@
 
 #include "Attributes.h"
 #include "Convolution.h"
+#include "Diagnostics.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -247,9 +248,9 @@ getSignificantBits(tosa::RescaleOp op, const BitsRequest &request) {
     if (!integer || !integer.getValue().isSignedIntN(32) ||
         integer.getValue().getSExtValue() < kMinBits ||
         integer.getValue().getSExtValue() > kMaxBits)
-      return op.emitOpError("requires '")
-             << kBitsAttrName << "' to be an integer from " << kMinBits
-             << " to " << kMaxBits << ", got " << attribute;
+      return errorOn(op) << "requires '" << kBitsAttrName
+                         << "' to be an integer from " << kMinBits << " to "
+                         << kMaxBits << ", got " << attribute;
     bits = integer.getValue().getSExtValue();
   } else if (!isAccumulatorRescale(op)) {
     if (request.scope != Scope::All)
@@ -259,14 +260,6 @@ getSignificantBits(tosa::RescaleOp op, const BitsRequest &request) {
   }
   return std::optional<int64_t>(
       std::min(bits + (request.hiddenBit ? 1 : 0), kMaxBits));
-}
-
-InFlightDiagnostic remarkOn(Operation *op) {
-  auto name = op->getLoc()->findInstanceOf<NameLoc>();
-  auto line = op->getLoc()->findInstanceOf<FileLineColLoc>();
-  if (name && line && line.getLine() == 0)
-    return emitRemark(NameLoc::get(name.getName()));
-  return op->emitRemark();
 }
 
 } // namespace tosa_rescale

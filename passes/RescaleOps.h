@@ -98,9 +98,6 @@ llvm::LogicalResult checkBitsRequest(mlir::Location location,
 llvm::FailureOr<std::optional<int64_t>>
 getSignificantBits(mlir::tosa::RescaleOp op, const BitsRequest &request);
 
-/// A remark on `op`, at the name that a converter gave it where it has no line.
-mlir::InFlightDiagnostic remarkOn(mlir::Operation *op);
-
 } // namespace tosa_rescale
 
 #endif // TOSA_RESCALE_RESCALEOPS_H

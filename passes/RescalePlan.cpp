@@ -7,6 +7,8 @@
 
 #include "RescalePlan.h"
 
+#include "Diagnostics.h"
+
 using namespace mlir;
 
 namespace tosa_rescale {
@@ -22,8 +24,9 @@ LogicalResult checkNarrowRequest(Location location, StringRef pass,
       std::max(width.bits, width.elementwiseBits) + (width.hiddenBit ? 1 : 0);
   if (most > kMultiplierBits16)
     return emitError(location)
-           << pass << " requires at most " << kMultiplierBits16
-           << " significant bits for option 'encoding=scale16', got " << most;
+           << pass << " requires at most "
+           << countSignificantBits(kMultiplierBits16)
+           << " for option 'encoding=scale16', got " << most;
   if (request.resultRounding == ResultRounding::Double)
     return emitError(location) << pass
                                << " requires option 'encoding=aligned' with "
@@ -107,12 +110,12 @@ makePlan(tosa::RescaleOp op, const NarrowRequest &request, int64_t bits) {
   plan.roundingMode = getRoundingMode(op, request.resultRounding);
   if (request.encoding == Encoding::Scale16) {
     if (bits > kMultiplierBits16)
-      return op.emitOpError("requires at most ")
-             << kMultiplierBits16
-             << " significant bits for encoding=scale16, got " << bits;
+      return errorOn(op) << "requires at most "
+                         << countSignificantBits(kMultiplierBits16)
+                         << " for encoding=scale16, got " << bits;
     if (plan.roundingMode == tosa::RoundingMode::DOUBLE_ROUND)
-      return op.emitOpError(
-          "requires SINGLE_ROUND for encoding=scale16, got DOUBLE_ROUND");
+      return errorOn(op)
+             << "requires SINGLE_ROUND for encoding=scale16, got DOUBLE_ROUND";
   }
 
   std::string reason = readScales(plan);

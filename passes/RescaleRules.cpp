@@ -8,6 +8,7 @@
 
 #include "RescaleRules.h"
 
+#include "Diagnostics.h"
 #include "RescaleOps.h"
 
 #include "llvm/Support/raw_ostream.h"
@@ -107,9 +108,10 @@ void ScaleRules::check(size_t channel, Scale scale, Interval value) {
     sign.violate(channel, "requires a multiplier of at least 0, got ",
                  scale.multiplier);
   } else if (maxBits && significantBits(scale.multiplier) > *maxBits) {
-    bits.violate(channel, "requires a multiplier of at most ", *maxBits,
-                 " significant bits, got ", significantBits(scale.multiplier),
-                 " (", scale.multiplier, ")");
+    bits.violate(channel, "requires a multiplier of at most ",
+                 countSignificantBits(*maxBits), ", got ",
+                 significantBits(scale.multiplier), " (", scale.multiplier,
+                 ")");
   }
   if (!isLegalShift(scale.shift)) {
     shift.violate(channel, "requires a shift from ", kMinShift, " to ",

@@ -10,6 +10,7 @@
 #include "ConstantProduct.h"
 #include "Constants.h"
 #include "Convolution.h"
+#include "Diagnostics.h"
 #include "MovedTables.h"
 #include "Passes.h"
 #include "ValueRange.h"
@@ -200,11 +201,11 @@ TosaRescaleAlignPass::reportWide(AlignNetwork &network,
     if (!wide.contains(op))
       continue;
     ++numWide;
-    InFlightDiagnostic diagnostic = strict ? op.emitOpError() : remarkOn(op);
+    InFlightDiagnostic diagnostic = strict ? errorOn(op) : remarkOn(op);
     diagnostic << (strict ? "requires a multiplier of at most "
                           : "keeps a multiplier of more than ")
-               << getWidth(op)
-               << " significant bits: the scales that meet here contradict "
+               << countSignificantBits(getWidth(op))
+               << ": the scales that meet here contradict "
                   "each other";
     const auto pins = network.getPins(op);
     if (pins.empty())
@@ -349,11 +350,11 @@ TosaRescaleAlignPass::absorbRatios(const AlignNetwork &network,
     }
     ++numWide;
     anyFailed = strict;
-    InFlightDiagnostic diagnostic = strict ? op.emitOpError() : remarkOn(op);
+    InFlightDiagnostic diagnostic = strict ? errorOn(op) : remarkOn(op);
     diagnostic << (strict ? "requires a multiplier of at most "
                           : "keeps a multiplier of more than ")
-               << getWidth(op)
-               << " significant bits: no legal shift expresses one beside the "
+               << countSignificantBits(getWidth(op))
+               << ": no legal shift expresses one beside the "
                   "constant that it is multiplied with";
     op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
   }

@@ -7,6 +7,7 @@
 
 #include "Attributes.h"
 #include "CompensatedLayer.h"
+#include "Diagnostics.h"
 #include "Passes.h"
 
 #include "mlir/IR/Threading.h"

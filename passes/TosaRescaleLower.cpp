@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Attributes.h"
+#include "Diagnostics.h"
 #include "Passes.h"
 #include "ValueRange.h"
 
@@ -44,7 +45,7 @@ struct TosaRescaleLowerPass final
       }
       ++numLeftAlone;
       if (strict)
-        op.emitOpError("cannot be lowered: ") << reason;
+        errorOn(op) << "cannot be lowered: " << reason;
       else
         remarkOn(op) << "stays a rescale: " << reason;
       anyFailed |= strict;

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Diagnostics.h"
 #include "Passes.h"
 #include "RescaleRules.h"
 
@@ -43,7 +44,7 @@ struct TosaRescaleVerifyPass final
           maxBits = *requested;
       }
       for (const std::string &violation : findViolations(op, ranges, maxBits)) {
-        op.emitOpError(violation);
+        errorOn(op) << violation;
         anyFailed = true;
       }
     });

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Diagnostics.h"
 #include "Passes.h"
 
 #include "mlir/Dialect/Quant/IR/Quant.h"
@@ -55,6 +56,36 @@ static llvm::Error writeOutput(StringRef path, StringRef content) {
   });
 }
 
+/// Prints what is said of an operation that has a name and no line as
+/// `name: error: text`; MLIR would name the first file that it comes from, at
+/// line 0, and the operation not at all. Leaves the rest to MLIR.
+static LogicalResult printNamed(Diagnostic &diagnostic) {
+  StringRef name = tosa_rescale::getConvertedName(diagnostic.getLocation());
+  if (name.empty())
+    return failure();
+  StringRef kind;
+  switch (diagnostic.getSeverity()) {
+  case DiagnosticSeverity::Error:
+    kind = "error";
+    break;
+  case DiagnosticSeverity::Warning:
+    kind = "warning";
+    break;
+  case DiagnosticSeverity::Remark:
+    kind = "remark";
+    break;
+  case DiagnosticSeverity::Note:
+    kind = "note";
+    break;
+  }
+  llvm::errs() << name << ": " << kind << ": " << diagnostic << "\n";
+  // The whole operation, one line of thousands of letters, is not repeated.
+  for (Diagnostic &note : diagnostic.getNotes())
+    if (!StringRef(note.str()).starts_with("see current operation"))
+      (void)printNamed(note);
+  return success();
+}
+
 int main(int argc, char **argv) {
   llvm::InitLLVM initLLVM(argc, argv);
 
@@ -67,6 +98,10 @@ int main(int argc, char **argv) {
   DialectRegistry registry;
   registry.insert<func::FuncDialect, quant::QuantDialect, tensor::TensorDialect,
                   tosa::TosaDialect>();
+  // MlirOptMain makes the context; what is registered last is asked first.
+  registry.addExtension(+[](MLIRContext *context, func::FuncDialect *) {
+    context->getDiagEngine().registerHandler(printNamed);
+  });
 
   auto [inputPath, outputPath] = registerAndParseCLIOptions(
       argc, argv, "TOSA rescale narrowing tool\n", registry);

@@ -55,13 +55,16 @@ def test_from_litert_to_shifts(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_from_torch_to_a_pte_of_shifts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("executorch", reason="the extra `executorch` is not installed; make test-executorch")
-    _, trained, _, lowered, accuracy, rescales = printed(outputs("pytorch.ipynb", tmp_path, monkeypatch))
+    found = outputs("pytorch.ipynb", tmp_path, monkeypatch)
+    _, trained, _, lowered, accuracy, rescales, *_ = printed(found)
     assert float(re.match(r"float: ([\d.]+)%", trained)[1]) > 90  # type: ignore[index]
     assert "CPU operators = 0 (0.0%)" in lowered
     assert re.search(r"tag0: (\d+) of \1 rescales are shifts", lowered)
     int8, one_bit = (float(each) for each in re.findall(r": ([\d.]+) %", accuracy))
     assert int8 > 90 and one_bit > int8 - 2
     assert all(line.endswith("now 1") for line in rescales.splitlines()) and len(rescales.splitlines()) == 3
+    model, base = values(found)
+    assert all("<table>" in each["text/html"] for each in (model, base)) and "widest 1 bit" in model["text/plain"]
     assert (tmp_path / "digits.pte").stat().st_size > 0
 
 

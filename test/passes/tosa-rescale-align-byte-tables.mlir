@@ -5,11 +5,11 @@
 // RUN: tosa-rescale-opt %s --tosa-rescale-align="bits=1 table-error=0" --split-input-file -o %t 2>&1 | FileCheck %s --check-prefix=LEFT
 // RUN: tosa-rescale-opt %s --tosa-rescale-align="bits=1 litert" --split-input-file -o %t 2>&1 | FileCheck %s --check-prefix=LITERT
 // REMARK:      remark: is interpolated for an input at 1.500 times its scale; it differs by 0.00 steps of its entries where entries are left out, and by 1.50 at most
-// REMARK:      remark: keeps a multiplier of more than 1 significant bits: {{.*}}read by a table (Abs) that is not monotone
-// REMARK:      remark: keeps a multiplier of more than 1 significant bits: {{.*}}read by a table (Step) that cannot be written anew within 'table-error'
+// REMARK:      remark: keeps a multiplier of more than 1 significant bit: {{.*}}read by a table (Abs) that is not monotone
+// REMARK:      remark: keeps a multiplier of more than 1 significant bit: {{.*}}read by a table (Step) that cannot be written anew within 'table-error'
 // REMARK-NOT:  remark:
-// LEFT-COUNT-4: remark: keeps a multiplier of more than 1 significant bits:
-// LITERT-COUNT-3: remark: keeps a multiplier of more than 1 significant bits: {{.*}}read by table
+// LEFT-COUNT-4: remark: keeps a multiplier of more than 1 significant bit:
+// LITERT-COUNT-3: remark: keeps a multiplier of more than 1 significant bit: {{.*}}read by table
 // LITERT-NOT:  remark:
 
 // 0.75 becomes 1/2, and the table, of what is 3/2 of it, ends where its entries do.

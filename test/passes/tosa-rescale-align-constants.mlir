@@ -7,7 +7,7 @@
 // RUN: tosa-rescale-opt %t.once --tosa-rescale-align="bits=1" --split-input-file -o %t.twice
 // RUN: diff %t.once %t.twice
 // RUN: not tosa-rescale-opt %s --tosa-rescale-align="bits=1 strict constants=false" --split-input-file 2>&1 | FileCheck %s --check-prefix=KEPT
-// KEPT: error: 'tosa.rescale' op requires a multiplier of at most 1 significant bits: the scales that meet here contradict each other{{.*}}a constant
+// KEPT: error: 'tosa.rescale' op requires a multiplier of at most 1 significant bit: the scales that meet here contradict each other{{.*}}a constant
 // RUN: tosa-rescale-opt %s --tosa-rescale-align="bits=1 saturation=false" --split-input-file | FileCheck %s --check-prefix=OPEN
 // OPEN-NOT: tosa.clamp
 

@@ -3,7 +3,7 @@
 // RUN: tosa-rescale-opt %s --tosa-rescale-align="bits=1" --split-input-file --verify-diagnostics
 // RUN: sed s/expected-remark// %s | tosa-rescale-opt --tosa-rescale-align="bits=1" --split-input-file 2>/dev/null | FileCheck %s
 // RUN: sed s/expected-remark// %s | not tosa-rescale-opt --tosa-rescale-align="bits=1 strict" --split-input-file 2>&1 | FileCheck %s --check-prefix=STRICT
-// STRICT: error: 'tosa.rescale' op requires a multiplier of at most 1 significant bits: the scales that meet here contradict each other
+// STRICT: error: 'tosa.rescale' op requires a multiplier of at most 1 significant bit: the scales that meet here contradict each other
 
 // The 0.75 stays on one multiplier of the way between the two, here where it was. What stays wide is left alone by the passes that follow.
 // CHECK-LABEL: func.func @both_pinned
@@ -26,7 +26,7 @@ func.func @both_pinned(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>, tensor
   %acc_b = tosa.conv2d %arg0, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
   %b = tosa.rescale %acc_b, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   %c_a20 = tosa.rescale %a, %one, %s10, %zp, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
-  // expected-remark@below {{keeps a multiplier of more than 1 significant bits: the scales that meet here contradict each other; 2 tensors keep their scale: an output of the graph}}
+  // expected-remark@below {{keeps a multiplier of more than 1 significant bit: the scales that meet here contradict each other; 2 tensors keep their scale: an output of the graph}}
   %c_a = tosa.rescale %c_a20, %three_quarters, %s31, %zero, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
   %c_b = tosa.rescale %b, %one, %s10, %zp, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
   %c_sum = tosa.add %c_a, %c_b : (tensor<1x2x2x2xi32>, tensor<1x2x2x2xi32>) -> tensor<1x2x2x2xi32>
@@ -64,7 +64,7 @@ func.func @circle(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>, tensor<1x2x
   %c_sum = tosa.add %c_a, %c_b : (tensor<1x2x2x2xi32>, tensor<1x2x2x2xi32>) -> tensor<1x2x2x2xi32>
   %c = tosa.rescale %c_sum, %one, %s50, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   %d_a20 = tosa.rescale %b, %one, %s10, %zp, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
-  // expected-remark@below {{keeps a multiplier of more than 1 significant bits: the scales that meet here contradict each other}}
+  // expected-remark@below {{keeps a multiplier of more than 1 significant bit: the scales that meet here contradict each other}}
   %d_a = tosa.rescale %d_a20, %three_quarters, %s31, %zero, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
   %d_b = tosa.rescale %a, %one, %s10, %zp, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
   %d_sum = tosa.add %d_a, %d_b : (tensor<1x2x2x2xi32>, tensor<1x2x2x2xi32>) -> tensor<1x2x2x2xi32>
@@ -97,7 +97,7 @@ func.func @constant(%arg0: tensor<1x2xi16>) -> tensor<1x2xi16> {
   %c = "tosa.const"() <{values = dense<[[32767, 1]]> : tensor<1x2xi32>}> : () -> tensor<1x2xi32>
   %x32 = tosa.rescale %arg0, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
   %p = tosa.mul %x32, %c, %z8 : (tensor<1x2xi32>, tensor<1x2xi32>, tensor<1xi8>) -> tensor<1x2xi32>
-  // expected-remark@below {{keeps a multiplier of more than 1 significant bits: no legal shift expresses one beside the constant that it is multiplied with}}
+  // expected-remark@below {{keeps a multiplier of more than 1 significant bit: no legal shift expresses one beside the constant that it is multiplied with}}
   %y = tosa.rescale %p, %huge, %s2, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
   return %y : tensor<1x2xi16>
 }

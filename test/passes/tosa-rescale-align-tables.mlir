@@ -5,8 +5,8 @@
 // RUN: tosa-rescale-opt %s --tosa-rescale-align="bits=1 table-error=0" --split-input-file 2>&1 | FileCheck %s --check-prefix=LEFT
 // RUN: not tosa-rescale-opt %s --tosa-rescale-align="bits=1 table-error=-1" --split-input-file 2>&1 | FileCheck %s --check-prefix=RANGE
 // REMARK: remark: is sampled anew for an input at 1.500 times its scale; it differs by 0.00 steps of its entries, and by 0.00 at most
-// REMARK: remark: keeps a multiplier of more than 1 significant bits: {{.*}}read by a table that cannot be written anew within 'table-error'
-// LEFT-COUNT-2: remark: keeps a multiplier of more than 1 significant bits: {{.*}}read by table
+// REMARK: remark: keeps a multiplier of more than 1 significant bit: {{.*}}read by a table that cannot be written anew within 'table-error'
+// LEFT-COUNT-2: remark: keeps a multiplier of more than 1 significant bit: {{.*}}read by table
 // RANGE: error: tosa-rescale-align requires option 'table-error' to be at least 0, got -1
 
 // The input of the table gets 3/2 of its scale, and 0.75 becomes 0.5; a line can be sampled anywhere.

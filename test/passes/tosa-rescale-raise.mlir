@@ -76,7 +76,7 @@ func.func @too_wide(%x: tensor<4xi8>) -> tensor<4xi32> {
   %nine = "tosa.const"() <{values = dense<9> : tensor<1xi32>}> : () -> tensor<1xi32>
   %wide = tosa.cast %x : (tensor<4xi8>) -> tensor<4xi32>
   %p = tosa.mul %wide, %five, %none {tosa_rescale.lowered} : (tensor<4xi32>, tensor<1xi32>, tensor<1xi8>) -> tensor<4xi32>
-  // expected-error@+1 {{requires a multiplier of at most 1 significant bits, got 3 (1342177280)}}
+  // expected-error@+1 {{requires a multiplier of at most 1 significant bit, got 3 (1342177280)}}
   %0 = tosa.arithmetic_right_shift %p, %nine {round = true, tosa_rescale.lowered} : (tensor<4xi32>, tensor<1xi32>) -> tensor<4xi32>
   return %0 : tensor<4xi32>
 }

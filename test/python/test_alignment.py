@@ -154,7 +154,7 @@ def test_a_contradiction_is_named_and_kept_wide() -> None:
 
 
 def test_strict_makes_a_contradiction_an_error() -> None:
-    with pytest.raises(PassError, match="requires a multiplier of at most 1 significant bits: the scales that meet here"):
+    with pytest.raises(PassError, match="requires a multiplier of at most 1 significant bit: the scales that meet here"):
         contradicting().compensate(1, scope="all", calibration="none", strict=True)
 
 

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from conftest import Cli
+from tosa_rescale.cli.demo import MAX_DROP
+from tosa_rescale.sweeping.results import read_sweep
+from tosa_rescale.sweeping.verdict import judge
 from tosa_rescale_runtime import compile_module
 
 
@@ -110,7 +113,13 @@ def test_demo_tells_the_whole_story(cli: Cli, tmp_path: pathlib.Path) -> None:
     done = cli("demo", "-o", "report")
     assert done.returncode == 0, done.stderr
     assert "bit-exact" in done.stdout
-    assert {"results.csv", "results.json", "accuracy.svg", "report.html"} <= {p.name for p in (tmp_path / "report").iterdir()}
+    for folder in (tmp_path / "report", tmp_path / "report" / "transformer"):
+        assert {"results.csv", "results.json", "accuracy.svg", "report.html"} <= {p.name for p in folder.iterdir()}
+        # The digits prove what the page recommends: its loss is bounded by what the demo allows.
+        page = (folder / "report.html").read_text()
+        assert "1 significant bit is enough: a pure shift, no multiplier." in page
+        best = judge(read_sweep(folder)).best
+        assert best is not None and best.loss is not None and best.loss.high <= MAX_DROP
 
 
 def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, demo: tr.Model, tmp_path: pathlib.Path) -> None:

@@ -306,6 +306,10 @@ def test_a_finished_sweep_runs_nothing(
     first = tr.sweep(demo, digits.take(10), tmp_path, bits=(4,))
     monkeypatch.setattr("tosa_rescale.sweeping.local.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     assert tr.sweep(demo, digits.take(10), tmp_path, bits=(4,)).points == first.points
+    # Another loss that is allowed is another verdict on the same points, and is kept.
+    assert tr.sweep(demo, digits.take(10), tmp_path, bits=(4,), max_drop=3).points == first.points
+    kept = read_sweep(tmp_path)
+    assert kept.max_drop == 3 and [figure.tolerance for p in kept.points if (figure := kept.figure(p))] == [3.0, 3.0]
 
 
 def test_a_folder_with_another_sweep_needs_force(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:

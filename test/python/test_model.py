@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
 from fractions import Fraction
 
 import numpy as np
@@ -13,7 +14,7 @@ from runtime_modules import RescaleCase, rescale_module
 from runtime_modules import apply_rescale as spec_rescale
 from tosa_rescale.core import files
 from tosa_rescale.core.errors import FileKindError, ModelError, OutputError, PassError
-from tosa_rescale.core.passes import parse_diagnostics
+from tosa_rescale.core.passes import find_tool, parse_diagnostics, run_passes
 from tosa_rescale.core.rescales import apply_rescale, compact, significant_bits
 from tosa_rescale_runtime import Module
 
@@ -205,15 +206,30 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: pathlib.Path) -> None:
 
 def test_diagnostics_are_read_line_by_line() -> None:
     said = (
-        'model.tflite:0:0: error: requires X, got Y\nloc("a;b"("m":1:2)): remark: left alone: why\nother\n'
-        '<unknown>:0: loc("a/b"): remark: wide\n'
+        "a.mlir:3:5: error: requires X, got Y\nother\na/b: remark: left alone: why\n"
+        "<unknown>:0: error: option\n<stdin>:7:1: error: expected '}'\n"
     )
-    assert [(d.kind, d.text) for d in parse_diagnostics(said)] == [
-        ("error", "requires X, got Y"),
-        ("remark", "left alone: why"),
-        ("remark", "wide"),
+    assert [(d.where, d.kind, d.text) for d in parse_diagnostics(said, "m.mlir")] == [
+        ("a.mlir:3:5", "error", "requires X, got Y"),
+        ("a/b", "remark", "left alone: why"),
+        ("", "error", "option"),
+        ("m.mlir:7:1", "error", "expected '}'"),
     ]
-    assert parse_diagnostics(said)[-1].where == "a/b"
+
+
+@pytest.mark.parametrize("kind", ["mlirbc", "tflite"])
+def test_what_a_pass_says_names_the_operation(demo: tr.Model, tmp_path: pathlib.Path, kind: str) -> None:
+    # By the name and as the key that `info` shows, never as a file at line 0 or an unknown place.
+    model = tr.load(demo.save(tmp_path / f"m.{kind}"))
+    names = {each.name for each in model.info()}
+    verify = "tosa-rescale-verify=bits=1 scope=all"
+    done = subprocess.run([find_tool(), "-", f"--{verify}"], input=model.bytecode, capture_output=True, check=False)
+    said = parse_diagnostics(done.stderr.decode())
+    assert done.returncode == 1 and said and len(said) == len(done.stderr.decode().splitlines())
+    assert {each.where for each in said} <= names
+    with pytest.raises(PassError) as refused:
+        run_passes(model.bytecode, [verify], "m.tflite")
+    assert str(refused.value).startswith(f"m.tflite: {said[0].where}: 'tosa.rescale' op requires a multiplier of at most 1 ")
 
 
 @pytest.mark.slow

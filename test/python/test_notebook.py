@@ -18,7 +18,7 @@ import pytest
 import tosa_rescale as tr
 from tosa_rescale.core.display import Summary, draws
 from tosa_rescale.core.errors import DataError, ModelError, OptionError, TosaRescaleError
-from tosa_rescale.core.options import parse_widths
+from tosa_rescale.core.parsing import parse_widths
 from tosa_rescale.core.progress import Bars, Cell, Silent, chosen
 from tosa_rescale.sweeping.results import read_sweep
 

@@ -41,8 +41,8 @@ from tosa_rescale.core.options import (
     RoundingMode,
     describe,
     option,
-    parse_bits,
 )
+from tosa_rescale.core.parsing import parse_bits
 from tosa_rescale.data.preprocessing import Preprocessing
 from tosa_rescale.demo import DATA
 from tosa_rescale.driver.command import OWN_FLAGS, PREFIX

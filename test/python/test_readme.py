@@ -15,6 +15,7 @@ from conftest import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 README = (ROOT / "README.md").read_text()
+ALIGNMENT = (ROOT / "docs" / "alignment.md").read_text()
 FIGURES = json.loads((IMAGES / "overview.json").read_text())
 
 
@@ -41,13 +42,34 @@ def test_the_table_has_the_figures_of_the_picture(overview: ModuleType) -> None:
     network, encoder = FIGURES["networks"]
     assert network["bits"] == encoder["bits"] == [8, 4, 3, 2, 1]
     assert rows("EfficientNet-Lite0, top-1 %, aligned") == [[network["base"], *network["aligned"]]]
-    assert rows("MiniLM") == [[1, *(round(each, 3) for each in encoder["aligned"])]]
-    alone = [[network["base"], *network["narrow"]], [1, *(round(each, 3) for each in encoder["narrow"])]]
+    assert rows("MiniLM") == [[1, *encoder["aligned"]]]
+    alone = [[network["base"], *network["narrow"]], [1, *encoder["narrow"]]]
     assert rows("the same, multipliers rounded alone") == alone
     assert rows("area") == [[round(each) for each in overview.areas([32, *network["bits"]])]]
     assert f"falls to {overview.areas([1])[0]:.0f} % at k = 1" in README
     spearman = encoder["spearman"]
-    assert f"{spearman['original']:.3f}, and {spearman['aligned'][-1]:.3f} at k = 1" in README
+    assert f"{spearman['original']:.4f}, and {spearman['aligned'][-1]:.4f} at k = 1" in README
+
+
+def test_the_pages_have_the_same_figures() -> None:
+    """What is measured stands in docs/alignment.md; the picture and other pages repeat it."""
+    network, encoder = FIGURES["networks"]
+    cells = {bits: re.search(rf"^\| {bits} \| (\S+), (\S+) \| (\S+), (\S+) \|", ALIGNMENT, re.M) for bits in encoder["bits"]}
+    found = [[float(text) for text in row.groups()] for row in cells.values() if row is not None]
+    shown = zip(
+        *(encoder["spearman"]["narrow"], encoder["narrow"], encoder["spearman"]["aligned"], encoder["aligned"]), strict=True
+    )
+    assert found == [list(row) for row in shown]
+    assert f"whose Spearman is {encoder['spearman']['original']}" in ALIGNMENT
+
+    def measured(samples: str) -> str:
+        row = re.search(rf"^\| aligned, {samples} \| ([\d.]+) %, ([\d.]+) %", ALIGNMENT, re.M)
+        assert row is not None
+        return f"{float(row[1]):.1f} / {float(row[2]):.1f}"
+
+    assert measured("synthetic samples").startswith(f"{network['aligned'][-1]} /")
+    usage = " ".join((ROOT / "docs" / "usage.md").read_text().split())
+    assert f"{measured('32 images')} with 32 images, {measured('synthetic samples')} with synthetic calibration" in usage
 
 
 def test_every_command_of_the_figures_stands_below_the_table() -> None:

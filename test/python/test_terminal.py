@@ -19,7 +19,7 @@ from conftest import Cli
 from tosa_rescale.cli import COMMANDS, main, plugin_path, show
 from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE, hushed
-from tosa_rescale.core.options import parse_widths
+from tosa_rescale.core.parsing import parse_widths
 from tosa_rescale.core.progress import Bars
 from tosa_rescale.driver.command import OWN_FLAGS
 from tosa_rescale.driver.command import main as compile_main
@@ -27,6 +27,14 @@ from tosa_rescale.driver.command import main as compile_main
 Capture = pytest.CaptureFixture[str]
 COLUMNS = [show.Column("name", left=True, name=True), show.Column("bits"), show.Column("seconds", minor=1)]
 ROWS = [["network/block_1/conv", "31", "0.25"], ["network/block_2/conv", "4", "12.50"]]
+
+
+def test_the_list_of_commands_says_whole_sentences(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    said = " ".join(capsys.readouterr().out.partition("Commands:")[2].split())
+    assert "..." not in said
+    for each in ("in LSB: predicted (Eq. 5 of the", "operations of 32 bits, where that is proven exact"):
+        assert each in said
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -67,6 +75,20 @@ def test_brackets_in_names_are_no_markup(capsys: Capture) -> None:
     show.table(COLUMNS, [["block[1]/conv[red]", "31", "0.25"]])
     show.line("block[1]/conv[red]")
     assert capsys.readouterr().out.count("block[1]/conv[red]") == 2
+
+
+def test_a_list_breaks_between_its_parts_only(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    parts = [f"{bits}: {100 * bits}" for bits in range(1, 31)]
+    monkeypatch.setenv("COLUMNS", "80")
+    show.listing("multipliers by bits", parts)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and len(lines) > 3
+    assert all(each.endswith(",") for each in lines[:-1])
+    text = " ".join(each.strip() for each in lines)
+    assert text == "multipliers by bits: " + ", ".join(parts)
+    monkeypatch.setenv("COLUMNS", "2000")
+    show.listing("multipliers by bits", parts)
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_info_fits_80_columns_with_what_matters(

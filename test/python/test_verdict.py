@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from stored_sweeps import Counts, by_metric, stored_of, sweep_of, sweeps, without_labels
 from strategies import budget
+from tosa_rescale.core.errors import OptionError
 from tosa_rescale.reporting.area import Candidate, front
 from tosa_rescale.reporting.charts import Chart
 from tosa_rescale.reporting.page import render
@@ -54,6 +55,19 @@ def test_a_warning_of_the_evaluation_recommends_nothing(monkeypatch: pytest.Monk
         in text
     )
     assert "k = 4 <small>is not judged</small>" in text
+
+
+def test_the_loss_that_is_allowed_decides_the_verdict() -> None:
+    # Two lost of 500 are at most 1.25 points: more than half a point may be lost, and two are not.
+    found = stored_of(sweep_of(500, 490, {("narrow", 1): Counts(2, 0)}))
+    assert found.verdict.best is None
+    allowed = found.allowing(2.0)
+    assert allowed.verdict.best is not None and allowed.verdict.best.point.bits == 1
+    assert "at most 2 points" in render(allowed) and "at most 0.5 points" in render(found)
+    assert found.allowing(None) is found
+    for wrong in (-0.5, float("nan"), float("inf"), "much"):
+        with pytest.raises(OptionError, match=r"^max-drop: .*; give .* of at least 0$"):
+            found.allowing(wrong)  # type: ignore[arg-type]
 
 
 def test_twenty_samples_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 from tosa_rescale.core.display import draws
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.options import CalibrationOptions, NarrowOptions, Options, parse_count, parse_names, parse_widths
+from tosa_rescale.core.options import CalibrationOptions, NarrowOptions, Options
+from tosa_rescale.core.parsing import parse_count, parse_names, parse_widths
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, chosen
 from tosa_rescale.formats.read import as_program
@@ -152,6 +153,7 @@ def sweep(
     training: TrainingPlan | None = None,
     errors: int = 0,
     metrics: Any = None,
+    max_drop: float | None = None,
     force: bool = False,
     workers: int | None = None,
     cluster: str | None = None,
@@ -175,6 +177,8 @@ def sweep(
         training: what methods that train train on; None: no such method can be swept.
         errors: samples on which the error of every rescale is measured as well; 0: it is not.
         metrics: what is measured, the metric that decides first; see tosa_rescale.evaluate.
+        max_drop: the loss that is allowed, in the unit of the metric that decides; None: the metric's own tolerance. It
+            decides the verdict, not what is measured: a finished sweep is judged anew at once.
         force: start anew where the folder holds a sweep of something else.
         workers: threads; None: one for each core.
         cluster: "local", or the address of a Ray cluster (tosa_rescale.sweeping.cluster). None: this process and its workers.
@@ -184,7 +188,7 @@ def sweep(
 
     Raises:
         ClusterError: the cluster cannot be used.
-        OptionError: an unknown method, or a width out of range.
+        OptionError: an unknown method, or a width or a loss out of range.
         OutputError: the folder cannot be written, or holds a sweep of something else.
     """
     from tosa_rescale.data.source import CalibrationPlan
@@ -201,23 +205,25 @@ def sweep(
         command,
         method_options or {},
         find_metrics(metrics),
+        max_drop,
     )
     measure, shown = _measurer(cluster, _workers(workers)), chosen(progress)
     return run_sweep(as_program(model), data, folder, plan, force=force, measure=measure, progress=shown)
 
 
-def report(results: SweepResult | PathLike, output: PathLike | None = None) -> pathlib.Path:
+def report(results: SweepResult | PathLike, output: PathLike | None = None, max_drop: float | None = None) -> pathlib.Path:
     """Writes the report page of a sweep from what it has stored; the model is not needed.
 
     Args:
         results: a sweep, or its folder.
         output: the page; None: report.html in the folder.
+        max_drop: the loss that is allowed, in the unit of the metric that decides; None: the sweep's.
 
     Returns:
         The page's path.
 
     Raises:
-        OptionError: the sweep is stored nowhere.
+        OptionError: the sweep is stored nowhere, or the loss is out of range.
         OutputError: the folder holds no sweep, or the page cannot be written.
         MissingToolError: matplotlib or jinja2 is not installed.
     """
@@ -233,7 +239,7 @@ def report(results: SweepResult | PathLike, output: PathLike | None = None) -> p
     else:
         raise OptionError(f"results: {type(results).__name__} is no sweep; give one, or its folder")
     target = folder / PAGE if output is None else pathlib.Path(output)
-    write_page(target, stored)
+    write_page(target, stored.allowing(max_drop))
     return target
 
 

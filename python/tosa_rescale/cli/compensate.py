@@ -24,7 +24,7 @@ AUTO = "auto"
 @options.options_of(CalibrationOptions)
 @options.options_of(CompensateOptions, leave_out=("bits",))
 @click.option("--data", type=click.Path(), help="With --bits auto: what accuracy is measured on.")
-@click.option("--max-drop", type=float, help="With --bits auto: what may be lost. Default: the metric's tolerance.")
+@click.option("--max-drop", type=float, help="With --bits auto: loss that is allowed. Default: the metric's tolerance.")
 @options.metrics
 @click.option("--per-layer", is_flag=True, help="With --bits auto: let single layers go one bit lower.")
 @options.allow_partial

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 METHODS = ("narrow", "compensate", "align")
 TRANSFORMER_BITS = (4, 1)
 """Fewer widths than the first model gets: the story is that a shift is enough here too."""
+MAX_DROP = 2.0
+"""Points of top-1 that may be lost. With three methods, 500 samples without a loss prove that it is below 0.82 points, and two
+lost ones that it is below 1.55."""
 
 
 @options.command("demo")
@@ -25,7 +28,7 @@ TRANSFORMER_BITS = (4, 1)
     "-o", "--output", default="demo-report", show_default=True, type=click.Path(file_okay=False), help="Report folder."
 )
 def demo(output: str) -> int:
-    """Tell the whole story on embedded models: import, sweep the width, run on IREE and LiteRT, one report folder.
+    """Tell the whole story on embedded models: import, sweep the width, run on IREE and LiteRT, write one report folder.
 
     A convolutional network comes first, and a vision transformer after it.
     """
@@ -41,7 +44,7 @@ def demo(output: str) -> int:
         model = load(path)
         _introduce(path, model, data)
         chosen = {} if bits is None else {"bits": bits}
-        result = sweep(model, data, folder / name, methods=METHODS, force=True, progress=progress, **chosen)
+        result = sweep(model, data, folder / name, methods=METHODS, max_drop=MAX_DROP, force=True, progress=progress, **chosen)
         show.sweep(result)
         written = write_report(folder / name, result)
         exact.append(_shift_only(model, data, folder / f"{path.stem.removesuffix('_int8')}_shift_only.tflite", progress))
@@ -57,6 +60,7 @@ def _introduce(path: pathlib.Path, model: Model, data: Dataset) -> None:
     show.line(
         f"{path.name}: {len(rescales)} rescales, {sum(r.channels for r in rescales)} multipliers of up to"
         f" {max(r.bits or 0 for r in rescales)} bits; {len(data)} digits it has not seen in training."
+        f" So few prove no loss below about a point: {MAX_DROP:g} points are allowed."
     )
 
 

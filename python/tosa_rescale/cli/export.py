@@ -27,7 +27,7 @@ from tosa_rescale.core.options import Scope
     "--limit", type=click.IntRange(min=1), default=256, show_default=True, help="Vectors for each rescale and sample, at most."
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of random samples and of the positions that vectors have."
+    "--seed", type=int, default=0, show_default=True, help="Seed of random samples and of the positions that vectors have."
 )
 @click.option("--errors", type=click.Path(), help="model-explorer: show these too, from `errors --json`.")
 @click.option("--sensitivity", type=click.Path(), help="model-explorer: show these too, from `sensitivity --json`.")

@@ -6,7 +6,8 @@ from __future__ import annotations
 import click
 
 from tosa_rescale.cli import options
-from tosa_rescale.core.options import Scope, parse_bits
+from tosa_rescale.core.options import Scope
+from tosa_rescale.core.parsing import parse_bits
 
 
 @options.command("info")

@@ -8,6 +8,7 @@ import enum
 import functools
 import os
 import pathlib
+import re
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
@@ -17,7 +18,8 @@ import click
 from tosa_rescale.core import arguments
 from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE as TENSORFLOWS
-from tosa_rescale.core.options import About, Options, Scope, describe, parse_number
+from tosa_rescale.core.options import Options, Scope, describe
+from tosa_rescale.core.parsing import About, parse_number
 from tosa_rescale.data.preprocessing import Preprocessing
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -147,10 +149,17 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         made = click.command(name, **settings)(_verbosity(_speaking_flags(function)))
+        made.short_help = made.short_help or _first_sentence(made.help or "")
         made.no_args_is_help = any(each.required for each in made.params)
         return made
 
     return decorate
+
+
+def _first_sentence(text: str) -> str:
+    """What the list of commands says: all of it, where click would cut it off in the middle."""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"\.\s+(?=[A-Z])", paragraph)[0].rstrip(".")
 
 
 PREPROCESSING = {"mean": "input-mean", "std": "input-std"}
@@ -169,7 +178,7 @@ def wide(function: F) -> F:
     def keep(context: click.Context, parameter: click.Parameter, value: bool) -> None:
         context.meta[WIDE] = value
 
-    help = "Every column and whole names, whatever the terminal's width."
+    help = "Print every column and whole names, whatever the terminal's width."
     return click.option("--wide", is_flag=True, expose_value=False, callback=keep, help=help)(function)
 
 
@@ -184,8 +193,8 @@ def _verbosity(function: F) -> F:
             os.environ[TENSORFLOWS] = "0"
 
     for flags, help in (
-        (("-q", "--quiet"), "Results and errors only: no progress, no remarks."),
-        (("-v", "--verbose"), "Also what the libraries underneath say."),
+        (("-q", "--quiet"), "Print results and errors only: no progress, no remarks."),
+        (("-v", "--verbose"), "Show what the libraries underneath say, too."),
     ):
         function = click.option(*flags, is_flag=True, expose_value=False, callback=keep, help=help)(function)
     return function
@@ -290,7 +299,7 @@ def part(function: F) -> F:
             multiple=True,
             expose_value=False,
             callback=_keep_part,
-            help="Shape of an input of a .tflite that leaves more than the first dimension open; once for each such input.",
+            help="Shape of an input of which a .tflite leaves more than the first dimension open; once for each such input.",
         ),
         click.option(
             "--until",
@@ -314,7 +323,7 @@ data = click.option("--data", required=True, type=click.Path(), help="Images or 
 calibration = click.option(
     "--calibration", default="synthetic", show_default=True, help="Images or .npz, synthetic (no data needed) or none."
 )
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Of random samples.")
+seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of random samples.")
 rescales = click.option(
     "--scope", type=choice(Scope), default="all", show_default=True, help="All rescales, or those of MAC layers only."
 )

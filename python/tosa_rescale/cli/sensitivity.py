@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tosa_rescale.cli import options
-from tosa_rescale.core.options import parse_bits
+from tosa_rescale.core.parsing import parse_bits
 
 if TYPE_CHECKING:
     from tosa_rescale.measure.sensitivity import Sensitivity

@@ -10,7 +10,8 @@ import click
 
 from tosa_rescale.cli import options
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import CalibrationOptions, NarrowOptions, Options, parse_widths
+from tosa_rescale.core.options import CalibrationOptions, NarrowOptions, Options
+from tosa_rescale.core.parsing import parse_widths
 from tosa_rescale.sweeping.methods import METHODS
 
 SHARED = (*options.offered(NarrowOptions), *options.offered(CalibrationOptions))
@@ -51,13 +52,20 @@ def _method_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--train", type=click.Path(), help="finetune: images or .npz to train on. Default: half of DATA, then not scored."
 )
 @click.option("--train-samples", type=click.IntRange(min=2), help="finetune: use this many of them.")
-@click.option("--teacher", type=click.Choice(["original", "labels"]), default="original", show_default=True, help="finetune.")
+@click.option(
+    "--teacher",
+    type=click.Choice(["original", "labels"]),
+    default="original",
+    show_default=True,
+    help="finetune: imitate the original, or learn from labels.",
+)
 @_method_options
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder for the results.")
 @click.option(
     "--errors", type=click.IntRange(min=0), default=0, show_default=True, help="Samples to measure every rescale's error on."
 )
 @options.metrics
+@click.option("--max-drop", type=float, help="Loss that is allowed, for the verdict. Default: the metric's tolerance.")
 @options.options_of(NarrowOptions, leave_out=("bits",))
 @options.samples_of_data
 @options.workers
@@ -77,6 +85,7 @@ def sweep(
     output: str,
     errors: int,
     metrics: str | None,
+    max_drop: float | None,
     workers: int | None,
     cluster: str | None,
     json_file: str | None,
@@ -122,6 +131,7 @@ def sweep(
         progress=common.progress(),
         errors=errors,
         metrics=metrics,
+        max_drop=max_drop,
         command=click.get_current_context().find_root().obj or "",
     )
     show.sweep(result)

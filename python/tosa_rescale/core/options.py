@@ -15,14 +15,12 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
+from typing import Any, Self
 
 from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.parsing import MAX_BITS, MIN_BITS, About, parse_boolean, parse_enum, parse_number
 
-_E = TypeVar("_E", bound=enum.StrEnum)
-
-MIN_BITS, MAX_BITS = 1, 31
 MAX_SCALE16_BITS = 15
 
 
@@ -82,135 +80,9 @@ LOWER, RAISE, POOLS = "tosa-rescale-lower", "tosa-rescale-raise", "tosa-rescale-
 """Mnemonics of the passes that programs run by name; the last two take no options."""
 
 
-@dataclasses.dataclass(frozen=True)
-class About:
-    """What is known of one option beside its name, type and default.
-
-    Attributes:
-        help: one line for the command line and for documentation.
-        passes: mnemonics of the passes that take it under its name.
-        low, high: limits of a number, inclusive.
-        open_low, open_high: the limit itself is out.
-        metavar: what stands for the value in a usage line.
-        only_in_python: the command line does not offer it.
-    """
-
-    help: str
-    passes: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    open_low: bool = False
-    open_high: bool = False
-    metavar: str | None = None
-    only_in_python: bool = False
-
-
 def option(help: str, *passes: str, default: Any = dataclasses.MISSING, **about: Any) -> Any:
     """A field of an options class; see About."""
     return dataclasses.field(default=default, metadata={"about": About(help, passes, **about)})
-
-
-def parse_enum(kind: type[_E], value: str, option: str) -> _E:
-    """The member of `kind` that `value` names. Raises OptionError that lists the legal values."""
-    try:
-        return kind(value)
-    except ValueError:
-        legal = ", ".join(member.value for member in kind)
-        raise OptionError(f"{option}: {value!r} is not one of {legal}") from None
-
-
-def parse_number(value: Any, kind: type, about: About, option: str) -> Any:
-    """A whole number (kind int) or a number (float) within its limits, from one or from a text. Raises OptionError."""
-    wanted = "a whole number" if kind is int else "a number"
-    limits = _limits(about)
-    try:
-        if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-            raise ValueError
-        number = kind(value)
-        if number != number:  # nan
-            raise ValueError
-    except (ValueError, TypeError, OverflowError):
-        raise OptionError(f"{option}: {value!r} is not {wanted}; give one{limits}") from None
-    too_low = about.low is not None and (number < about.low or (about.open_low and number == about.low))
-    too_high = about.high is not None and (number > about.high or (about.open_high and number == about.high))
-    if too_low or too_high:
-        raise OptionError(f"{option}: {number} is out of range; give {wanted}{limits}")
-    return number
-
-
-def _limits(about: About) -> str:
-    low = "" if about.low is None else f"{about.low:g}"
-    high = "" if about.high is None or about.high == float("inf") else f"{about.high:g}"
-    if about.open_low:
-        return f" above {low}" + (f" and below {high}" if high else "")
-    if low and high:
-        return f" from {low} to {high}"
-    return f" of at least {low}" if low else ""
-
-
-_BITS = About("significant bits of the multiplier", low=MIN_BITS, high=MAX_BITS)
-
-
-def parse_bits(value: Any, option: str = "bits") -> int:
-    """A multiplier width in bits, 1..31. Raises OptionError."""
-    return parse_number(value, int, _BITS, option)
-
-
-def parse_count(value: Any, option: str, least: int = 1) -> int:
-    """A whole number of at least `least`. Raises OptionError."""
-    return parse_number(value, int, About("", low=least), option)
-
-
-def parse_names(given: Any, option: str) -> tuple[str, ...]:
-    """Names by comma in one text, or several names. Raises OptionError."""
-    names = given.split(",") if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
-    if not all(isinstance(each, str) for each in names):
-        raise OptionError(f"{option}: {given!r} is no name; give one, several by comma, or a list of names")
-    return tuple(name for each in names if (name := each.strip()))
-
-
-ORIGINAL_BITS = 32
-"""Among widths it stands for the original model."""
-
-
-def parse_widths(given: Any, option: str = "bits") -> tuple[int, ...]:
-    """The widths of a sweep.
-
-    Args:
-        given: a text of widths and ranges by comma, such as `1-4,8`; a whole number; or several of these. 32 stands for the
-            original model.
-        option: what the message calls it.
-
-    Raises:
-        OptionError: a width is none, or out of range.
-    """
-    if isinstance(given, str):
-        return _parse_widths(given, option)
-    if isinstance(given, Iterable):
-        found = [bits for each in given for bits in parse_widths(each, option)]
-        if not found:
-            raise OptionError(f"{option}: names no width; give some, such as 4, [1, 2, 8] or '1-4,8'")
-        return tuple(dict.fromkeys(found))
-    # A bool is an int, and equal to one.
-    return (ORIGINAL_BITS,) if type(given) is int and given == ORIGINAL_BITS else (parse_bits(given, option),)
-
-
-def _parse_widths(text: str, option: str) -> tuple[int, ...]:
-
-    def parse(part: str) -> int:
-        return ORIGINAL_BITS if part == str(ORIGINAL_BITS) else parse_bits(part, option)
-
-    found: list[int] = []
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        first, dash, last = (each.strip() for each in part.partition("-"))
-        if dash and first:
-            low, high = sorted((parse_bits(first, option), parse_bits(last, option)))
-            found += range(low, high + 1)
-        else:
-            found.append(parse(part))
-    if not found:
-        raise OptionError(f"{option}: names no width; give some by comma, such as 1-4,8")
-    return tuple(dict.fromkeys(found))
 
 
 class Options:
@@ -288,16 +160,6 @@ def describe(options: type[Options]) -> Mapping[str, tuple[dataclasses.Field[Any
         (kind,) = (each for each in kinds if each is not type(None))
         found[field.name] = (field, kind, type(None) in kinds)
     return types.MappingProxyType(found)
-
-
-def parse_boolean(value: Any, option: str) -> bool:
-    """A truth value from one or from a text; an empty text, as of a flag without a value, is true. Raises OptionError."""
-    known = {"true": True, "1": True, "": True, "false": False, "0": False}
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or value.lower() not in known:
-        raise OptionError(f"{option}: {value!r} is not one of true, false")
-    return known[value.lower()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -407,7 +269,7 @@ class CompensateOptions(_Widths):
 
     align: bool = option("With --scope all: change activation scales so that all multipliers become narrow.", default=True)
     clipping: float = option(
-        "How much smaller alignment may make a scale, as a part of it, where no samples show what that costs.",
+        "Without samples: by which share alignment may make a scale smaller, at most.",
         ALIGN,
         default=0.1,
         low=0,
@@ -419,7 +281,9 @@ class CompensateOptions(_Widths):
         default=True,
     )
     saturation: bool = option(
-        "Clamp a tensor that gets a larger scale where it saturated before; not for models from a .tflite.", ALIGN, default=True
+        "Clamp a tensor whose scale grows at the values where it saturated before; not for models from a .tflite.",
+        ALIGN,
+        default=True,
     )
     table_error: float = option(
         "Largest error, in steps of its entries, at which alignment may write a table anew for another scale of its input where"
@@ -505,7 +369,7 @@ class CalibrationOptions(Options):
     """
 
     samples: int = option("Calibration samples, at most.", default=32, low=1)
-    seed: int = option("Of random samples.", default=0)
+    seed: int = option("Seed of random samples.", default=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -519,7 +383,7 @@ class FinetuneOptions(Options):
     epochs: int = option("Passes over the data.", default=2, low=1)
     batch: int = option("Samples for one step.", default=16, low=1)
     learning_rate: float = option(
-        "How much of the loss one batch aims to remove, as a part of it; for the default optimizer.",
+        "Share of the loss that one batch aims to remove; for the default optimizer.",
         default=0.5,
         low=0,
         high=float("inf"),
@@ -534,7 +398,7 @@ class FinetuneOptions(Options):
         open_low=True,
         open_high=True,
     )
-    seed: int = option("Of the order of samples.", default=0)
+    seed: int = option("Seed of the order of samples.", default=0)
     reference: bool = option("float64 everywhere (slow).", default=False, only_in_python=True)
     fold_gains: bool = option(
         "Before training, scale the weights of each channel by what narrowing did to its multiplier.", default=True

@@ -26,15 +26,22 @@ TOOL = "tosa-rescale-opt"
 TOOL_VARIABLE = "TOSA_RESCALE_OPT"
 SAVE_TEMPS_VARIABLE = "TOSA_RESCALE_SAVE_TEMPS"
 
-# MLIR's diagnostic line, "file:line:column: error: text" or "loc(...): error: text".
-# A location that is a name alone, as MLIR prints it.
-_NAMED = re.compile(r'^(<unknown>:0: )?loc\("(?P<name>[^"]*)"\)$')
+# A line of the tool, "name: error: text" (passes/Diagnostics.h), or of MLIR, "file:line:column: error: text".
 _DIAGNOSTIC = re.compile(r"^(?P<where>.*?): (?P<kind>error|warning|remark): (?P<text>.*)$")
+_NOWHERE = "<unknown>:0"
+# The module is the tool's standard input, which its user knows by another name.
+_INPUT = re.compile(r"^(<stdin>|-)(?=:\d+:\d+$)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Diagnostic:
-    """One thing a pass said: where (a location), of which kind (error, warning, remark), and what."""
+    """One thing a pass said.
+
+    Attributes:
+        where: the operation's name, or file, line and column; empty where that is not known.
+        kind: error, warning or remark.
+        text: what it said.
+    """
 
     where: str
     kind: str
@@ -96,11 +103,11 @@ def run_passes(bytecode: bytes, passes: Sequence[str], source: str = "model", ti
     except OSError as error:
         raise MissingToolError(f"{argv[0]}: cannot be run: {error.strerror}; reinstall tosa-rescale") from error
     said = done.stderr.decode(errors="replace")
-    diagnostics = parse_diagnostics(said)
+    diagnostics = parse_diagnostics(said, source)
     if folder := os.environ.get(SAVE_TEMPS_VARIABLE):
         _save_temps(pathlib.Path(folder), argv, bytecode, done.stdout, said)
     if done.returncode != 0:
-        raise PassError(f"{source}: {_failure_message(done.returncode, diagnostics, said)}", said)
+        raise PassError(_failure_message(source, done.returncode, diagnostics, said), said)
     return PassResult(done.stdout, diagnostics)
 
 
@@ -121,19 +128,29 @@ def to_bytecode(module: Module, source: str = "model") -> bytes:
     return run_passes_on(module, [], source).bytecode
 
 
-def parse_diagnostics(text: str) -> tuple[Diagnostic, ...]:
-    """The diagnostics in what an MLIR tool printed, in order."""
+def parse_diagnostics(text: str, source: str = "model") -> tuple[Diagnostic, ...]:
+    """The diagnostics in what tosa-rescale-opt printed, in order.
+
+    Args:
+        text: what it printed.
+        source: the name of the module that it read, for lines of it.
+    """
     matches = (_DIAGNOSTIC.match(line) for line in text.splitlines())
-    return tuple(Diagnostic(_NAMED.sub(r"\g<name>", m["where"]), m["kind"], m["text"]) for m in matches if m)
+    return tuple(Diagnostic(_place(m["where"], source), m["kind"], m["text"]) for m in matches if m)
 
 
-def _failure_message(status: int, diagnostics: Sequence[Diagnostic], said: str) -> str:
+def _place(where: str, source: str) -> str:
+    return "" if where == _NOWHERE else _INPUT.sub(lambda _: source, where)
+
+
+def _failure_message(source: str, status: int, diagnostics: Sequence[Diagnostic], said: str) -> str:
     errors = [d for d in diagnostics if d.kind == "error"]
     if errors:
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        return f"{errors[0].text}{more}"
+        where, more = errors[0].where, f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        place = where if where.startswith(f"{source}:") else f"{source}: {where}" if where else source
+        return f"{place}: {errors[0].text}{more}"
     first = next((line for line in said.splitlines() if line.strip()), "no message")
-    return f"{TOOL} ended with status {status}: {first}"
+    return f"{source}: {TOOL} ended with status {status}: {first}"
 
 
 def _save_temps(folder: pathlib.Path, argv: Sequence[str], before: bytes, after: bytes, said: str) -> None:

@@ -28,7 +28,7 @@ class Preprocessing(Options):
     )
     std: float | None = option("See --input-mean.", default=None, low=0, high=float("inf"), open_low=True, open_high=True)
     crop_fraction: float = option(
-        "Side of the square that is cut from the centre, as a part of the image's shorter side.",
+        "Side of the square that is cut from the centre, as a share of the image's shorter side.",
         default=0.875,
         low=0,
         high=1,

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tosa_rescale.core.errors import DataError, OptionError
-from tosa_rescale.core.options import CalibrationOptions, parse_enum
+from tosa_rescale.core.options import CalibrationOptions
+from tosa_rescale.core.parsing import parse_enum
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.data.contents import LABELS, sort_arrays
 from tosa_rescale.data.dataset import Dataset, Preprocessing, from_contents, load_data

@@ -301,7 +301,7 @@ def _compile(arguments: Sequence[str]) -> int:
             model = _load(data, path)
             rewritten = settings.apply(model)
             for remark in dict.fromkeys((*model.remarks, *rewritten.remarks)):
-                print(f"{remark.where}: remark: {remark.text}", file=sys.stderr)
+                print(f"{remark.where or path}: remark: {remark.text}", file=sys.stderr)
             report = to_json(describe(model, rewritten, settings)) if "report" in line.own else None
             bytecode: bytes | None = rewritten.bytecode
         else:

@@ -13,7 +13,6 @@ from typing import Any
 from tosa_rescale.core.arguments import in_flags
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import (
-    About,
     CalibrationOptions,
     CompensateOptions,
     LowerOptions,
@@ -21,10 +20,9 @@ from tosa_rescale.core.options import (
     Options,
     ShiftRounding,
     about_of,
-    parse_bits,
-    parse_boolean,
 )
 from tosa_rescale.core.options import describe as describe_options
+from tosa_rescale.core.parsing import About, parse_bits, parse_boolean
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.rescales import describe_rescales
 from tosa_rescale.core.version import versions

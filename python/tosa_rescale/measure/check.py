@@ -14,7 +14,7 @@ from tosa_rescale_runtime import Comparison, CompileError, compare_all
 
 from tosa_rescale.core.display import Shown, Summary, count
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import parse_count, parse_enum
+from tosa_rescale.core.parsing import parse_count, parse_enum
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.data.source import as_dataset, input_arrays, random_inputs
 from tosa_rescale.measure.engines import exact_engines, make_engine

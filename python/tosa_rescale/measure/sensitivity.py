@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_rescale.core.errors import ModelError
-from tosa_rescale.core.options import NarrowOptions, RoundingMode, Scope, parse_bits, parse_enum
+from tosa_rescale.core.options import NarrowOptions, RoundingMode, Scope
+from tosa_rescale.core.parsing import parse_bits, parse_enum
 from tosa_rescale.core.progress import Advance, Progress, Silent
 from tosa_rescale.core.rescales import RescaleInfo, describe_rescales
 from tosa_rescale.data.source import as_dataset

@@ -11,6 +11,7 @@ from typing import Any
 
 from tosa_rescale.core.errors import OutputError
 from tosa_rescale.core.files import PathLike
+from tosa_rescale.core.parsing import parse_loss
 from tosa_rescale.reporting.area import areas
 from tosa_rescale.reporting.blocks import number, signed
 from tosa_rescale.sweeping.results import BASE, BASE_BITS, DetailStore, SweepPoint, SweepResult, read_sweep, with_metrics
@@ -92,6 +93,12 @@ class Stored:
     details: dict[tuple[str, int], dict[str, Any]]
     finetuned: dict[str, dict[str, Any]]
     errors: dict[str, list[dict[str, Any]]]
+
+    def allowing(self, max_drop: float | None) -> Stored:
+        """The same, judged by another loss that is allowed; None: the sweep's own. Raises OptionError."""
+        if max_drop is None:
+            return self
+        return dataclasses.replace(self, result=dataclasses.replace(self.result, max_drop=parse_loss(max_drop)))
 
     @functools.cached_property
     def verdict(self) -> Verdict:

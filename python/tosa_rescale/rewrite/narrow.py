@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tosa_rescale.core.attributes import BITS
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import NARROW, MultiplierRounding, NarrowOptions, parse_bits
+from tosa_rescale.core.options import NARROW, MultiplierRounding, NarrowOptions
+from tosa_rescale.core.parsing import parse_bits
 from tosa_rescale.core.passes import run_passes, to_bytecode
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.recipe import Step

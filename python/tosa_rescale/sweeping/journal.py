@@ -36,6 +36,8 @@ class Journal:
             self.done = {(point.method, point.bits): point for point in points}
             said = {**(state.get("methods") or {}), **about.get("methods", {})}
             self._about = {**about, "provenance": state.get("provenance", about["provenance"]), "methods": said}
+            if state.get("max_drop") != about.get("max_drop"):
+                self._write()  # another verdict on the same points
         elif not force:
             raise OutputError(
                 f"{folder}: holds a sweep of {', '.join(_differences(state, about)) or 'other options of a method'};"
@@ -49,6 +51,9 @@ class Journal:
 
     def add(self, point: SweepPoint) -> None:
         self.done[point.method, point.bits] = point
+        self._write()
+
+    def _write(self) -> None:
         state = {"identity": self._identity, **self._about, "points": [each.as_dict() for each in self.done.values()]}
         write_text(self.folder / STATE_FILE, json.dumps(state, indent=1))
 

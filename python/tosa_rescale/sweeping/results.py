@@ -67,6 +67,7 @@ class SweepResult(Shown):
         provenance: hashes of model and data, calibration and seed, versions, command, date; empty where it is not known.
         identity: of model, data and options; what the details of the points are kept under.
         says: method to what it does, one line; empty for results of older versions.
+        max_drop: the loss that is allowed, in the unit of the metric that decides; None: the metric's own tolerance.
         folder: where it is stored; None: nowhere. Equal results may lie in different folders.
     """
 
@@ -77,6 +78,7 @@ class SweepResult(Shown):
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     identity: str = ""
     says: dict[str, str] = dataclasses.field(default_factory=dict)
+    max_drop: float | None = None
     folder: pathlib.Path | None = dataclasses.field(default=None, compare=False)
 
     @property
@@ -101,7 +103,10 @@ class SweepResult(Shown):
 
     def figure(self, point: SweepPoint) -> MetricFigure | None:
         """What a point has of the metric that decides."""
-        return None if self.metric is None else point.evaluation.metrics.get(self.metric)
+        found = None if self.metric is None else point.evaluation.metrics.get(self.metric)
+        if found is None or self.max_drop is None:
+            return found
+        return dataclasses.replace(found, tolerance=self.max_drop)
 
     def degradation_point(self, method: str) -> int | None:
         """The widest k that loses more of the metric that decides than is tolerated; None: no width does."""
@@ -155,6 +160,7 @@ class SweepResult(Shown):
             "provenance": self.provenance,
             "identity": self.identity,
             "methods": self.says,
+            "max_drop": self.max_drop,
         }
 
 
@@ -220,6 +226,7 @@ def read_sweep(path: PathLike) -> SweepResult:
         provenance,
         values.get("identity", ""),
         dict(values.get("methods") or {}),
+        values.get("max_drop"),
         path.parent,
     )
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.options import NarrowOptions, Options, parse_bits
+from tosa_rescale.core.options import NarrowOptions, Options
+from tosa_rescale.core.parsing import parse_bits, parse_loss
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.version import versions
@@ -45,10 +46,12 @@ class SweepPlan:
         own: the options that methods have of their own, by name of the method; filled up with defaults.
         metrics: what is measured, the metric that decides first; names, functions of the user's own, or rows (see
             tosa_rescale.measure.metrics). Empty: what outputs and labels suggest.
+        max_drop: the loss that is allowed, in the unit of the metric that decides; None: the metric's own tolerance. It
+            decides the verdict, not what is measured.
 
     Raises:
-        OptionError: an unknown method or metric, a width out of range, a method that trains without a plan, or options of
-            a method that is not swept.
+        OptionError: an unknown method or metric, a width or a loss out of range, a method that trains without a plan, or
+            options of a method that is not swept.
     """
 
     bits: tuple[int, ...] = (32, 8, 6, 5, 4, 3, 2, 1)
@@ -60,8 +63,11 @@ class SweepPlan:
     command: str = ""
     own: Mapping[str, Options] = dataclasses.field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
+        if self.max_drop is not None:
+            object.__setattr__(self, "max_drop", parse_loss(self.max_drop))
         object.__setattr__(self, "metrics", find_metrics(self.metrics))
         for name in self.methods:
             if name not in METHODS:
@@ -168,6 +174,7 @@ def run_sweep(
         "provenance": plan.provenance(model, data),
         "methods": {name: METHODS[name].says for name in plan.methods},
         "metrics": [metric.name for metric in plan.metrics],
+        "max_drop": plan.max_drop,
     }
     identity = plan.identity(model, data)
     journal = Journal(pathlib.Path(folder), identity, about, force)
@@ -186,7 +193,7 @@ def run_sweep(
         details.complete(method, k)
     shutil.rmtree(journal.folder / ".training", ignore_errors=True)
     points = tuple(journal.done[key] for key in wanted)
-    found = (about["options"], points, journal.provenance, identity, about["methods"])
+    found = (about["options"], points, journal.provenance, identity, about["methods"], plan.max_drop)
     return SweepResult(model.source, data.source, *found, pathlib.Path(folder))
 
 

@@ -3,6 +3,7 @@
 
 from tosa_rescale.cli.show.console import Column as Column
 from tosa_rescale.cli.show.console import line as line
+from tosa_rescale.cli.show.console import listing as listing
 from tosa_rescale.cli.show.console import note as note
 from tosa_rescale.cli.show.console import plain as plain
 from tosa_rescale.cli.show.console import table as table

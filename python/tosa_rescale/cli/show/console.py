@@ -49,6 +49,19 @@ def line(text: str) -> None:
     _console().print(text, markup=False)
 
 
+def listing(title: str, parts: Sequence[str]) -> None:
+    """A sentence `title: part, part`, that breaks between parts only."""
+    console = _console()
+    lines = [f"{title}:"]
+    for index, part in enumerate(parts):
+        text = part if index == len(parts) - 1 else f"{part},"
+        if len(lines[-1]) + 1 + len(text) > console.width:
+            lines.append(" ")
+        lines[-1] += f" {text}"
+    for each in lines:
+        console.print(each, markup=False)
+
+
 def plain(text: str) -> None:
     """A text for a shell, on standard output: as it is, in one line, whatever the width."""
     click.echo(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tosa_rescale.cli.show.console import Column, line, table
+from tosa_rescale.cli.show.console import Column, line, listing, table
 from tosa_rescale.core.display import count
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def rescales(found: Sequence[RescaleInfo]) -> None:
         for violation in each.violations:
             line(f"violation: {each.key}, {each.name}: {violation}")
     by_bits = collections.Counter(bits for each in found for bits in each.multiplier_bits)
-    line("multipliers by bits: " + ", ".join(f"{bits}: {number}" for bits, number in sorted(by_bits.items())))
+    listing("multipliers by bits", [f"{bits}: {number}" for bits, number in sorted(by_bits.items())])
     broken = sum(1 for each in found if each.violations)
     known = [each.bits for each in found if each.bits is not None]
     shifts = sum(1 for each in found if each.power_of_two)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def remarks(model: Model) -> None:
     """What the last step left alone, and why."""
     for remark in model.remarks:
-        note(f"remark: {remark.where}: {remark.text}")
+        note(": ".join(filter(None, ("remark", remark.where, remark.text))))
 
 
 def narrowed(model: Model, options: NarrowOptions, output: str) -> None:
