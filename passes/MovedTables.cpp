@@ -10,6 +10,7 @@
 #include "AlignNetwork.h"
 #include "Attributes.h"
 #include "Constants.h"
+#include "Diagnostics.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
