@@ -43,8 +43,9 @@ void scaleConstant(mlir::OpOperand &operand, int64_t zeroPoint,
 void replaceConstant(mlir::OpOperand &operand,
                      llvm::ArrayRef<int64_t> elements);
 
-/// A product of i32 with a constant, read by one rescale alone: the constant
-/// takes up whatever the multiplier of that rescale loses.
+/// A product of i32 with a constant, read by one rescale alone, perhaps behind
+/// reshapes and transposes: the constant takes up whatever the multiplier of
+/// that rescale loses.
 class ConstantProduct {
 public:
   /// Null if the input of `op` is no such product.
