@@ -75,7 +75,10 @@ def main() -> None:
     model.save(options.output / f"llama_a{options.activations}w8.mlirbc")
     print(model)
     some = texts["test"][:16]
-    print(f"perplexity of 16 sequences: float {perplexity(real, some):.4f}, quantized in PyTorch {perplexity(quantized, some):.4f}")
+    print(
+        f"perplexity of 16 sequences: float {perplexity(real, some):.4f}, quantized in PyTorch"
+        f" {perplexity(quantized, some):.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -128,8 +128,13 @@ def read_llama(path: pathlib.Path, length: int, unseen: float = UNSEEN[16]) -> L
 
     state = {f"{name}.weight": tensor(name) for name in ("embedding", "last_norm", "classifier")}
     for layer in range(sizes.layers):
-        state |= {f"blocks.{layer}.{name}.weight": tensor(name, layer) for name in ("attention_norm", "feed_norm", "gate", "up", "down")}
-        state |= {f"blocks.{layer}.attention.{name}.weight": tensor(name, layer) for name in ("query", "key", "value", "output")}
+        state |= {
+            f"blocks.{layer}.{name}.weight": tensor(name, layer)
+            for name in ("attention_norm", "feed_norm", "gate", "up", "down")
+        }
+        state |= {
+            f"blocks.{layer}.attention.{name}.weight": tensor(name, layer) for name in ("query", "key", "value", "output")
+        }
     state |= {"cosines": tensor("cosines"), "sines": tensor("sines"), "mask": model.mask}
     model.load_state_dict(state)
     return model.eval()
@@ -137,7 +142,7 @@ def read_llama(path: pathlib.Path, length: int, unseen: float = UNSEEN[16]) -> L
 
 @torch.no_grad()
 def write_stories(model: Llama, count: int, length: int, seed: int) -> Tensor:
-    """What the float model writes: tokens int64 [count, length + 1], drawn from its own probabilities, each from a beginning."""
+    """What the float model writes: tokens int64 [count, length + 1] drawn from its probabilities, each from a beginning."""
     generator = torch.Generator().manual_seed(seed)
     tokens = [torch.full((count,), BEGIN)]
     past: list[list[Tensor]] = [[] for _ in model.blocks]

@@ -35,19 +35,21 @@ def main() -> None:
     model, calibration = tr.load(options.model), tr.load_data(options.calibration)
     test = tr.load_data(options.test)
 
-    print("| k | method | wide of rescales | perplexity | against 31 bits | same next token | seconds |\n|---|---|---|---|---|---|---|")
+    print("| k | method | wide of rescales | perplexity | against 31 bits | same next token | seconds |")
+    print("|---|---|---|---|---|---|---|")
     for bits in map(int, options.bits.split(",")):
         for method in options.methods.split(","):
             start = time.perf_counter()
             made = make(model, method, bits, calibration)
             seconds = time.perf_counter() - start
             found = made.evaluate(test, reference=model, metrics=["perplexity", "agreement"])
-            ours = found.metrics["perplexity"]
+            ours, same = (found.metrics[name] for name in ("perplexity", "agreement"))
+            against = ours.value / ours.reference_value
             rescales = made.info()
             wide = sum((each.bits or 31) > bits for each in rescales)
             print(
-                f"| {bits} | {method} | {wide} of {len(rescales)} | {ours.value:.4f} | {ours.value / ours.reference_value:.4f} | "
-                f"{found.metrics['agreement'].value:.2f} % | {seconds:.0f} |",
+                f"| {bits} | {method} | {wide} of {len(rescales)} | {ours.value:.4f} | {against:.4f} | "
+                f"{same.value:.2f} % | {seconds:.0f} |",
                 flush=True,
             )
             if options.save and method != "narrow":

@@ -15,16 +15,17 @@ import textwrap
 import numpy as np
 import tosa_rescale as tr
 from checkpoint import BEGIN, read_vocabulary, text_of
+from tosa_rescale_runtime import Executable
 
 WIDTH = 60
 
 
 def tell(model: tr.Model) -> list[int]:
     """Tokens of a story, the first one included."""
-    (_, length), executable = model.signature.inputs[0].shape, model.compile()
+    (_, length), executable = model.signature.inputs[0].shape, Executable.build(model.bytecode, source=model.source)
     tokens = np.full((1, length), BEGIN, np.int32)
     for step in range(length - 1):
-        tokens[0, step + 1] = executable.run_many([tokens])[0].reshape(length, -1)[step].argmax()
+        tokens[0, step + 1] = executable.run_many(tokens)[0].reshape(length, -1)[step].argmax()
     return tokens[0].tolist()
 
 
@@ -40,7 +41,9 @@ def main() -> None:
         vocabulary = read_vocabulary(options.vocabulary, model.signature.outputs[0].shape[-1])
         text = text_of(tell(model), vocabulary)
         widest = max(each.bits or 31 for each in model.info())
-        columns.append([f"at most {widest} bits", "", *(line for part in text.splitlines() for line in textwrap.wrap(part, WIDTH))])
+        columns.append(
+            [f"at most {widest} bits", "", *(line for part in text.splitlines() for line in textwrap.wrap(part, WIDTH))]
+        )
     for row in range(max(map(len, columns))):
         left, right = (column[row] if row < len(column) else "" for column in columns)
         print(f"{left:{WIDTH}}   {right}".rstrip())
