@@ -125,6 +125,31 @@ SAME_SCALE = {
 }
 
 
+# Operators whose results are elements of their operands, unchanged: of integers as of real numbers.
+MOVES = {
+    "BROADCAST_TO",
+    "CONCATENATION",
+    "DEPTH_TO_SPACE",
+    "EXPAND_DIMS",
+    "GATHER",
+    "MAXIMUM",
+    "MAX_POOL_2D",
+    "MINIMUM",
+    "PACK",
+    "RESHAPE",
+    "REVERSE_V2",
+    "SLICE",
+    "SPACE_TO_DEPTH",
+    "SPLIT",
+    "SPLIT_V",
+    "SQUEEZE",
+    "STRIDED_SLICE",
+    "TILE",
+    "TRANSPOSE",
+    "UNPACK",
+}
+
+
 PER_CHANNEL_FULLY_CONNECTED = 12  # operator version that allows one scale for each row
 
 # What TOSA has no place for: state that outlives a run, control flow, and what an application brought itself.

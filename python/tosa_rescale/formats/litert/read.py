@@ -13,6 +13,7 @@ from tosa_rescale.core.passes import Diagnostic
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.formats.litert.convert import Refusal, convert
+from tosa_rescale.formats.litert.islands import join_islands
 from tosa_rescale.formats.litert.part import Part, describe, find_part, part_alone
 from tosa_rescale.formats.litert.schema import name_of, op_name, unpack
 from tosa_rescale.formats.litert.shapes import resolve_shapes
@@ -43,15 +44,20 @@ def read_flatbuffer(
     data: bytes, source: str, batch: int = 1, until: str | None = None, shapes: Shapes | None = None
 ) -> Program:
     """Reads a LiteRT flatbuffer; see tosa_rescale.formats.read.read."""
+    joined = join_islands(data, source)
+    data = joined.data
     conversion = convert_part(data, source, batch, until, shapes)
     part, model = conversion.part, conversion.model
     left = [f"{describe(model, each)} {where}" for each, where in ((part.before, "in front"), (part.after, "behind")) if each]
     left += [f"output {name!r}, which no operator of the part makes" for name in part.passed]
     remarks: tuple[Diagnostic, ...] = ()
     recipe: tuple[Step, ...] = ()
+    if joined.operators:
+        text = f"moves integers instead of float32, between a DEQUANTIZE and a QUANTIZE of one scale: {joined.operators}"
+        remarks = (Diagnostic(source, "remark", text),)
     if left:
         ends = ", ".join(each.name for each in part.outputs)
-        remarks = (Diagnostic(source, "remark", f"stays as it is: {'; '.join(left)}; the module's outputs are {ends}"),)
+        remarks += (Diagnostic(source, "remark", f"stays as it is: {'; '.join(left)}; the module's outputs are {ends}"),)
         recipe = (Step("cut", {"outputs": [each.name for each in part.outputs], "left": left}),)
     return Program(conversion.bytecode, source, part.quantization(model), data, recipe, remarks)
 
@@ -69,6 +75,7 @@ def original_of(program: Program, original: PathLike | None = None) -> tuple[byt
     data = program.flatbuffer if original is None else read_file(original)
     if data is None:
         raise ModelError(f"{program.source}: came from no .tflite; name the one it was made from (`original`)")
+    data = join_islands(data, program.source).data
     return data, convert_like(data, program)
 
 
