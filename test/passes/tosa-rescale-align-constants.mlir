@@ -46,7 +46,7 @@ func.func @product(%arg0: tensor<1x2xi16>) -> tensor<1x2xi16> {
 // CHECK-DAG:   %[[C:.*]] = "tosa.const"() <{values = dense<{{\[}}[18432, -12288]]> : tensor<1x2xi32>}> {{.*}}tosa_rescale.constant_bits = 16
 // CHECK-DAG:   %[[S:.*]] = "tosa.const"() <{values = dense<51> : tensor<1xi8>}>
 // CHECK:       tosa.mul %{{.*}}, %[[C]]
-// CHECK-NEXT:  tosa.reshape
+// CHECK:       tosa.reshape
 // CHECK-NEXT:  tosa.rescale %{{.*}}, %{{.*}}, %[[S]]
 // CHECK-NEXT:  return
 func.func @reshaped(%arg0: tensor<1x2xi16>) -> tensor<2x1xi16> {
