@@ -360,6 +360,7 @@ void TosaRescaleAlignPass::runOnOperation() {
   const bool moves = constants && !litert;
   if (moves) {
     numFolded += foldConstantRescales(function);
+    foldConstantReshapes(function);
     separateConstants(function);
   }
   AlignNetwork network(function, request, clipping, litert, moves,
