@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tosa_rescale import load as load_model
@@ -40,18 +42,34 @@ def interleaved(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+BURST = 5
+
+
 def least(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Times several things in turn, for a machine that is never quiet.
+
+    Each has its turn `repeats` times, a burst of runs each: the first of them finds the caches full of what the others left.
 
     Returns:
         The least time of each in seconds: what other work cannot have made shorter.
     """
     times = dict.fromkeys(runs, float("inf"))
-    for run in runs.values():
-        run()
     for _ in range(repeats):
         for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name] = min(times[name], time.perf_counter() - start)
+            for _ in range(BURST):
+                start = time.perf_counter()
+                run()
+                times[name] = min(times[name], time.perf_counter() - start)
     return times
+
+
+def machine() -> str:
+    """Name of this machine's processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
+
+
+def record(path: Path, model: str, entry: Mapping[str, Any]) -> None:
+    """Puts what was measured of a model into a file that collects several, in place of what was there of it."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**found, model: entry}, indent=1, sort_keys=True) + "\n")

@@ -2,10 +2,13 @@
 """What narrow rescales are worth on a CPU: IREE on the original, on 31 bits rounded once, and on few bits lowered to 32-bit
 operations, and LiteRT/XNNPACK on the original; all in turn, on one core and on all.
 
-python bench/software.py MODEL [--bits 8,4,1] [--repeats 100] [--json FILE]
+python bench/software.py MODEL [--bits 8,4,3,2,1] [--repeats 100] [--json docs/how-to/software.json]
 
-Times are the least of all repeats. `dispatches` is the sum of the least times of IREE's dispatches, on one core and without
-what starts them: the figure to go by where other work shares the machine.
+The file collects models; tables in docs/how-to/compiler.md and README.md are made of it, and a test holds them to it.
+
+Times are the least of all repeats; each is a burst of five inferences, so that a model finds its own caches. `dispatches` is
+the sum of the least times of IREE's dispatches, on one core and without what starts them: the figure to go by where other work
+shares the machine.
 
 Multipliers are rounded to nearest and nothing is compensated: how fast a model runs does not depend on its numbers.
 Every lowered model is compared with the same width before it was lowered: 0 values may differ.
@@ -14,12 +17,11 @@ Every lowered model is compared with the same width before it was lowered: 0 val
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from common import least, random_inputs
+from common import least, machine, random_inputs, record
 from dispatches import profile
 from tosa_rescale import Model
 from tosa_rescale import load as load_model
@@ -59,7 +61,7 @@ def require_equal(model: Model, bits: list[int], made: dict[str, Executable], in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--bits", default="8,4,1")
+    parser.add_argument("--bits", default="8,4,3,2,1")
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -82,7 +84,9 @@ def main() -> None:
         table[name] = {"ms": 1e3 * seconds, "times_original": base / seconds}
         print(f"{name:34s} {1e3 * seconds:9.3f} ms/sample   {base / seconds:5.2f}x the original in IREE")
     if options.json:
-        options.json.write_text(json.dumps({"model": options.model.name, "figures": table}, indent=2) + "\n")
+        lowered_counts = {name: [sum(r.lowered for r in each.info()), len(each.info())] for name, each in modules.items()}
+        entry = {"repeats": options.repeats, "machine": machine(), "rescales_lowered": lowered_counts, "figures": table}
+        record(options.json, options.model.name, entry)
 
 
 def measure(made: dict[str, Executable], inputs: list[np.ndarray], options: argparse.Namespace) -> dict[str, float]:

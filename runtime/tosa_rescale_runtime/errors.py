@@ -44,8 +44,15 @@ class CompileError(TosaRescaleError):
 
     def again(self) -> CompileError:
         """The same error, to be raised another time."""
+        return self._saying(str(self))
+
+    def with_advice(self, text: str) -> CompileError:
+        """The same error, with what to do about it behind its message."""
+        return self._saying(f"{self}; {text}")
+
+    def _saying(self, message: str) -> CompileError:
         return CompileError(
-            str(self),
+            message,
             stderr=self.stderr,
             command=self.command,
             saved=self.saved,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from runtime_modules import ConvNet
 from tosa_rescale.core import files
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.driver.command import parse_command_line
+from tosa_rescale.driver.target_types import advice
 from tosa_rescale.formats.tosa import find_tool
+from tosa_rescale_runtime import CompileError
 
 VMVX = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=vmvx")
 LLVM = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu")
@@ -91,6 +94,11 @@ def test_flags_and_positionals_are_told_apart() -> None:
     assert asked == ["iree-x", "o"]  # `--flag -o` and `--y=z` say it themselves
 
 
+def test_flags_are_what_is_neither_input_nor_output() -> None:
+    line = parse_command_line(["--a", "m.mlir", "-o", "x.vmfb", "--b=1"], lambda _: False)
+    assert line.flags == ["--a", "--b=1"]
+
+
 def test_standard_streams_and_double_dash() -> None:
     line = parse_command_line(["-o=-", "--", "-"], lambda _: False)
     assert line.output is None and [line.others[i] for i in line.inputs] == ["-"]
@@ -143,6 +151,46 @@ def test_its_errors_and_exit_status_come_through(driver: Driver, net: pathlib.Pa
         assert ours.returncode == theirs.returncode != 0
         assert ours.stderr == theirs.stderr
     assert not (tmp_path / "x.vmfb").exists()
+
+
+ADRENO = ("--iree-hal-target-device=vulkan", "--iree-vulkan-target=adreno")
+"""A GPU without 64-bit integers, for which IREE 3.13 refuses what needs them."""
+
+
+def test_a_target_without_64_bits_names_what_needs_them(
+    driver: Driver, demo_model: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    shifts = ("--tosa-rescale-bits=1", "--tosa-rescale-scope=all")
+    line = r"digits\S*: rescale0 \(.+\): it and \d+ more rescales need products of 64 bits, and the target has fp32, .*int8; "
+    for own in ((), shifts):
+        done = driver(demo_model, *ADRENO, *own, "-o", "x.vmfb")
+        assert done.returncode == 1 and not (tmp_path / "x.vmfb").exists()
+        assert re.search(line + r"pass --tosa-rescale-lower, with", done.stderr.decode().splitlines()[-1])
+    with pytest.raises(CompileError, match=line):
+        tr.compile(demo_model, ADRENO)
+    # Lowered, none of IREE's errors is about 64 bits: it refuses 8-bit stores of this GPU, in which lowering has no part.
+    done = driver(demo_model, *ADRENO, *shifts, "--tosa-rescale-lower", "-o", "x.vmfb")
+    assert b"64 bits" not in done.stderr and b"i64" not in done.stderr.replace(b"array<i64", b"")
+    done = driver(demo_model, *ADRENO, "--no-such-flag", "-o", "y.vmfb")
+    assert done.returncode == 1 and b"64 bits" not in done.stderr
+
+
+def test_a_target_with_64_bits_has_no_advice(net: pathlib.Path) -> None:
+    """Nor has one that does not say what it has, or a failure of another kind."""
+    compiler = str(pathlib.Path(sys.executable).parent / "iree-compile")
+    about = "error: failed to legalize operation: (vector<1xi64>) -> i64"
+    vulkan = ("--iree-hal-target-device=vulkan", "--iree-vulkan-target=")
+    model = tr.load(net)
+
+    def advised(said: str, *flags: str) -> bool:
+        return advice(lambda: model, flags, compiler, lambda: said) is not None
+
+    assert advised(about, vulkan[0], f"{vulkan[1]}valhall")
+    assert not advised(about, vulkan[0], f"{vulkan[1]}rdna3")
+    assert not advised(about, *LLVM)
+    assert not advised("error: 'spirv.Store' op mismatch", vulkan[0], f"{vulkan[1]}valhall")
+    model = model.narrow(1, scope="all").lower()
+    assert not advised(about, vulkan[0], f"{vulkan[1]}valhall")
 
 
 def test_a_failure_keeps_the_old_output(driver: Driver, net: pathlib.Path, tmp_path: pathlib.Path) -> None:

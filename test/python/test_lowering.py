@@ -218,6 +218,15 @@ def test_the_command_lowers(demo_model: pathlib.Path, tmp_path: pathlib.Path, ca
     assert "a .tflite cannot hold lowered rescales" in capsys.readouterr().err
 
 
+def test_the_command_refuses_with_strict(
+    demo_model: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "low.mlirbc"
+    assert main(["lower", str(demo_model), "-o", str(out), "--strict"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "cannot be lowered: requires SINGLE_ROUND, or a shift of at most 31" in line and not out.exists()
+
+
 def test_the_driver_lowers_after_what_else_is_asked(demo: tr.Model) -> None:
     settings = CompileSettings.from_flags({"bits": "1", "scope": "all", "lower": ""})
     rewritten = settings.apply(demo)
@@ -257,3 +266,24 @@ def test_shifts_of_the_network_stay_its_own(tmp_path: pathlib.Path) -> None:
     assert any(rescale.lowered for rescale in every)
     assert [rescale.key for rescale in every] == [rescale.key for rescale in shifts.info()]
     assert lowered.check(2, engines=("iree", "tf")).bit_exact
+
+
+@needs_reference
+@pytest.mark.parametrize("bits", [1, 5])
+def test_a_tosa_file_keeps_that_rescales_were_lowered(bits: int, demo: tr.Model, tmp_path: pathlib.Path) -> None:
+    """Such files hold no attributes: the names of the operators say it."""
+    narrow = demo.narrow(bits, scope="all")
+    low = narrow.lower(rounding="bias")
+    low.save(tmp_path / "low.tosa")
+    read = tr.load(tmp_path / "low.tosa")
+    assert any(each.lowered for each in low.info())
+    for old, new in zip(low.info(), read.info(), strict=True):
+        assert (new.key, new.name, new.lowered, new.multiplier_bits) == (old.key, old.name, old.lowered, old.multiplier_bits)
+    assert numbers(raised(read).module()) == numbers(narrow.module())
+    for old, new in zip(read_tables(narrow), read_tables(read), strict=True):
+        np.testing.assert_array_equal([old.multiplier, old.shift], [new.multiplier, new.shift])
+    read.save(tmp_path / "again.tosa")
+    again = tr.load(tmp_path / "again.tosa")
+    assert again.info() == read.info()
+    assert [op.name for op in again.module().ops()] == [op.name for op in read.module().ops()]  # marks do not pile up
+    assert read.check(2, engines=("iree", "reference")).bit_exact

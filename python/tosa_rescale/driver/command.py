@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tosa_rescale.core.errors import ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.core.files import PathLike, atomic_write, read_file, write_text
 from tosa_rescale.driver.settings import LOWER_SETTINGS, PREFIX, SETTINGS, CompileSettings, Setting, describe, to_json
+from tosa_rescale.driver.target_types import advice, said_of
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
@@ -124,6 +125,12 @@ class CommandLine:
     def wants_help(self) -> bool:
         """Help or version is asked for, not a compilation."""
         return any(each.lstrip("-") in (*_HELP, "version") for each in self.others if each.startswith("-"))
+
+    @property
+    def flags(self) -> list[str]:
+        """iree-compile's arguments without input and output."""
+        output = range(*self.output_at.indices(len(self.others))) if self.output_at else ()
+        return [each for at, each in enumerate(self.others) if at not in self.inputs and at not in output]
 
     def arguments(self, source: str | None = None, output: str | None = None) -> list[str]:
         """iree-compile's arguments, with another input or output in place of the user's."""
@@ -242,7 +249,7 @@ def compile(model: Program | PathLike, flags: Sequence[str] = ()) -> bytes:
         OptionError: a flag is unknown or contradicts another, or names an input or output.
         CompileError: iree-compile failed.
     """
-    from tosa_rescale_runtime import DEFAULT_FLAGS, compile_module, prepare_for_iree
+    from tosa_rescale_runtime import DEFAULT_FLAGS, CompileError, compile_module, prepare_for_iree
 
     from tosa_rescale.core.program import Program
     from tosa_rescale.formats.read import read
@@ -258,7 +265,14 @@ def compile(model: Program | PathLike, flags: Sequence[str] = ()) -> bytes:
     rewritten = settings.apply(loaded)
     if not any("-target-" in each for each in line.others):
         line = dataclasses.replace(line, others=(*DEFAULT_FLAGS, *line.others))
-    executable = compile_module(prepare_for_iree(rewritten.bytecode, rewritten.source), line.others)
+    try:
+        executable = compile_module(prepare_for_iree(rewritten.bytecode, rewritten.source), line.others)
+    except CompileError as error:
+        stderr = error.stderr
+        known = advice(lambda: rewritten, line.others, _iree_compile(), lambda: stderr)
+        if known is None:
+            raise
+        raise error.with_advice(known) from None
     if "report" in line.own:
         write_text(line.own["report"], to_json(describe(loaded, rewritten, settings)))
     return executable
@@ -279,7 +293,7 @@ def _compile(arguments: Sequence[str]) -> int:
         return _run([_iree_compile(), *line.others])  # it says what is missing, or too much
     settings = CompileSettings.from_flags(line.own)
     with contextlib.ExitStack() as stack:
-        source, report = None, None
+        source, report, rewritten = None, None, None
         path = line.others[line.inputs[0]]
         rewriting = settings.rewrites or "report" in line.own
         data = _read_input(path) if rewriting or path.endswith((".tflite", ".tosa")) else None
@@ -297,7 +311,12 @@ def _compile(arguments: Sequence[str]) -> int:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tosa-rescale-"))
             source = str(pathlib.Path(folder, f"{stem}.mlirbc"))
             pathlib.Path(source).write_bytes(_as_iree_reads_it(bytecode, source))
-        return _run_into(line, source, report, settings)
+        status = _run_into(line, source, report, settings)
+        if status > 0 and path != "-":
+            said = functools.partial(said_of, _iree_compile(), source or path, line.flags)
+            known = advice(lambda: rewritten or _load(_read_input(path), path), line.flags, _iree_compile(), said)
+            return status if known is None else _fail(known)
+        return status
 
 
 def _misread_by_iree(path: str) -> bytes | None:

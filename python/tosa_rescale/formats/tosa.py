@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from tosa_rescale_runtime import Module
 
+from tosa_rescale.core.attributes import LOWERED
 from tosa_rescale.core.errors import MissingToolError, ModelError
 from tosa_rescale.core.passes import run_passes_on
 
@@ -25,6 +26,8 @@ HINT = "pip install tosa-tools here, or in an environment of its own and put its
 # What tosa-opt writes as an operator's name: the location's text, such as `loc("dense"("model.tflite":0:0))`.
 _NAME = re.compile(r'^loc\("(?P<name>(?:[^"\\]|\\.)*)"')
 _FUSED = re.compile(r'[\[ ]"((?:[^"\\]|\\.)*)"\(')
+_LOWERED_MARK = f"|{LOWERED}"
+"""Ends the name of an operator that has the attribute: a .tosa file keeps names, and no attributes but the operator's own."""
 
 
 def deserialize(data: bytes, source: str) -> bytes:
@@ -60,8 +63,7 @@ def operator_name(text: str) -> str:
 
 
 def _with_clean_names(bytecode: bytes, source: str) -> bytes:
-    """The module with the source's tensor names as locations, as the LiteRT converter writes them."""
-    from tosa_rescale_runtime import Module
+    """The module with the source's tensor names as locations, as the LiteRT converter writes them, and marks as attributes."""
     from tosa_rescale_runtime.mlir import ir
 
     module = Module.parse(bytecode, source)
@@ -70,12 +72,29 @@ def _with_clean_names(bytecode: bytes, source: str) -> bytes:
         for view in module.block.operations:
             location = view.operation.location
             name = operator_name(location.name_str) if isinstance(location, ir.NameLoc) else ""
+            if name.endswith(_LOWERED_MARK):
+                name = name.removesuffix(_LOWERED_MARK)
+                view.operation.attributes[LOWERED] = ir.UnitAttr.get()
             view.operation.location = ir.Location.name(name) if name else unknown
     return run_passes_on(module, [], source).bytecode
 
 
+def _with_marked_names(bytecode: bytes, source: str) -> bytes:
+    """The module with a mark in the name of every operation that belongs to a lowered rescale; see `_with_clean_names`."""
+    from tosa_rescale_runtime.mlir import ir
+
+    module = Module.parse(bytecode, source)
+    marked = [view.operation for view in module.block.operations if LOWERED in view.operation.attributes]
+    if not marked:
+        return bytecode
+    with module.ir.context:
+        for operation in marked:
+            operation.location = ir.Location.name(operator_name(str(operation.location)) + _LOWERED_MARK)
+    return run_passes_on(module, [], source).bytecode
+
+
 def serialize(bytecode: bytes, source: str) -> bytes:
-    """A TOSA module as .tosa flatbuffer.
+    """A TOSA module as .tosa flatbuffer; of attributes it keeps which operations belong to lowered rescales.
 
     Raises:
         MissingToolError: tosa-opt is not installed.
@@ -83,6 +102,7 @@ def serialize(bytecode: bytes, source: str) -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
         folder = pathlib.Path(name)
+        bytecode = _with_marked_names(bytecode, source)
         (folder / "in.mlirbc").write_bytes(bytecode)
         (folder / "in.mlir").write_text(Module.parse(bytecode, source).to_generic_text())
         passes = ["--tosa-convert-integer-type-to-signless", "--tosa-serialize", "--tosa-flatbuffer-filename=out.tosa"]
