@@ -46,7 +46,7 @@ def main() -> None:
             ours, same = (found.metrics[name] for name in ("perplexity", "agreement"))
             against = ours.value / ours.reference_value
             rescales = made.info()
-            wide = sum((each.bits or 31) > bits for each in rescales)
+            wide = sum(each.above(bits) > 0 for each in rescales)
             print(
                 f"| {bits} | {method} | {wide} of {len(rescales)} | {ours.value:.4f} | {against:.4f} | "
                 f"{same.value:.2f} % | {seconds:.0f} |",
