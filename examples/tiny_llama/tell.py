@@ -42,7 +42,11 @@ def main() -> None:
         text = text_of(tell(model), vocabulary)
         widest = max(each.bits or 31 for each in model.info())
         columns.append(
-            [f"at most {widest} bits", "", *(line for part in text.splitlines() for line in textwrap.wrap(part, WIDTH))]
+            [
+                f"at most {widest} bit{'s' * (widest > 1)}",
+                "",
+                *(line for part in text.splitlines() for line in textwrap.wrap(part, WIDTH)),
+            ]
         )
     for row in range(max(map(len, columns))):
         left, right = (column[row] if row < len(column) else "" for column in columns)
