@@ -43,16 +43,32 @@ static std::pair<OpOperand *, int64_t> findConstant(OpOperand &operand) {
   return {&rescale.getInputMutable(), inputZp->front()};
 }
 
+/// What moves one element to each place and may stand between a product and
+/// its rescale.
+static bool isRearrangement(Operation *op) {
+  return isa_and_nonnull<tosa::ReshapeOp, tosa::TransposeOp>(op);
+}
+
+/// The rescale that alone reads `product`, perhaps rearranged; else null.
+static tosa::RescaleOp findRescale(Value product) {
+  while (product.hasOneUse()) {
+    Operation *user = *product.user_begin();
+    if (!isRearrangement(user))
+      return dyn_cast<tosa::RescaleOp>(user);
+    product = user->getResult(0);
+  }
+  return nullptr;
+}
+
 ConstantProduct ConstantProduct::match(Operation *op) {
   ConstantProduct result;
   auto mul = dyn_cast_or_null<tosa::MulOp>(op);
-  if (!mul || !getElementTypeOrSelf(mul.getInput1()).isInteger(32) ||
-      !mul.getOutput().hasOneUse())
+  if (!mul || !getElementTypeOrSelf(mul.getInput1()).isInteger(32))
     return result;
   const auto shift = getConstantIntegers(mul.getShift());
   if (!shift || llvm::any_of(*shift, [](int64_t s) { return s != 0; }))
     return result;
-  auto rescale = dyn_cast<tosa::RescaleOp>(*mul.getOutput().user_begin());
+  tosa::RescaleOp rescale = findRescale(mul.getOutput());
   if (!rescale || rescale.getPerChannel() || !getScales(rescale) ||
       getScales(rescale)->front().multiplier <= 0 ||
       !isLegalShift(getScales(rescale)->front().shift))
@@ -75,7 +91,10 @@ ConstantProduct ConstantProduct::match(Operation *op) {
 }
 
 ConstantProduct ConstantProduct::match(tosa::RescaleOp op) {
-  return match(op.getInput().getDefiningOp());
+  Operation *product = op.getInput().getDefiningOp();
+  while (isRearrangement(product))
+    product = product->getOperand(0).getDefiningOp();
+  return match(product);
 }
 
 Value ConstantProduct::getInput() const { return mul->getOperand(1 - operand); }

@@ -14,7 +14,8 @@ namespace tosa_rescale {
 
 class ValueRanges;
 
-/// A product of i32 with a constant, read by one rescale alone: the constant
+/// A product of i32 with a constant, read by one rescale alone, perhaps behind
+/// reshapes and transposes: the constant
 /// takes up whatever the multiplier of that rescale loses. The constant is of
 /// i32, or, as LiteRT has it, of 8 or 16 bits before a rescale by 1.
 class ConstantProduct {

@@ -134,6 +134,29 @@ bool isMovableConstant(Value value) {
          getConstantIntegers(value);
 }
 
+void foldConstantReshapes(func::FuncOp function) {
+  SmallVector<tosa::ReshapeOp> ops;
+  function.walk([&](tosa::ReshapeOp op) {
+    auto type = dyn_cast<RankedTensorType>(op.getOutput().getType());
+    if (type && type.hasStaticShape() && isIntegerConstant(op.getInput1()) &&
+        llvm::all_of(op.getOutput().getUsers(), sharesScale))
+      ops.push_back(op);
+  });
+  for (tosa::ReshapeOp op : ops) {
+    auto before = cast<tosa::ConstOp>(op.getInput1().getDefiningOp());
+    const auto type = cast<RankedTensorType>(op.getOutput().getType());
+    auto elements = dyn_cast<DenseElementsAttr>(before.getValues());
+    if (!elements)
+      continue;
+    OpBuilder builder(op);
+    auto after = tosa::ConstOp::create(builder, op.getLoc(), type,
+                                       elements.reshape(type));
+    after->setDiscardableAttrs(before->getDiscardableAttrDictionary());
+    op.getOutput().replaceAllUsesWith(after.getResult());
+    eraseIfDead(op);
+  }
+}
+
 /// Whether additions alone read what rescales make of `value`.
 static bool isAddend(Value value) {
   return llvm::all_of(value.getUsers(), [](Operation *user) {

@@ -30,6 +30,11 @@ bool isIntegerConstant(mlir::Value value);
 /// wider than 8 or 16 bits before says so by `kConstantBitsAttrName`.
 int64_t foldConstantRescales(mlir::func::FuncOp function);
 
+/// Replaces every reshape of a constant that is read by operations whose
+/// operands share a scale, such as a causal mask, by the constant of that
+/// shape.
+void foldConstantReshapes(mlir::func::FuncOp function);
+
 /// Gives each use of a constant in an operation whose operands share a scale a
 /// constant of its own, so that the uses do not tie one another.
 void separateConstants(mlir::func::FuncOp function);

@@ -366,6 +366,7 @@ void TosaRescaleAlignPass::runOnOperation() {
   const bool moves = constants && !litert;
   if (moves) {
     numFolded += foldConstantRescales(function);
+    foldConstantReshapes(function);
     separateConstants(function);
   }
   SmallVector<tosa::RescaleOp> rescales;

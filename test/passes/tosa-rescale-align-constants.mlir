@@ -41,6 +41,39 @@ func.func @product(%arg0: tensor<1x2xi16>) -> tensor<1x2xi16> {
 
 // -----
 
+// The same with a reshape before the rescale, as attention has it between its scores' factor and the softmax.
+// CHECK-LABEL: func.func @reshaped
+// CHECK-DAG:   %[[C:.*]] = "tosa.const"() <{values = dense<{{\[}}[18432, -12288]]> : tensor<1x2xi32>}> {{.*}}tosa_rescale.constant_bits = 16
+// CHECK-DAG:   %[[S:.*]] = "tosa.const"() <{values = dense<51> : tensor<1xi8>}>
+// CHECK:       tosa.mul %{{.*}}, %[[C]]
+// CHECK:       tosa.reshape
+// CHECK-NEXT:  tosa.rescale %{{.*}}, %{{.*}}, %[[S]]
+// CHECK-NEXT:  return
+func.func @reshaped(%arg0: tensor<1x2xi16>) -> tensor<2x1xi16> {
+  %m75 = "tosa.const"() <{values = dense<1610612736> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %one = "tosa.const"() <{values = dense<1073741824> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s2 = "tosa.const"() <{values = dense<2> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s19 = "tosa.const"() <{values = dense<19> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s30 = "tosa.const"() <{values = dense<30> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s31 = "tosa.const"() <{values = dense<31> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s39 = "tosa.const"() <{values = dense<39> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s41 = "tosa.const"() <{values = dense<41> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s42 = "tosa.const"() <{values = dense<42> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %z16 = "tosa.const"() <{values = dense<0> : tensor<1xi16>}> : () -> tensor<1xi16>
+  %z32 = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %z8 = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %c = "tosa.const"() <{values = dense<[[3, -2]]> : tensor<1x2xi16>}> : () -> tensor<1x2xi16>
+  %x32 = tosa.rescale %arg0, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %c32 = tosa.rescale %c, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %p = tosa.mul %x32, %c32, %z8 : (tensor<1x2xi32>, tensor<1x2xi32>, tensor<1xi8>) -> tensor<1x2xi32>
+  %shape = tosa.const_shape {values = dense<[2, 1]> : tensor<2xindex>} : () -> !tosa.shape<2>
+  %r = tosa.reshape %p, %shape : (tensor<1x2xi32>, !tosa.shape<2>) -> tensor<2x1xi32>
+  %y = tosa.rescale %r, %m75, %s39, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<2x1xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<2x1xi16>
+  return %y : tensor<2x1xi16>
+}
+
+// -----
+
 // One constant, two products: each has a copy.
 // CHECK-LABEL: func.func @shared
 // CHECK-DAG:   dense<{{\[}}[18432, -12288]]> : tensor<1x2xi32>
@@ -103,6 +136,43 @@ func.func @addend(%arg0: tensor<1x2xi16>) -> tensor<1x2xi16> {
   %x = tosa.rescale %p, %one, %s31, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
   %x32 = tosa.rescale %x, %one, %s19, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
   %c32 = tosa.rescale %c, %m1000, %s21, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %sum = tosa.add %x32, %c32 : (tensor<1x2xi32>, tensor<1x2xi32>) -> tensor<1x2xi32>
+  %y = tosa.rescale %sum, %m75, %s42, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
+  return %y : tensor<1x2xi16>
+}
+
+// -----
+
+// The same where the constant is reshaped before it is added, as a causal mask is.
+// CHECK-LABEL: func.func @mask
+// CHECK:       %[[C:.*]] = "tosa.const"() <{values = dense<{{\[}}[3000, -1500]]> : tensor<1x2xi32>}>
+// CHECK-NOT:   tosa.reshape
+// CHECK:       tosa.add %{{.*}}, %[[C]]
+func.func @mask(%arg0: tensor<1x2xi16>) -> tensor<1x2xi16> {
+  %m75 = "tosa.const"() <{values = dense<1610612736> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %one = "tosa.const"() <{values = dense<1073741824> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s2 = "tosa.const"() <{values = dense<2> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s19 = "tosa.const"() <{values = dense<19> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s30 = "tosa.const"() <{values = dense<30> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s31 = "tosa.const"() <{values = dense<31> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s39 = "tosa.const"() <{values = dense<39> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s41 = "tosa.const"() <{values = dense<41> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s42 = "tosa.const"() <{values = dense<42> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %z16 = "tosa.const"() <{values = dense<0> : tensor<1xi16>}> : () -> tensor<1xi16>
+  %z32 = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %z8 = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %m1000 = "tosa.const"() <{values = dense<2097152000> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s21 = "tosa.const"() <{values = dense<21> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %c = "tosa.const"() <{values = dense<[4, -2]> : tensor<2xi16>}> : () -> tensor<2xi16>
+  %x16 = tosa.rescale %arg0, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %k = "tosa.const"() <{values = dense<[[5, 7]]> : tensor<1x2xi16>}> : () -> tensor<1x2xi16>
+  %k32 = tosa.rescale %k, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %p = tosa.mul %x16, %k32, %z8 : (tensor<1x2xi32>, tensor<1x2xi32>, tensor<1xi8>) -> tensor<1x2xi32>
+  %x = tosa.rescale %p, %one, %s31, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
+  %x32 = tosa.rescale %x, %one, %s19, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %flat = tosa.rescale %c, %m1000, %s21, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<2xi32>
+  %shape = tosa.const_shape {values = dense<[1, 2]> : tensor<2xindex>} : () -> !tosa.shape<2>
+  %c32 = tosa.reshape %flat, %shape : (tensor<2xi32>, !tosa.shape<2>) -> tensor<1x2xi32>
   %sum = tosa.add %x32, %c32 : (tensor<1x2xi32>, tensor<1x2xi32>) -> tensor<1x2xi32>
   %y = tosa.rescale %sum, %m75, %s42, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
   return %y : tensor<1x2xi16>
