@@ -97,9 +97,9 @@ MODEL ?= $(DEMO_MODEL)
 bench: $(TEST_STAMP) ## speed, as ratios measured in one run; MODEL=path/to/model.tflite
 	for script in narrow sweep engines; do $(BIN)/python bench/$$script.py $(MODEL) || exit 1; done
 
-hardware: $(STAMP) ## synthesise the engine at every width, renew its table of gates; LIBERTY="a.lib b.lib.gz": of that library's cells
+hardware: $(STAMP) ## synthesise the engine at every width, renew its table of gates; LIBERTY="a.lib b.lib.gz": of that library's cells; ONLY="--macs 4": a part
 	$(BIN)/pip install --quiet '.[hardware]'
-	$(BIN)/tosa-rescale hardware-cost --regenerate $(foreach each,$(LIBERTY),--liberty $(each)) \
+	$(BIN)/tosa-rescale hardware-cost --regenerate $(foreach each,$(LIBERTY),--liberty $(each)) $(ONLY) \
 	  -o python/tosa_rescale/hardware/$(if $(LIBERTY),libraries,costs.json)
 
 site: $(TEST_STAMP) ## build the documentation into build/site; a broken link is an error

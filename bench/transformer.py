@@ -6,7 +6,7 @@ python bench/transformer.py MODEL.tosa TEST.npz [--calibration CALIBRATION.npz] 
 TEST.npz holds `x`, the model's input of each sentence [2 * pairs, tokens, width], rows 2i and 2i + 1 a pair; `mask`
 [2 * pairs, tokens], 1 for tokens; `score` [pairs]. CALIBRATION.npz holds `x`. An embedding is the mean of the output over the
 tokens, normalised. Methods: `narrow`, `none` (compensate without data), `samples` (with those of CALIBRATION.npz), and what
-alignment gives with something left out: `no-constants`, `no-saturation`, `align` (every multiplier still wide).
+alignment gives with something left out: `no-constants`, `no-saturation`, `no-tables`, `align` (every multiplier still wide).
 """
 
 from __future__ import annotations
@@ -60,8 +60,12 @@ def make(model: Model, method: str, bits: int, calibration: np.ndarray | None) -
         aligned = run_passes(model.bytecode, [f"tosa-rescale-align=bits={bits}"], model.source)
         return model.after(aligned.bytecode, Step("align", {"bits": bits}), aligned.remarks)
     options = CompensateOptions(
-        bits=bits, scope="all", constants=method != "no-constants", saturation=method != "no-saturation"
-    )  # type: ignore[arg-type]
+        bits=bits,
+        scope="all",  # type: ignore[arg-type]
+        constants=method != "no-constants",
+        saturation=method != "no-saturation",
+        table_error=0.0 if method == "no-tables" else 1.0,
+    )
     inputs = [calibration] if method == "samples" and calibration is not None else None
     return Compensator(model, inputs).compensate(options)
 
@@ -73,7 +77,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--pairs", type=int, default=None, help="the first N pairs alone")
     parser.add_argument("--bits", default="1")
-    parser.add_argument("--methods", default="narrow,align,no-constants,no-saturation,none,samples")
+    parser.add_argument("--methods", default="narrow,align,no-constants,no-saturation,no-tables,none,samples")
     options = parser.parse_args()
     test = np.load(options.test)
     pairs = options.pairs or len(test["score"])

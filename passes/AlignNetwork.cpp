@@ -9,10 +9,9 @@
 
 #include "AlignRules.h"
 #include "Attributes.h"
+#include "ConstantProduct.h"
 #include "Constants.h"
 #include "Convolution.h"
-
-#include "llvm/ADT/SetVector.h"
 
 #include <cmath>
 
@@ -46,14 +45,6 @@ static bool isBehindConvolution(tosa::RescaleOp op) {
   return false;
 }
 
-bool isMovableTable(Operation *op) {
-  auto table = dyn_cast<tosa::TableOp>(op);
-  return table && !isa<BlockArgument>(table.getTable()) &&
-         (getElementTypeOrSelf(table.getOutput()).isInteger(8) ||
-          getElementTypeOrSelf(table.getOutput()).isInteger(32)) &&
-         getConstantIntegers(table.getTable());
-}
-
 static std::optional<int64_t> getConstantInteger(Value value) {
   std::optional<SmallVector<int64_t>> elements = getConstantIntegers(value);
   if (!elements || elements->size() != 1)
@@ -61,16 +52,18 @@ static std::optional<int64_t> getConstantInteger(Value value) {
   return elements->front();
 }
 
-AlignNetwork::AlignNetwork(func::FuncOp function, const BitsRequest &request,
-                           double clipping, bool litert, bool constants,
-                           bool tables)
-    : function(function), request(request), litert(litert),
-      constants(constants), tables(tables) {
-  problem.clipping = clipping;
+AlignNetwork::AlignNetwork(func::FuncOp function, const AlignOptions &options,
+                           const Releases &releases)
+    : function(function), options(options), releases(releases) {
+  problem.clipping = options.clipping;
 }
 
 bool AlignNetwork::absorbsFactor(tosa::RescaleOp op) const {
-  return isBehindConvolution(op) || (constants && ConstantProduct::match(op));
+  if (isBehindConvolution(op))
+    return true;
+  const ConstantProduct product = ConstantProduct::match(op);
+  return product &&
+         (options.constants || releases.contains(product.getConstant()));
 }
 
 int AlignNetwork::getClass(Value value) {
@@ -113,12 +106,19 @@ void AlignNetwork::addProduct(Value first, Value second, Value out) {
 }
 
 void AlignNetwork::addAddition(Operation *op) {
-  if (!litert || !llvm::all_of(op->getOperands(), [](Value operand) {
-        return operand.getDefiningOp<tosa::RescaleOp>() && operand.hasOneUse();
-      }))
+  if (!options.litert)
     return;
-  for (Value operand : op->getOperands())
-    additionOf[operand.getDefiningOp()] = additions;
+  SmallVector<Operation *> scaled;
+  for (Value operand : op->getOperands()) {
+    // A constant comes in the other operand's rank.
+    while (operand.hasOneUse() && isDataMovement(operand.getDefiningOp()))
+      operand = operand.getDefiningOp()->getOperand(0);
+    if (!operand.getDefiningOp<tosa::RescaleOp>() || !operand.hasOneUse())
+      return;
+    scaled.push_back(operand.getDefiningOp());
+  }
+  for (Operation *rescale : scaled)
+    additionOf[rescale] = additions;
   ++additions;
 }
 
@@ -180,9 +180,16 @@ void AlignNetwork::pinConstantsAndZeroPoints() {
   for (auto [value, id] : ids)
     known.push_back(value);
   for (Value value : known)
-    if (value.getDefiningOp<tosa::ConstOp>() &&
-        !(constants && isMovableConstant(value)))
-      pin(value, "a constant");
+    if (Operation *constant = value.getDefiningOp<tosa::ConstOp>()) {
+      const bool ofKernel = options.litert && isKernelConstant(value);
+      const bool moves = ofKernel
+                             ? releases.contains(constant)
+                             : options.constants && isMovableConstant(value);
+      if (!moves)
+        pin(value, "a constant");
+      if (ofKernel && !moves)
+        addHolder(value, constant);
+    }
   for (auto [value, zeroPoint] : notedZeroPoints) {
     auto [entry, isNew] = zeroPoints.try_emplace(getClass(value), zeroPoint);
     if (!isNew && entry->second != zeroPoint)
@@ -198,21 +205,30 @@ void AlignNetwork::pinConstantsAndZeroPoints() {
   }
 }
 
-void AlignNetwork::pinMixedProducts() {
-  DenseMap<int, unsigned> sizes;
-  for (auto [value, id] : ids)
-    ++sizes[find(id)];
-  for (auto [first, second, out] : products) {
-    // Such a factor is a sum of two others, which no other op may restrict.
-    const bool plain = sizes[getClass(out)] == 1 &&
-                       llvm::all_of(out.getUsers(), [](Operation *user) {
-                         return isa<tosa::RescaleOp>(user);
-                       });
-    if (plain)
-      continue;
-    for (Value value : {first, second, out})
-      pin(value, "a product that is not rescaled");
+bool AlignNetwork::isRescaledAlone(Value product) {
+  SmallVector<Value> forms = {product};
+  int64_t known = 0;
+  for (size_t i = 0; i < forms.size(); ++i) {
+    known += ids.count(forms[i]);
+    for (Operation *user : forms[i].getUsers())
+      if (isDataMovement(user))
+        forms.push_back(user->getResult(0));
+      else if (!isa<tosa::RescaleOp>(user))
+        return false;
   }
+  // Nothing else shares its factor.
+  const int root = getClass(product);
+  return known == llvm::count_if(ids, [&](const std::pair<Value, int> &each) {
+           return find(each.second) == root;
+         });
+}
+
+void AlignNetwork::pinMixedProducts() {
+  // Such a factor is a sum of two others, which no other op may restrict.
+  for (auto [first, second, out] : products)
+    if (!isRescaledAlone(out))
+      for (Value value : {first, second, out})
+        pin(value, "a product that is not rescaled");
 }
 
 //===----------------------------------------------------------------------===//
@@ -283,7 +299,7 @@ void AlignNetwork::makeEdges() {
   for (tosa::RescaleOp op : rescales) {
     if (absorbsFactor(op))
       continue;
-    const int64_t bits = **getSignificantBits(op, request);
+    const int64_t bits = **getSignificantBits(op, options.request);
     const SmallVector<Scale> scales = *getScales(op);
     const auto addition = additionOf.find(op);
     for (const Scale &scale : scales) {
@@ -332,25 +348,46 @@ DenseSet<Operation *> AlignNetwork::getWide() const {
   return wide;
 }
 
+llvm::SetVector<int> AlignNetwork::findTied(tosa::RescaleOp op) {
+  llvm::SetVector<int> tied;
+  tied.insert(tensorOf(getClass(op.getInput())));
+  tied.insert(tensorOf(getClass(op.getOutput())));
+  for (size_t i = 0; i < tied.size(); ++i) {
+    if (problem.tensors[tied[i]].pinned)
+      continue;
+    for (const AlignedEdge &edge : problem.edges)
+      if (edge.from == tied[i] || edge.to == tied[i])
+        tied.insert(edge.from == tied[i] ? edge.to : edge.from);
+  }
+  return tied;
+}
+
 llvm::MapVector<StringRef, unsigned> AlignNetwork::getPins(tosa::RescaleOp op) {
   SmallVector<StringRef> reasonOf(problem.tensors.size());
   for (auto &[root, tensor] : tensors)
     if (auto found = reasons.find(root); found != reasons.end())
       reasonOf[tensor] = found->second;
-  llvm::SetVector<int> tied;
-  tied.insert(tensorOf(getClass(op.getInput())));
-  tied.insert(tensorOf(getClass(op.getOutput())));
+  llvm::SetVector<int> tied = findTied(op);
+  // A product has the scale of its factors.
+  for (const AlignedProduct &product : problem.products)
+    if (tied.contains(product.out))
+      for (int factor : {product.first, product.second})
+        if (problem.tensors[factor].pinned)
+          tied.insert(factor);
   llvm::MapVector<StringRef, unsigned> pinned;
-  for (size_t i = 0; i < tied.size(); ++i) {
-    if (problem.tensors[tied[i]].pinned) {
-      ++pinned[reasonOf[tied[i]]];
-      continue;
-    }
-    for (const AlignedEdge &edge : problem.edges)
-      if (edge.from == tied[i] || edge.to == tied[i])
-        tied.insert(edge.from == tied[i] ? edge.to : edge.from);
-  }
+  for (int tensor : tied)
+    if (problem.tensors[tensor].pinned)
+      ++pinned[reasonOf[tensor]];
   return pinned;
+}
+
+SmallVector<Operation *> AlignNetwork::getHolders(tosa::RescaleOp op) {
+  const llvm::SetVector<int> tied = findTied(op);
+  SmallVector<Operation *> found;
+  for (auto [value, holder] : holders)
+    if (tied.contains(tensorOf(getClass(value))))
+      found.push_back(holder);
+  return found;
 }
 
 } // namespace tosa_rescale

@@ -10,22 +10,36 @@
 #define TOSA_RESCALE_ALIGNNETWORK_H
 
 #include "Alignment.h"
+#include "Releases.h"
 #include "RescaleOps.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+#include <cmath>
 
 namespace tosa_rescale {
+
+/// What alignment may do.
+struct AlignOptions {
+  BitsRequest request;
+  /// Part by which a scale may shrink of whose tensor nothing was measured.
+  double clipping = 0;
+  /// LiteRT computes the network.
+  bool litert = false;
+  /// Constants may be written at another scale, and products with one take up
+  /// any multiplier.
+  bool constants = false;
+};
 
 /// The tensors of a function, which of them share a factor, and the
 /// multipliers between them.
 class AlignNetwork {
 public:
-  /// With `constants`, constants may be written at another scale, and products
-  /// with one take up any multiplier.
-  AlignNetwork(mlir::func::FuncOp function, const BitsRequest &request,
-               double clipping, bool litert, bool constants,
-               bool tables = false);
+  /// What `releases` holds keeps no scale; it outlives the network.
+  AlignNetwork(mlir::func::FuncOp function, const AlignOptions &options,
+               const Releases &releases);
 
   /// Reads the function. Emits an error if an attribute makes no sense.
   llvm::LogicalResult build();
@@ -66,13 +80,18 @@ public:
   void addEntries(mlir::Value value, double lowest) {
     entries.emplace_back(value, lowest);
   }
-  bool movesConstants() const { return constants; }
-  /// What tables of 513 entries read may get another scale.
-  bool movesTables() const { return tables; }
+  /// `op`, a constant or a table that is not released, keeps the scale of
+  /// `value` but need not.
+  void addHolder(mlir::Value value, mlir::Operation *op) {
+    holders.emplace_back(value, op);
+  }
+  const Releases &getReleases() const { return releases; }
+  bool movesConstants() const { return options.constants; }
+  bool isLitert() const { return options.litert; }
   /// Whether weights of a convolution, or a constant that is multiplied with,
   /// which answer to the rescale alone, take up any factor.
   bool absorbsFactor(mlir::tosa::RescaleOp op) const;
-  const BitsRequest &getRequest() const { return request; }
+  const BitsRequest &getRequest() const { return options.request; }
   /// Part by which a scale may shrink of whose tensor nothing was measured.
   double getClipping() const { return problem.clipping; }
 
@@ -89,6 +108,9 @@ public:
   /// Why tensors keep their scale that multipliers tie to those of `op`, and
   /// how many they are for each reason.
   llvm::MapVector<llvm::StringRef, unsigned> getPins(mlir::tosa::RescaleOp op);
+  /// The constants and tables that keep scales which multipliers tie to those
+  /// of `op`, but need not.
+  llvm::SmallVector<mlir::Operation *> getHolders(mlir::tosa::RescaleOp op);
 
 private:
   int getClass(mlir::Value value);
@@ -99,18 +121,23 @@ private:
   llvm::LogicalResult visit(mlir::Operation *op);
   void pinConstantsAndZeroPoints();
   void limitFactors();
+  /// Whether nothing but rescales reads a product, in whatever shape or order.
+  bool isRescaledAlone(mlir::Value product);
   void pinMixedProducts();
+  /// The tensors that multipliers tie to those of `op`, pinned ones included.
+  llvm::SetVector<int> findTied(mlir::tosa::RescaleOp op);
   void makeTensors();
   void makeEdges();
 
   mlir::func::FuncOp function;
-  BitsRequest request;
-  bool litert, constants, tables;
+  AlignOptions options;
+  const Releases &releases;
 
   /// Values as a disjoint set: those of one class share a factor.
   llvm::MapVector<mlir::Value, int> ids;
   llvm::SmallVector<int> parent;
   llvm::SmallVector<std::pair<mlir::Value, std::string>> pins;
+  llvm::SmallVector<std::pair<mlir::Value, mlir::Operation *>> holders;
   llvm::SmallVector<std::pair<mlir::Value, std::optional<int64_t>>>
       notedZeroPoints;
   llvm::SmallVector<std::tuple<mlir::Value, mlir::Value, mlir::Value>> products;
@@ -134,15 +161,16 @@ private:
   Alignment result;
 };
 
+/// Whether 2^log2Factor is a factor: one this near to 1 is none.
+inline bool hasFactor(double log2Factor) {
+  return std::abs(log2Factor) >= 1e-11;
+}
+
 /// A tensor of integers that are not truth values.
 bool isInteger(mlir::Value value);
 
 /// int32 and wider, which have no zero point.
 bool isWide(mlir::Value value);
-
-/// A table of constants, whose results another scale may have: 256 entries of
-/// 8 bits, or 513 of 16.
-bool isMovableTable(mlir::Operation *op);
 
 } // namespace tosa_rescale
 

@@ -10,8 +10,10 @@
 
 #include "AlignWeights.h"
 #include "Attributes.h"
+#include "ConstantProduct.h"
 #include "Constants.h"
 #include "Convolution.h"
+#include "MovedTables.h"
 
 #include "llvm/ADT/StringMap.h"
 
@@ -48,6 +50,21 @@ static LogicalResult readClippingErrors(AlignNetwork &network,
   return success();
 }
 
+/// LiteRT's kernels multiply, sum up, and take the maximum of a softmax, after
+/// the zero point alone: the scale stays between 8 bits and 32.
+static bool isWidened(tosa::RescaleOp op) {
+  const std::optional<SmallVector<Scale>> scales = getScales(op);
+  return scales && isWide(op.getOutput()) && !isWide(op.getInput()) &&
+         llvm::all_of(*scales,
+                      [](Scale scale) {
+                        return isLegalShift(scale.shift) &&
+                               scale.multiplier == int64_t(1) << scale.shift;
+                      }) &&
+         llvm::any_of(op.getOutput().getUsers(), [](Operation *user) {
+           return isa<tosa::MulOp, tosa::ReduceMaxOp, tosa::ReduceSumOp>(user);
+         });
+}
+
 static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
   auto op = cast<tosa::RescaleOp>(operation);
   if (failed(readClippingErrors(network, op)) ||
@@ -65,6 +82,8 @@ static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
     network.unite(op.getInput(), op.getOutput());
   else
     network.noteZeroPoint(op.getOutput(), op.getOutputZp());
+  if (network.isLitert() && isWidened(op))
+    network.unite(op.getInput(), op.getOutput());
   std::optional<SmallVector<Scale>> scales = getScales(op);
   if (!scales || llvm::any_of(*scales, [](Scale scale) {
         return scale.multiplier < 0 || !isLegalShift(scale.shift);
@@ -177,10 +196,16 @@ static LogicalResult alignMul(AlignNetwork &network, Operation *op) {
   auto mul = cast<tosa::MulOp>(op);
   if (!isWide(mul.getInput1()) || !isWide(mul.getInput2()))
     return pinUnknown(network, op);
-  if (const ConstantProduct product = ConstantProduct::match(op);
-      product && network.movesConstants()) {
-    network.unite(product.getInput(), product.getOutput());
-    return success();
+  if (const ConstantProduct product = ConstantProduct::match(op)) {
+    const bool released = network.getReleases().contains(product.getConstant());
+    if (network.movesConstants() || released) {
+      network.unite(product.getInput(), product.getOutput());
+      if (product.isScaled())
+        network.pin(product.getFactor(), "a constant");
+      return success();
+    }
+    if (product.isScaled())
+      network.addHolder(mul.getOutput(), product.getConstant());
   }
   // A constant that cannot move leaves the other operand's factor to the
   // product.
@@ -204,18 +229,27 @@ static LogicalResult alignMatMul(AlignNetwork &network, Operation *op) {
 }
 
 static LogicalResult alignTable(AlignNetwork &network, Operation *op) {
-  // LiteRT's kernels make tables of 16 bits themselves.
-  if (!isMovableTable(op) ||
-      (isWide(op->getResult(0)) && !network.movesConstants()))
+  if (!isMovableTable(op))
     return pinUnknown(network, op);
-  // What lies between two of 256 entries is not known, so the input stays.
-  if (network.movesTables() && isWide(op->getResult(0)))
-    network.addEntries(op->getOperand(0), 0);
-  else
-    network.pin(op->getOperand(0), "read by table");
-  network.add(op->getResult(0));
-  if (isWide(op->getResult(0)))
-    network.addEntries(op->getResult(0),
+  const Value input = op->getOperand(0), result = op->getResult(0);
+  if (!network.getReleases().contains(op)) {
+    const std::string reason = whyInputStays(network, op);
+    network.pin(input, reason.empty() ? "read by table" : reason);
+    if (reason.empty())
+      network.addHolder(input, op);
+  } else if (!getElementTypeOrSelf(input).isInteger(8)) {
+    network.addEntries(input, 0);
+  } else {
+    network.add(input);
+  }
+  // LiteRT's kernels make tables of 16 bits themselves.
+  if (isWide(result) && !network.movesConstants()) {
+    network.pin(result, "made by table");
+    return success();
+  }
+  network.add(result);
+  if (isWide(result))
+    network.addEntries(result,
                        getLowestFactor(op->getOperand(1), /*zeroPoint=*/0));
   return success();
 }

@@ -41,6 +41,16 @@ inline constexpr llvm::StringLiteral kConstantBitsAttrName =
     "tosa_rescale.constant_bits";
 
 //===----------------------------------------------------------------------===//
+// On a table
+//===----------------------------------------------------------------------===//
+
+/// Integer, 1: the table follows from the scales of what it reads and makes,
+/// and whoever runs the passes computes it anew for other ones. Consumed by
+/// `tosa-rescale-align`.
+inline constexpr llvm::StringLiteral kFunctionAttrName =
+    "tosa_rescale.function";
+
+//===----------------------------------------------------------------------===//
 // On a convolution: statistics of its input, consumed by
 // `tosa-rescale-compensate`; see LayerStatistics.h for their shapes
 //===----------------------------------------------------------------------===//

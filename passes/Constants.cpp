@@ -8,8 +8,6 @@
 #include "Constants.h"
 
 #include "Attributes.h"
-#include "ScaleChoice.h"
-#include "ValueRange.h"
 
 #include <cmath>
 
@@ -17,16 +15,15 @@ using namespace mlir;
 
 namespace tosa_rescale {
 
-/// Least and largest element that the type holds.
-static std::pair<int64_t, int64_t> getLimits(Type element, bool isUnsigned) {
+std::pair<int64_t, int64_t> getLimits(Type element, bool isUnsigned) {
   const unsigned width = element.getIntOrFloatBitWidth();
   return isUnsigned ? std::pair(int64_t(0), (int64_t(1) << width) - 1)
                     : std::pair(-(int64_t(1) << (width - 1)),
                                 (int64_t(1) << (width - 1)) - 1);
 }
 
-static DenseElementsAttr makeElements(RankedTensorType type,
-                                      ArrayRef<int64_t> values) {
+DenseElementsAttr makeElements(RankedTensorType type,
+                               ArrayRef<int64_t> values) {
   SmallVector<APInt> elements;
   for (int64_t value : values)
     elements.emplace_back(type.getElementTypeBitWidth(), value,
@@ -109,13 +106,20 @@ int64_t foldConstantRescales(func::FuncOp function) {
 // Other scales
 //===----------------------------------------------------------------------===//
 
+void multiplyFactor(Operation *op, double factor) {
+  if (auto before = op->getAttrOfType<FloatAttr>(kFactorAttrName))
+    factor *= before.getValueAsDouble();
+  op->setAttr(kFactorAttrName,
+              Builder(op->getContext()).getF64FloatAttr(factor));
+}
+
 /// Whether the operands of `op` share the scale of its result.
 static bool sharesScale(Operation *op) {
   return isa<tosa::AddOp, tosa::SubOp, tosa::MaximumOp, tosa::MinimumOp,
              tosa::ConcatOp, tosa::SelectOp>(op);
 }
 
-static bool isIntegerConstant(Value value) {
+bool isIntegerConstant(Value value) {
   auto constant = value.getDefiningOp<tosa::ConstOp>();
   if (!constant)
     return false;
@@ -128,6 +132,40 @@ bool isMovableConstant(Value value) {
   return isIntegerConstant(value) &&
          llvm::all_of(value.getUsers(), sharesScale) &&
          getConstantIntegers(value);
+}
+
+/// Whether additions alone read what rescales make of `value`.
+static bool isAddend(Value value) {
+  return llvm::all_of(value.getUsers(), [](Operation *user) {
+    return isa<tosa::AddOp, tosa::SubOp>(user) ||
+           (isa<tosa::RescaleOp, tosa::ReshapeOp>(user) &&
+            isAddend(user->getResult(0)));
+  });
+}
+
+bool isKernelConstant(Value value) {
+  if (!isIntegerConstant(value) ||
+      getElementTypeOrSelf(value).getIntOrFloatBitWidth() > 16 ||
+      !getConstantIntegers(value))
+    return false;
+  return llvm::all_of(value.getUses(), [](OpOperand &use) {
+    if (auto rescale = dyn_cast<tosa::RescaleOp>(use.getOwner()))
+      return use.getOperandNumber() == 0 && !rescale.getInputUnsigned() &&
+             isAddend(rescale.getOutput());
+    return isa<tosa::ConcatOp, tosa::MaximumOp, tosa::MinimumOp>(
+        use.getOwner());
+  });
+}
+
+SmallVector<Operation *> separateUses(Operation *constant) {
+  SmallVector<Operation *> result = {constant};
+  OpBuilder builder(constant);
+  while (!constant->hasOneUse()) {
+    Operation *own = builder.clone(*constant);
+    constant->use_begin()->set(own->getResult(0));
+    result.push_back(own);
+  }
+  return result;
 }
 
 void separateConstants(func::FuncOp function) {
@@ -172,7 +210,14 @@ void scaleConstant(OpOperand &operand, int64_t zeroPoint, double log2Factor) {
         std::clamp<int64_t>(zeroPoint + std::llround((element - zeroPoint) *
                                                      std::exp2(-log2Factor)),
                             low, high);
+  const Attribute before =
+      operand.get().getDefiningOp()->getAttr(kFactorAttrName);
   replaceConstant(operand, elements);
+  Operation *after = operand.get().getDefiningOp();
+  if (before)
+    after->setAttr(kFactorAttrName, before);
+  if (type.getElementTypeBitWidth() <= 16)
+    multiplyFactor(after, std::exp2(log2Factor));
 }
 
 void replaceConstant(OpOperand &operand, ArrayRef<int64_t> elements) {
@@ -182,104 +227,6 @@ void replaceConstant(OpOperand &operand, ArrayRef<int64_t> elements) {
       builder, old->getLoc(), operand.get().getType(),
       makeElements(cast<RankedTensorType>(operand.get().getType()), elements)));
   eraseIfDead(old);
-}
-
-//===----------------------------------------------------------------------===//
-// Products
-//===----------------------------------------------------------------------===//
-
-ConstantProduct ConstantProduct::match(Operation *op) {
-  ConstantProduct result;
-  auto mul = dyn_cast_or_null<tosa::MulOp>(op);
-  if (!mul || !getElementTypeOrSelf(mul.getInput1()).isInteger(32) ||
-      !mul.getOutput().hasOneUse())
-    return result;
-  const auto shift = getConstantIntegers(mul.getShift());
-  if (!shift || llvm::any_of(*shift, [](int64_t s) { return s != 0; }))
-    return result;
-  auto rescale = dyn_cast<tosa::RescaleOp>(*mul.getOutput().user_begin());
-  if (!rescale || rescale.getPerChannel() || !getScales(rescale) ||
-      getScales(rescale)->front().multiplier <= 0 ||
-      !isLegalShift(getScales(rescale)->front().shift))
-    return result;
-  const bool first = isIntegerConstant(mul.getInput1());
-  if (first == isIntegerConstant(mul.getInput2()))
-    return result;
-  const auto elements = getConstantIntegers(mul->getOperand(first ? 0 : 1));
-  if (!elements || llvm::all_of(*elements, [](int64_t e) { return e == 0; }))
-    return result;
-  result.mul = mul;
-  result.rescale = rescale;
-  result.operand = first ? 0 : 1;
-  return result;
-}
-
-ConstantProduct ConstantProduct::match(tosa::RescaleOp op) {
-  return match(op.getInput().getDefiningOp());
-}
-
-Value ConstantProduct::getInput() const { return mul->getOperand(1 - operand); }
-
-Value ConstantProduct::getOutput() const { return mul->getResult(0); }
-
-int64_t ConstantProduct::getLimit(ValueRanges &ranges) const {
-  auto elements = cast<tosa::ConstOp>(mul->getOperand(operand).getDefiningOp());
-  const auto declared =
-      elements->getAttrOfType<IntegerAttr>(kConstantBitsAttrName);
-  int64_t bits = declared ? declared.getInt() : 32;
-  // The one element that scales a whole tensor is its gain: at 8 bits it would
-  // be off by up to 0.4 %.
-  if (elements.getValues().getNumElements() == 1)
-    bits = std::max<int64_t>(bits, 16);
-  const Interval input = ranges.getWhole(getInput());
-  const int64_t peak =
-      std::max<int64_t>({1, std::abs(input.low), std::abs(input.high)});
-  return std::min((int64_t(1) << (bits - 1)) - 1,
-                  std::numeric_limits<int32_t>::max() / peak);
-}
-
-bool ConstantProduct::absorb(OpBuilder &builder, ValueRanges &ranges,
-                             int64_t bits) {
-  const Scale old = getScales(rescale)->front();
-  const SmallVector<int64_t> elements =
-      *getConstantIntegers(mul->getOperand(operand));
-  int64_t peak = 0;
-  for (int64_t element : elements)
-    peak = std::max(peak, std::abs(element));
-  NarrowFormat format;
-  format.significantBits = bits;
-  format.containerBits =
-      rescale.getScale32() ? kMultiplierBits32 : kMultiplierBits16;
-  const Interval input = ranges.getWhole(getInput());
-  const Int128 inputPeak =
-      std::max<int64_t>({1, std::abs(input.low), std::abs(input.high)});
-  for (int64_t limit = getLimit(ranges); limit > 0; limit /= 2) {
-    const std::optional<Scale> scale = fillScale(old, peak, limit, format);
-    if (!scale)
-      return false;
-    // A multiplier of scale32 and few shifts takes less than i32.
-    if (rescale.getScale32() &&
-        !isLegalValue32(inputPeak * limit, scale->shift))
-      continue;
-    const double ratio = getRatio(old, *scale);
-    SmallVector<int64_t> scaled;
-    for (int64_t element : elements)
-      scaled.push_back(
-          std::clamp<int64_t>(std::llround(element * ratio), -limit, limit));
-    OpOperand &constant = mul->getOpOperand(operand);
-    Operation *before = constant.get().getDefiningOp();
-    builder.setInsertionPoint(mul);
-    auto after = tosa::ConstOp::create(
-        builder, before->getLoc(), constant.get().getType(),
-        makeElements(cast<RankedTensorType>(constant.get().getType()), scaled));
-    after->setDiscardableAttrs(before->getDiscardableAttrDictionary());
-    constant.set(after);
-    eraseIfDead(before);
-    setScales(builder, rescale, {*scale}, rescale.getScale32(),
-              rescale.getRoundingMode());
-    return true;
-  }
-  return false;
 }
 
 } // namespace tosa_rescale

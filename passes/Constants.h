@@ -1,7 +1,7 @@
 //===- Constants.h - constants as weights ---------------------------------===//
 //
-// Constants that no longer need a rescale of their own, and products with a
-// constant, which take up any multiplier as a convolution does.
+// Constants that no longer need a rescale of their own, and constants at other
+// scales.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
@@ -15,7 +15,15 @@
 
 namespace tosa_rescale {
 
-class ValueRanges;
+/// Least and largest element that the type holds.
+std::pair<int64_t, int64_t> getLimits(mlir::Type element, bool isUnsigned);
+
+/// Elements of an integer type, in memory order.
+mlir::DenseElementsAttr makeElements(mlir::RankedTensorType type,
+                                     llvm::ArrayRef<int64_t> values);
+
+/// Whether `value` is a `tosa.const` of signed integers of 8 to 32 bits.
+bool isIntegerConstant(mlir::Value value);
 
 /// Replaces every rescale of a constant by the constant that it makes, one for
 /// each use, and returns how many there were. A constant of i32 that is no
@@ -26,50 +34,35 @@ int64_t foldConstantRescales(mlir::func::FuncOp function);
 /// constant of its own, so that the uses do not tie one another.
 void separateConstants(mlir::func::FuncOp function);
 
+/// `op` makes a tensor whose scale is multiplied by `factor` once more: says so
+/// by `kFactorAttrName`.
+void multiplyFactor(mlir::Operation *op, double factor);
+
 /// Whether the constant may be written at another scale: all that read it take
 /// operands of one scale.
 bool isMovableConstant(mlir::Value value);
+
+/// Whether the constant, of 8 or 16 bits, is one of those that LiteRT's kernels
+/// take at any scale: rescales read it and additions what they make of it, or
+/// it joins tensors of its own scale.
+bool isKernelConstant(mlir::Value value);
+
+/// Gives each use of `constant` one of its own, and returns all of them.
+llvm::SmallVector<mlir::Operation *> separateUses(mlir::Operation *constant);
 
 /// The least log2 factor that the elements of a constant, less the zero point,
 /// can be divided by within its type.
 double getLowestFactor(mlir::Value constant, int64_t zeroPoint);
 
 /// The elements of `operand`, a constant, less the zero point divided by
-/// 2^log2Factor, in a new constant of its own. They saturate.
+/// 2^log2Factor, in a new constant of its own. They saturate. One of 8 or 16
+/// bits says its factor by `kFactorAttrName`.
 void scaleConstant(mlir::OpOperand &operand, int64_t zeroPoint,
                    double log2Factor);
 
 /// Gives `operand`, a constant, other elements, in a new constant of its own.
 void replaceConstant(mlir::OpOperand &operand,
                      llvm::ArrayRef<int64_t> elements);
-
-/// A product of i32 with a constant, read by one rescale alone: the constant
-/// takes up whatever the multiplier of that rescale loses.
-class ConstantProduct {
-public:
-  /// Null if the input of `op` is no such product.
-  static ConstantProduct match(mlir::tosa::RescaleOp op);
-  /// Null if `op` is no such product.
-  static ConstantProduct match(mlir::Operation *op);
-
-  explicit operator bool() const { return mul; }
-  mlir::Value getInput() const;
-  mlir::Value getOutput() const;
-
-  /// Gives the rescale the smallest multiplier of `bits` bits for which the
-  /// constant, multiplied by the ratio of the old one to the new one, still
-  /// fits its type and the product i32. False, and nothing is changed, if no
-  /// legal shift expresses it.
-  bool absorb(mlir::OpBuilder &builder, ValueRanges &ranges, int64_t bits);
-
-private:
-  /// Magnitudes that an element of the constant may have.
-  int64_t getLimit(ValueRanges &ranges) const;
-
-  mlir::Operation *mul = nullptr;
-  mlir::tosa::RescaleOp rescale;
-  unsigned operand = 0;
-};
 
 } // namespace tosa_rescale
 

@@ -144,8 +144,10 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     it had. A constant that is added, or joins others by `sub`, `concat`, `maximum`, `minimum` or `select`, is written at their new scale. Where the product with a constant is read by one rescale alone, the constant takes up the ratio of the old multiplier to one of `bits` bits,
     as large as its own bits (16 for a single element) and an i32 product allow.
 
-    **Tables** of 513 entries interpolate, so they are known between their entries. With `table-error` above 0 (not with `litert`), what such a table reads may get another scale, unless the old interpolation, sampled
-    for it, differs by more than that from the table as it was for some input; a remark has the largest difference.
+    **What is released.** Where multipliers contradict each other, two kinds of tensors give up the scale that they keep otherwise, the first before the second, and only if fewer multipliers stay wide then. With `litert`, constants of 8 bits that are added,
+    written anew at another scale, and constants that tensors are multiplied with, which take up the multiplier as above; each use gets a constant of its own, with its factor in `tosa_rescale.scale_factor`. And what tables read: one of 513 entries interpolates, so the old
+    interpolation is sampled; one of 256 entries is known between its entries if it is monotone, and a monotone cubic through them is sampled. Either is left where the error is above `table-error`, a table that is not monotone always; a remark has the measured error (of 256 entries,
+    where entries are left out and interpolated from their neighbours) and the largest possible one. A table with the attribute `tosa_rescale.function` is made anew from the scales by whoever runs the pass, so it moves without either; with `litert` no other one does.
 
     **Saturation** (`saturation`, not with `litert`) is part of what the network computes: a tensor of 8 or 16 bits that gets a larger scale has more room, so a `clamp` cuts it off where it saturated before.
 
@@ -157,7 +159,7 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     Without measurements no scale of 16 bits shrinks. Errors of a tensor that multiplies n others for each of its elements, as 1/sigma of a LayerNorm, directly or through sums, tables and constants, count n times, and so do those of squares and other
     results that are never negative where a sum adds up n of them: they go one way.
 
-    **What keeps its scale**: inputs and outputs of the graph, constants that nothing of the above moves, what tables read, what other operations not named here read or make, results of an op with the attribute `tosa_rescale.fixed_factor = 1.0` (any other factor is applied as given, and the
+    **What keeps its scale**: inputs and outputs of the graph, constants and inputs of tables that nothing of the above moves, what other operations not named here read or make, results of an op with the attribute `tosa_rescale.fixed_factor = 1.0` (any other factor is applied as given, and the
     attribute removed), and tensors without a known zero
     point. A table of 256 entries, and without `litert` one of 513, is written anew for another scale of its result.
     Where such scales contradict each other, the smallest set of multipliers that the pass finds keeps its width: each yields a remark that says why, and gets `tosa_rescale.bits = 31`, so that later passes leave it alone. With `strict` it
@@ -189,8 +191,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
            "Fold rescales of constants, write constants at other scales, and let products with constants take up any multiplier; not with litert">,
     Option<"saturation", "saturation", "bool", /*default=*/"true",
            "Clamp a tensor with a larger scale where it saturated before; not with litert">,
-    Option<"tableError", "table-error", "double", /*default=*/"0.0",
-           "Largest error, in steps of its entries, at which a table of 513 entries may be sampled anew for another scale of its input; 0 leaves it; not with litert">,
+    Option<"tableError", "table-error", "double", /*default=*/"1.0",
+           "Largest error, in steps of its entries, at which a table may be written anew for another scale of its input where a multiplier would stay wide else; 0 leaves all tables">,
     Option<"litert", "litert", "bool", /*default=*/"false",
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
     Option<"strict", "strict", "bool", /*default=*/"false",
@@ -353,6 +355,32 @@ def TosaRescaleLowerPass : Pass<"tosa-rescale-lower", "::mlir::func::FuncOp"> {
   let statistics = [
     Statistic<"numLowered", "num-lowered", "Number of rescales lowered">,
     Statistic<"numLeftAlone", "num-left-alone", "Number of rescales in scope that stay">,
+  ];
+}
+
+def TosaRescalePoolsPass : Pass<"tosa-rescale-pools", "::mlir::func::FuncOp"> {
+  let summary = "Make average pools that divide convolutions with constant weights";
+  let description = [{
+    `avg_pool2d` over a window of n values multiplies their sum by 1/n, in hardware a multiplier unless n is a power of two. This pass makes it a `depthwise_conv2d`, whose n weights of i8 are two neighbouring
+    numbers that add up to 2^s exactly, and a `tosa.rescale` by 2^-s: a shift. 2^s is the largest power of two that the weights can add up to: 2^12 for 49 values, 29 of weight 84 and 20 of weight 83.
+
+    A window of equal values keeps its mean exactly. The absolute differences between the weights and 2^s/n add up to at most n/2, and 2^s is more than 127 * n/2, so a mean moves by at most 1/254 of the range that
+    the values of its window span: by one step of i8, or by 258 of i16, and far less where values do not happen to follow the weights.
+
+    Pools over powers of two stay. So do, with a remark, those whose windows reach over the border and hold different numbers of values, whose extents or zero points are not known, or whose values are neither i8 nor i16.
+
+    ```mlir
+    // before: a division by 49
+    %y = tosa.avg_pool2d %x, %zp, %zp {kernel = array<i64: 7, 7>, ...} : (tensor<1x7x7x8xi8>, ...) -> tensor<1x1x1x8xi8>
+    // after: a shift by 12
+    %sum = tosa.depthwise_conv2d %x, %weights, %zeros, %zp, %zero {...} : (tensor<1x7x7x8xi8>, tensor<7x7x8x1xi8>, ...) -> tensor<1x1x1x8xi32>
+    %y = tosa.rescale %sum, %m, %s, %zero32, %zp {rounding_mode = SINGLE_ROUND, scale32 = true, ...} : (tensor<1x1x1x8xi32>, ...) -> tensor<1x1x1x8xi8>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let statistics = [
+    Statistic<"numWeighted", "num-weighted", "Number of pools that became convolutions">,
+    Statistic<"numLeftAlone", "num-left-alone", "Number of pools that divide, and stay">,
   ];
 }
 

@@ -1,7 +1,8 @@
-//===- Tables.h - tables of 16 bits for another scale of their input ------===//
+//===- Tables.h - tables for another scale of their input -----------------===//
 //
-// A table of 513 entries interpolates, so it is known between its entries, too.
-// Free of MLIR types.
+// A table of 513 entries interpolates, so it is known between its entries, too;
+// of a table of 256 entries that is monotone, what lies between two entries
+// lies between their values. Free of MLIR types.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
@@ -14,12 +15,17 @@
 
 namespace tosa_rescale {
 
-/// A table that was sampled anew.
+/// A table that was written anew.
 struct ResampledTable {
   std::vector<int64_t> entries;
-  /// The largest difference from the old table over all inputs that both have,
-  /// in steps of the entries as they were.
+  /// In steps of the entries as they were. Of 513 entries the largest
+  /// difference from the old table over all inputs that both have. Of 256 the
+  /// largest difference where entries are left out and interpolated from their
+  /// neighbours, which is more than between neighbours.
   double error = 0;
+  /// In the same steps: what no monotone function with the old entries can
+  /// differ by, rounding included. Of 513 entries the same as `error`.
+  double bound = 0;
 };
 
 /// The table of 513 entries of i16 for an input whose scale was multiplied by
@@ -28,6 +34,22 @@ struct ResampledTable {
 /// goes on as it ended there.
 ResampledTable resampleTable(const std::vector<int64_t> &entries,
                              double inputFactor, double outputFactor);
+
+/// The scales and zero points of a table of 256 entries of i8.
+struct TableScales {
+  /// What the scales were multiplied by, as log2.
+  double inputFactor = 0, outputFactor = 0;
+  int64_t inputZeroPoint = 0, outputZeroPoint = 0;
+};
+
+/// The table of 256 entries of i8 for other scales: a monotone cubic through
+/// the old entries, sampled. Beyond the old input's range it goes on as it
+/// ended there, which is where inputs saturated.
+ResampledTable interpolateTable(const std::vector<int64_t> &entries,
+                                const TableScales &scales);
+
+/// Whether entries never fall, or never rise.
+bool isMonotone(const std::vector<int64_t> &entries);
 
 } // namespace tosa_rescale
 

@@ -7,11 +7,12 @@
 
 #include "AlignNetwork.h"
 #include "Attributes.h"
+#include "ConstantProduct.h"
 #include "Constants.h"
 #include "Convolution.h"
 #include "Diagnostics.h"
+#include "MovedTables.h"
 #include "Passes.h"
-#include "Tables.h"
 #include "ValueRange.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -26,9 +27,6 @@ namespace tosa_rescale {
 
 #define GEN_PASS_DEF_TOSARESCALEALIGNPASS
 #include "Passes.h.inc"
-
-/// A factor this near to 1 is 1.
-static constexpr double kNoFactor = 1e-11;
 
 namespace {
 
@@ -50,11 +48,14 @@ struct TosaRescaleAlignPass final
 private:
   /// Chooses factors and multipliers; pins what no legal shift can follow.
   Multipliers choose(AlignNetwork &network, ArrayRef<tosa::RescaleOp> rescales);
-  /// Pins what tables read that cannot be sampled anew for the scale that was
+  /// Pins what tables read that cannot be written anew for the scale that was
   /// chosen; whether there were any.
   bool pinTables(AlignNetwork &network);
-  /// Writes the entries of a table of 513 for the scales that were chosen.
-  void moveTable(AlignNetwork &network, tosa::TableOp op);
+  /// Releases constants, and then inputs of tables, where multipliers stay wide
+  /// for them, and holds in `releases` what left the fewest wide. Emits an
+  /// error if an attribute makes no sense.
+  LogicalResult release(const AlignOptions &options,
+                        ArrayRef<tosa::RescaleOp> rescales, Releases &releases);
   /// Says why rescales stay wide, as an error if `strict`.
   LogicalResult reportWide(AlignNetwork &network,
                            ArrayRef<tosa::RescaleOp> rescales,
@@ -62,13 +63,16 @@ private:
   /// Gives everything but rescales the scales that were chosen.
   void moveScales(AlignNetwork &network);
   /// Makes multipliers behind products with constants narrow.
-  LogicalResult absorbRatios(ArrayRef<tosa::RescaleOp> rescales);
+  LogicalResult absorbRatios(const AlignNetwork &network,
+                             ArrayRef<tosa::RescaleOp> rescales);
 
   int64_t getWidth(tosa::RescaleOp op) {
     return **getSignificantBits(op, request);
   }
 
   BitsRequest request;
+  /// Tables that cannot be written anew within `tableError`.
+  DenseSet<Operation *> refused;
 };
 
 } // namespace
@@ -110,27 +114,15 @@ multiplyScales(tosa::RescaleOp op, double log2Factor, int64_t bits) {
   return scales;
 }
 
-static bool hasFactor(double log2Factor) {
-  return std::abs(log2Factor) >= kNoFactor;
-}
-
-/// `op`, a table of 513 entries, for the factors that were chosen.
-static ResampledTable resample(AlignNetwork &network, tosa::TableOp op) {
-  const SmallVector<int64_t> entries = *getConstantIntegers(op.getTable());
-  return resampleTable({entries.begin(), entries.end()},
-                       network.getLog2Factor(op.getInput1()),
-                       network.getLog2Factor(op.getOutput()));
-}
-
 bool TosaRescaleAlignPass::pinTables(AlignNetwork &network) {
   bool pinned = false;
   for (tosa::TableOp op : getOperation().getOps<tosa::TableOp>())
-    if (isMovableTable(op) && isWide(op.getOutput()) &&
+    if (network.getReleases().contains(op) && !isFunction(op) &&
         !network.isPinned(op.getInput1()) &&
         hasFactor(network.getLog2Factor(op.getInput1())) &&
         resample(network, op).error > tableError) {
-      network.pin(op.getInput1(), "read by a table that cannot be sampled "
-                                  "within 'table-error'");
+      network.pin(op.getInput1(), "read by table");
+      refused.insert(op);
       pinned = true;
     }
   return pinned;
@@ -147,7 +139,7 @@ Multipliers TosaRescaleAlignPass::choose(AlignNetwork &network,
     for (tosa::RescaleOp op : rescales) {
       const double change = network.getLog2Factor(op.getInput()) -
                             network.getLog2Factor(op.getOutput());
-      const bool still = std::abs(change) < kNoFactor;
+      const bool still = !hasFactor(change);
       std::optional<SmallVector<Scale>> scales;
       if (!network.absorbsFactor(op) && !chosen.wide.contains(op) &&
           getScales(op)) {
@@ -174,6 +166,32 @@ Multipliers TosaRescaleAlignPass::choose(AlignNetwork &network,
   return chosen;
 }
 
+LogicalResult TosaRescaleAlignPass::release(const AlignOptions &options,
+                                            ArrayRef<tosa::RescaleOp> rescales,
+                                            Releases &releases) {
+  size_t fewest = rescales.size() + 1;
+  refused.clear();
+  Releases tried;
+  for (Releases::Kind kind :
+       {Releases::Kind::Constants, Releases::Kind::Tables}) {
+    for (bool more = true; more;) {
+      AlignNetwork network(getOperation(), options, tried);
+      if (failed(network.build()))
+        return failure();
+      const Multipliers chosen = choose(network, rescales);
+      if (chosen.wide.size() < fewest) {
+        fewest = chosen.wide.size();
+        releases = tried;
+      }
+      more = (kind == Releases::Kind::Constants || tableError > 0) &&
+             tried.add(network, chosen.wide, kind);
+    }
+  }
+  for (Operation *table : refused)
+    releases.refuse(table);
+  return success();
+}
+
 LogicalResult
 TosaRescaleAlignPass::reportWide(AlignNetwork &network,
                                  ArrayRef<tosa::RescaleOp> rescales,
@@ -189,7 +207,11 @@ TosaRescaleAlignPass::reportWide(AlignNetwork &network,
                << countSignificantBits(getWidth(op))
                << ": the scales that meet here contradict "
                   "each other";
-    for (auto &[reason, count] : network.getPins(op))
+    const auto pins = network.getPins(op);
+    if (pins.empty())
+      diagnostic << "; no tensor that they are tied to keeps its scale, but "
+                    "around a circle of multipliers they do not cancel out";
+    for (auto &[reason, count] : pins)
       diagnostic << "; " << count
                  << (count == 1 ? " tensor keeps its" : " tensors keep their")
                  << " scale: " << reason;
@@ -241,8 +263,9 @@ static void keepSaturation(OpBuilder &builder, AlignNetwork &network,
   const double log2Factor = network.getLog2Factor(result);
   const auto isClamp = [](Operation *user) { return isa<tosa::ClampOp>(user); };
   auto type = dyn_cast<IntegerType>(getElementTypeOrSelf(result));
-  if (log2Factor < kNoFactor || !type || type.isUnsigned() ||
-      op.getOutputUnsigned() || llvm::all_of(result.getUsers(), isClamp))
+  if (!(log2Factor > 0 && hasFactor(log2Factor)) || !type ||
+      type.isUnsigned() || op.getOutputUnsigned() ||
+      llvm::all_of(result.getUsers(), isClamp))
     return;
   builder.setInsertionPointAfter(op);
   const unsigned width = type.getWidth();
@@ -260,26 +283,11 @@ static void keepSaturation(OpBuilder &builder, AlignNetwork &network,
 static void moveConstant(AlignNetwork &network, OpOperand &operand) {
   const Value value = operand.get();
   const double factor = network.getLog2Factor(value);
-  if (std::abs(factor) >= kNoFactor && isMovableConstant(value))
+  if (!hasFactor(factor))
+    return;
+  if (isMovableConstant(value) || isKernelConstant(value))
     scaleConstant(operand, isWide(value) ? 0 : *network.getZeroPoint(value),
                   factor);
-}
-
-void TosaRescaleAlignPass::moveTable(AlignNetwork &network, tosa::TableOp op) {
-  const double factor = network.getLog2Factor(op.getOutput());
-  const double input = network.getLog2Factor(op.getInput1());
-  if (!hasFactor(input)) {
-    if (hasFactor(factor))
-      scaleConstant(op->getOpOperand(1), /*zeroPoint=*/0, factor);
-    return;
-  }
-  const ResampledTable made = resample(network, op);
-  remarkOn(op) << "is sampled anew for an input at "
-               << llvm::formatv("{0:F3}", std::exp2(input)).str()
-               << " times its scale; it differs by at most "
-               << llvm::formatv("{0:F2}", made.error).str()
-               << " steps of its entries";
-  replaceConstant(op->getOpOperand(1), made.entries);
 }
 
 void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
@@ -289,11 +297,14 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
   for (Operation *op : ops) {
     op->removeAttr(kClippingAttrName);
     op->removeAttr(kFixedFactorAttrName);
+    if (isMovableTable(op))
+      moveTable(network, cast<tosa::TableOp>(op));
+    op->removeAttr(kFunctionAttrName);
     const auto reach =
         dyn_cast_or_null<FloatAttr>(op->removeAttr(kReachAttrName));
     if (const Convolution convolution = Convolution::match(op)) {
       const double factor = network.getLog2Factor(convolution.getInput());
-      if (std::abs(factor) >= kNoFactor)
+      if (hasFactor(factor))
         scaleConstant(convolution.getBiasOperand(), /*zeroPoint=*/0, factor);
       continue;
     }
@@ -303,18 +314,11 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
     for (OpOperand &operand : op->getOpOperands())
       moveConstant(network, operand);
     const double factor = network.getLog2Factor(result);
-    if (isMovableTable(op) && isWide(result))
-      moveTable(network, cast<tosa::TableOp>(op));
-    if (std::abs(factor) < kNoFactor || isWide(result))
+    if (!hasFactor(factor) || isWide(result))
       continue;
     if (auto clamp = dyn_cast<tosa::ClampOp>(op))
       moveBounds(clamp, *network.getZeroPoint(result), factor, reach);
-    if (isMovableTable(op))
-      scaleConstant(op->getOpOperand(1), *network.getZeroPoint(result), factor);
-    double total = std::exp2(factor);
-    if (auto before = op->getAttrOfType<FloatAttr>(kFactorAttrName))
-      total *= before.getValueAsDouble();
-    op->setAttr(kFactorAttrName, builder.getF64FloatAttr(total));
+    multiplyFactor(op, std::exp2(factor));
     ++numAligned;
   }
   // Last: what reads a clamp is known to the network by the rescale before it.
@@ -328,13 +332,14 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
 }
 
 LogicalResult
-TosaRescaleAlignPass::absorbRatios(ArrayRef<tosa::RescaleOp> rescales) {
+TosaRescaleAlignPass::absorbRatios(const AlignNetwork &network,
+                                   ArrayRef<tosa::RescaleOp> rescales) {
   OpBuilder builder(&getContext());
   std::optional<ValueRanges> ranges;
   bool anyFailed = false;
   for (tosa::RescaleOp op : rescales) {
     ConstantProduct product = ConstantProduct::match(op);
-    if (!product ||
+    if (!product || !network.absorbsFactor(op) ||
         significantBits(getScales(op)->front().multiplier) <= getWidth(op))
       continue;
     if (!ranges)
@@ -363,13 +368,15 @@ void TosaRescaleAlignPass::runOnOperation() {
     numFolded += foldConstantRescales(function);
     separateConstants(function);
   }
-  AlignNetwork network(function, request, clipping, litert, moves,
-                       moves && tableError > 0);
-  if (failed(network.build()))
-    return signalPassFailure();
-
   SmallVector<tosa::RescaleOp> rescales;
   function.walk([&](tosa::RescaleOp op) { rescales.push_back(op); });
+  const AlignOptions options = {request, clipping, litert, moves};
+  Releases releases;
+  if (failed(release(options, rescales, releases)))
+    return signalPassFailure();
+  AlignNetwork network(function, options, releases);
+  if (failed(network.build()))
+    return signalPassFailure();
   const Multipliers chosen = choose(network, rescales);
   if (failed(reportWide(network, rescales, chosen.wide)))
     return signalPassFailure();
@@ -385,7 +392,7 @@ void TosaRescaleAlignPass::runOnOperation() {
     if (!op->hasAttr(kBitsAttrName))
       op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
   moveScales(network);
-  if (moves && failed(absorbRatios(rescales)))
+  if (failed(absorbRatios(network, rescales)))
     signalPassFailure();
 }
 

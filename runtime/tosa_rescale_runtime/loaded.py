@@ -6,8 +6,8 @@ from __future__ import annotations
 import importlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -72,6 +72,10 @@ class Loaded:
         """
         self._check(arrays, [spec.shape for spec in self.inputs])
         return self._invoke(arrays)
+
+    def without_taps(self) -> Self:
+        """The same executable; what it returns of its taps is dropped."""
+        return replace(self, taps=(), tap_specs=())
 
     def run_each(self, arrays: Sequence[np.ndarray], progress: Callable[[int], None] | None = None) -> tuple[np.ndarray, ...]:
         """Runs samples one after the other.
@@ -145,7 +149,8 @@ class Loaded:
         except Exception as error:  # IREE's statuses come as exceptions of a dozen types.
             raise ExecutionError(f"IREE failed in `{self.function}`: {one_line(str(error))}") from None
         returned = returned if isinstance(returned, tuple) else (returned,)
-        results = tuple(_to_numpy(value, spec.dtype) for value, spec in zip(returned, self.outputs, strict=True))
+        outputs = self.outputs
+        results = tuple(_to_numpy(v, spec.dtype) for v, spec in zip(returned[: len(outputs)], outputs, strict=True))
         self._idle.append(call)
         return results
 

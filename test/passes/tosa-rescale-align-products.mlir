@@ -75,6 +75,44 @@ func.func @matmul(%arg0: tensor<1x2x2x2xi8>) -> tensor<1x4x4xi8> {
 
 // -----
 
+// The same where the product is rescaled in another shape and order, as LiteRT's BATCH_MATMUL of four dimensions is.
+// CHECK-LABEL: func.func @matmul_moved
+// CHECK:       tosa.rescale {{.*}}tosa_rescale.scale_factor = 1.3333
+// CHECK:       tosa.matmul
+// CHECK:       tosa.transpose
+// CHECK-NEXT:  tosa.rescale %{{[^:]*}}scale32 = true} :
+// CHECK:       return
+func.func @matmul_moved(%arg0: tensor<1x2x2x2xi8>) -> tensor<1x2x4x2xi8> {
+  %w = "tosa.const"() <{values = dense<[[[[100, -60]]], [[[20, 30]]]]> : tensor<2x1x1x2xi8>}> : () -> tensor<2x1x1x2xi8>
+  %bias = "tosa.const"() <{values = dense<[1000, -400]> : tensor<2xi32>}> : () -> tensor<2xi32>
+  %zp = "tosa.const"() <{values = dense<3> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %wzp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %zero = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %three_quarters = "tosa.const"() <{values = dense<1610612736> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %one = "tosa.const"() <{values = dense<1073741824> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s30 = "tosa.const"() <{values = dense<30> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s31 = "tosa.const"() <{values = dense<31> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s39 = "tosa.const"() <{values = dense<39> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s10 = "tosa.const"() <{values = dense<10> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s50 = "tosa.const"() <{values = dense<50> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %acc_a = tosa.conv2d %arg0, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
+  %a = tosa.rescale %acc_a, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
+  %acc_b = tosa.conv2d %arg0, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
+  %b = tosa.rescale %acc_b, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
+  %to = tosa.const_shape {values = dense<[1, 4, 2]> : tensor<3xindex>} : () -> !tosa.shape<3>
+  %across = tosa.const_shape {values = dense<[1, 2, 4]> : tensor<3xindex>} : () -> !tosa.shape<3>
+  %a3 = tosa.reshape %a, %to : (tensor<1x2x2x2xi8>, !tosa.shape<3>) -> tensor<1x4x2xi8>
+  %b3 = tosa.reshape %b, %across : (tensor<1x2x2x2xi8>, !tosa.shape<3>) -> tensor<1x2x4xi8>
+  %product = tosa.matmul %a3, %b3, %zp, %zp : (tensor<1x4x2xi8>, tensor<1x2x4xi8>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x4x4xi32>
+  %four = tosa.const_shape {values = dense<[1, 4, 2, 2]> : tensor<4xindex>} : () -> !tosa.shape<4>
+  %p4 = tosa.reshape %product, %four : (tensor<1x4x4xi32>, !tosa.shape<4>) -> tensor<1x4x2x2xi32>
+  %moved = tosa.transpose %p4 {perms = array<i32: 0, 2, 1, 3>} : (tensor<1x4x2x2xi32>) -> tensor<1x2x4x2xi32>
+  %c = tosa.rescale %moved, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2x4x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x4x2xi8>
+  return %c : tensor<1x2x4x2xi8>
+}
+
+// -----
+
 // The multiplier in front of a softmax, here 0.75 on the way to i32 that a table's index is made of, joins the scale of the tensor: 4/3 of it need only 1.
 // CHECK-LABEL: func.func @softmax_input
 // CHECK:       tosa.rescale {{.*}}tosa_rescale.scale_factor = 1.3333

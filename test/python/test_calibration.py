@@ -14,7 +14,8 @@ from runtime_modules import tensor
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.data.synthetic import synthetic_inputs
-from tosa_rescale.rewrite.calibration import Geometry, LayerStatistics, Measure, calibrate, leading_factors
+from tosa_rescale.rewrite.calibration import LayerStatistics, Measure, calibrate, leading_factors
+from tosa_rescale.rewrite.geometry import Geometry
 from tosa_rescale_runtime import Executable, Tap
 
 

@@ -9,18 +9,20 @@ import importlib.util
 import json
 import pathlib
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 from conftest import Cli
 from tiny_library import library
+from tosa_rescale.cli.hardware import _stored_jobs
 from tosa_rescale.core.errors import DataError, OptionError
-from tosa_rescale.hardware import activity, cells, timing
+from tosa_rescale.hardware import activity, cells, timing, yosys
 from tosa_rescale.hardware.activity import activities, engine_stimulus
 from tosa_rescale.hardware.beats import random_beats
 from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells, write_cells
 from tosa_rescale.hardware.designs import DESIGNS
-from tosa_rescale.hardware.grid import Job, measure_jobs
+from tosa_rescale.hardware.grid import JOBS, Job, measure_jobs
 from tosa_rescale.hardware.liberty import read_library
 from tosa_rescale.hardware.mapping import Netlist, fingerprint
 from tosa_rescale.hardware.timing import Timing
@@ -208,6 +210,39 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: pathlib.Path, monkeypatch: pyt
     # What was measured in another way is not kept.
     measure_jobs(jobs[:1], tiny, lambda *_: None, "another", path)
     assert mapped[4:] == [32, 4] and len(read_cells(path).costs) == 2
+
+
+def test_a_part_of_what_is_stored_can_be_renewed(cli: Cli, tmp_path: pathlib.Path) -> None:
+    path = str(written(tmp_path, library()))
+    none = cli("hardware-cost", "--regenerate", "--liberty", path, "--design", "int16", "--macs", "8", "-o", "c.json")
+    assert none.returncode == 2 and "nothing that is stored is all of these" in none.stderr
+    jobs = _stored_jobs(["int8", "elementwise"], "1,8", "8,1,7")
+    assert jobs == [Job("int8", 8, (8, 1)), Job("elementwise", 1, (8, 1))]
+    assert sum(len(job.bits) for job in _stored_jobs(list(DESIGNS), None, None)) == sum(len(job.bits) for job in JOBS)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "message"),
+    [
+        (-9, "", "int8, 256 MACs needs more memory than there is; try fewer MACs or bits"),
+        (1, "terminate called after throwing an instance of 'std::bad_alloc'", "needs more memory than there is"),
+        (1, "ERROR: no such module", "failed: ERROR: no such module"),
+        (None, "", "took more than 5 s; try a smaller engine"),
+    ],
+)
+def test_an_engine_that_is_too_large_is_said_to_be(
+    status: int | None, said: str, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if status is None:
+            raise subprocess.TimeoutExpired(command, 5)
+        return subprocess.CompletedProcess(command, status, "", said)
+
+    monkeypatch.setattr(yosys, "tool_version", lambda: "a tool")
+    monkeypatch.setattr(yosys.subprocess, "run", run)
+    with pytest.raises(yosys.SynthesisError, match=message) as caught:
+        yosys.run_yosys("", tmp_path, "int8, 256 MACs", 5.0)
+    assert "\n" not in str(caught.value)
 
 
 def test_costs_are_read_as_written(tmp_path: pathlib.Path) -> None:

@@ -253,6 +253,17 @@ def test_addresses_that_lead_nowhere(demo: tr.Model, digits: tr.Dataset, monkeyp
         demo.evaluate(data, cluster=address, workers=2)
 
 
+def test_a_silent_machine_is_asked_sooner_than_ray_would_and_as_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks, waits = "RAY_grpc_client_keepalive_time_ms", "RAY_grpc_client_keepalive_timeout_ms"
+    monkeypatch.setenv(asks, "10000")
+    monkeypatch.setenv(waits, "")
+    monkeypatch.delenv(waits)
+    cluster_join.import_ray()
+    assert os.environ[asks] == "10000" and os.environ[waits] == "20000"
+    # Servers with Ray's defaults hang up on who asks more often than this.
+    assert int(cluster_join.PROMPT[asks]) > 60_000
+
+
 def test_without_ray_the_extra_is_named(demo: tr.Model, digits: tr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingToolError, match=r"ray is not installed; pip install 'tosa-rescale\[distributed\]'"):

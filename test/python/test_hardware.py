@@ -105,7 +105,7 @@ def test_the_engine_computes_a_layer_as_iree_does(demo: tr.Model, macs: int, bit
     tool = simulator()
     count = write_layer(demo.narrow(bits), macs, tmp_path)
     arguments = {"beats": "beats.txt", "results": "results.txt"}
-    assert simulate(tool, "dot_product_engine_tb", tmp_path, {"MACS": macs, "BITS": bits}, arguments) == (count, 0)
+    assert simulate(tool, "beats_tb", tmp_path, {"MACS": macs, "BITS": bits}, arguments) == (count, 0)
 
 
 def test_the_engine_is_exact_at_the_ends_of_int8(tmp_path: pathlib.Path) -> None:
@@ -123,7 +123,7 @@ def test_the_engine_is_exact_at_the_ends_of_int8(tmp_path: pathlib.Path) -> None
     (tmp_path / "b.txt").write_text("\n".join(beats) + "\n")
     (tmp_path / "r.txt").write_text("\n".join(results) + "\n")
     arguments = {"beats": "b.txt", "results": "r.txt"}
-    assert simulate(tool, "dot_product_engine_tb", tmp_path, {"MACS": 8, "BITS": 8}, arguments) == (300, 0)
+    assert simulate(tool, "beats_tb", tmp_path, {"MACS": 8, "BITS": 8}, arguments) == (300, 0)
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_verilator_agrees_and_has_nothing_to_warn_of(demo: tr.Model, tmp_path: p
               "--top-module", "dot_product_engine", *sources], tmp_path)  # fmt: skip
     count = write_layer(demo.narrow(4), 8, tmp_path)
     arguments = {"beats": "beats.txt", "results": "results.txt"}
-    assert simulate("verilator", "dot_product_engine_tb", tmp_path, {"MACS": 8, "BITS": 4}, arguments) == (count, 0)
+    assert simulate("verilator", "beats_tb", tmp_path, {"MACS": 8, "BITS": 4}, arguments) == (count, 0)
 
 
 def test_the_stored_costs_belong_to_this_rtl() -> None:

@@ -106,7 +106,7 @@ def test_the_engine_of_int16_activations_is_exact(macs: int, bits: int, ends: bo
         (tmp_path / "r.txt").write_text(results)
         parameters = {"MACS": macs, "BITS": bits, "ACTIVATION": 16}
         arguments = {"beats": "b.txt", "results": "r.txt"}
-        assert simulate(tool, "dot_product_engine_tb", tmp_path, parameters, arguments) == (60, 0)
+        assert simulate(tool, "beats_tb", tmp_path, parameters, arguments) == (60, 0)
 
 
 @pytest.mark.parametrize(("bits", "result", "double"), [(1, 32, 0), (32, 32, 0), (8, 32, 1), (4, 8, 0), (1, 16, 1)])
@@ -149,9 +149,9 @@ def test_a_tile_computes_one_channel_an_engine(tmp_path: pathlib.Path) -> None:
             lines.append(" ".join(f"{int(word):x}" for word in words))
     (tmp_path / "b.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "r.txt").write_text("\n".join(results) + "\n")
-    parameters = {"ENGINES": engines, "MACS": macs, "BITS": bits}
+    parameters = {"TILE": 1, "ENGINES": engines, "MACS": macs, "BITS": bits}
     arguments = {"beats": "b.txt", "results": "r.txt"}
-    assert simulate(tool, "tile_tb", tmp_path, parameters, arguments) == (outputs, 0)
+    assert simulate(tool, "beats_tb", tmp_path, parameters, arguments) == (outputs, 0)
 
 
 @pytest.mark.slow
@@ -172,4 +172,4 @@ def test_verilator_agrees_on_the_other_datapaths_and_has_nothing_to_warn_of(tmp_
     (tmp_path / "b.txt").write_text(lines)
     (tmp_path / "r.txt").write_text(results)
     parameters, arguments = {"MACS": 4, "BITS": 15, "ACTIVATION": 16}, {"beats": "b.txt", "results": "r.txt"}
-    assert simulate("verilator", "dot_product_engine_tb", tmp_path, parameters, arguments) == (60, 0)
+    assert simulate("verilator", "beats_tb", tmp_path, parameters, arguments) == (60, 0)

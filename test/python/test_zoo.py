@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tosa_rescale as tr
 from tosa_rescale.core.errors import DataError, ModelError
+from tosa_rescale_runtime import Executable
 
 pytest.importorskip("tensorflow")
 with warnings.catch_warnings():
@@ -31,6 +32,19 @@ BEHIND = {
 """What the converter leaves of a network, or has no int8 form: it stays behind the part that is read."""
 
 
+WIDE = {
+    "activations": 1,  # a tanh is the output
+    "lstm_unrolled": 3,  # a state of a fixed scale joins the input, one for each step
+    "lstm_unrolled_int16x8": 9,  # int16 kernels shift and cast
+    "ssd": 1,  # a softmax is the output
+    "tcn_int16x8": 2,
+    "wav2letter": 2,  # leaky ReLUs
+    "yolo": 5,  # three of these, and two logistics that are outputs
+    "yolo_heads": 3,
+}
+"""Rescales that keep a multiplier at one bit; none elsewhere."""
+
+
 def network(name: str, folder: pathlib.Path) -> tr.Model:
     (folder / f"{name}.tflite").write_bytes(zoo_networks.ZOO[name]())
     return tr.load(folder / f"{name}.tflite")
@@ -44,10 +58,25 @@ def test_networks_of_the_zoos_go_in_and_out_at_one_bit(name: str, tmp_path: path
     assert (BEHIND[name] in left and "behind" in left) if name in BEHIND else not left
     assert model.to_litert() == model.flatbuffer
     narrowed = model.compensate(1, scope="all", calibration="none")
+    named = [remark for remark in narrowed.remarks if "keeps a multiplier" in remark.text]
+    assert sum(each.above(1) > 0 for each in narrowed.info()) == len(named) == WIDE.get(name, 0)
     again = tr.load(narrowed.save(tmp_path / "back.tflite", allow_partial=True))
     assert again.quantization == model.quantization and again.signature == model.signature
     wide = {each.op for each in narrowed.info() if each.scope == "accumulator" and (each.bits or 32) > 1}
     assert wide <= {"matmul"}  # nothing absorbs what the product of two activations loses
+
+
+@pytest.mark.parametrize("name", ["vision_transformer", "efficientdet"])
+def test_the_file_of_a_network_of_shifts_is_the_module(name: str, tmp_path: pathlib.Path) -> None:
+    # Both have tables, constants and matrix products or means that moved. What is left between the two is how near float32
+    # scales hold multipliers, and LiteRT's rounding.
+    narrowed = network(name, tmp_path).compensate(1, scope="all", calibration="none")
+    again = tr.load(narrowed.save(tmp_path / "back.tflite"))
+    assert not any(each.above(1) for each in again.info())
+    inputs = narrowed.random_inputs(8)
+    ours, theirs = (Executable.build(each.bytecode).run_many(*inputs) for each in (narrowed, again.narrow(1, scope="all")))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.slow

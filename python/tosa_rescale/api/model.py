@@ -125,7 +125,8 @@ class Model(Program, Shown):
         clipping: float = 0.1,
         constants: bool = True,
         saturation: bool = True,
-        table_error: float = 0.0,
+        table_error: float = 1.0,
+        weighted_pools: bool = False,
         strict: bool = False,
         promote: bool = True,
         clip: bool = True,
@@ -147,7 +148,7 @@ class Model(Program, Shown):
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: see Model.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
-            align, clipping, constants, saturation, table_error, strict, promote: those of CompensateOptions.
+            align, clipping, constants, saturation, table_error, weighted_pools, strict, promote: those of CompensateOptions.
             clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:

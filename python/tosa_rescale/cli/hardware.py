@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="With --liberty: clock, such as 2.5ns or 900ps; auto: the fastest found.",
 )
-@click.option("--design", default="int8", show_default=True, help="What: int8, int16, elementwise and others, by comma; all.")
+@click.option("--design", help="What: int8, int16, elementwise and others, by comma; all. Default: int8; to renew, all stored.")
 @click.option("--macs", help="Products a cycle for each rescaler, by comma. Default: with --liberty 4, else all stored.")
 @click.option("--bits", help="With --liberty: widths, by comma. Default: the design's widest, 8, 4, 1.")
 @click.option(
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 def hardware_cost(
     liberty: tuple[str, ...],
     period: str,
-    design: str,
+    design: str | None,
     macs: str | None,
     bits: str | None,
     activity: str | None,
@@ -67,9 +67,9 @@ def hardware_cost(
         raise OptionError("output: has no effect without --liberty or --regenerate; pass one of them")
     if not liberty and (bits or activity or period != "auto"):
         raise OptionError("period, bits and activity: have no effect without --liberty; pass the library's files")
-    designs = _designs(design)
+    designs = _designs(design or ("all" if regenerate else "int8"))
     if liberty:
-        jobs = _stored_jobs() if regenerate else _jobs(designs, _numbers("macs", macs or "4"), bits)
+        jobs = _stored_jobs(designs, macs, bits) if regenerate else _jobs(designs, _numbers("macs", macs or "4"), bits)
         costs = [_measure(liberty, jobs, _picoseconds(period), activity, output, regenerate)]
     elif regenerate:
         return _regenerate_gates(output, json_file)
@@ -137,10 +137,19 @@ def _jobs(designs: Sequence[str], macs: Sequence[int], bits: str | None) -> list
     return jobs
 
 
-def _stored_jobs() -> Sequence[Job]:
-    from tosa_rescale.hardware.grid import JOBS
+def _stored_jobs(designs: Sequence[str], macs: str | None, bits: str | None) -> list[Job]:
+    """What the package stores, as far as it was asked for."""
+    from tosa_rescale.hardware.grid import JOBS, Job
 
-    return JOBS
+    lanes, widths = (None if text is None else _numbers(name, text) for name, text in (("macs", macs), ("bits", bits)))
+    found = []
+    for job in JOBS:
+        chosen = tuple(each for each in job.bits if widths is None or each in widths)
+        if job.design in designs and (lanes is None or job.macs in lanes) and chosen:
+            found.append(Job(job.design, job.macs, chosen))
+    if not found:
+        raise OptionError("design, macs, bits: nothing that is stored is all of these; leave one out")
+    return found
 
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:

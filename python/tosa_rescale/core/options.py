@@ -76,8 +76,8 @@ class Preset(enum.StrEnum):
 
 
 NARROW, COMPENSATE, ALIGN = "tosa-rescale-narrow", "tosa-rescale-compensate", "tosa-rescale-align"
-LOWER, RAISE = "tosa-rescale-lower", "tosa-rescale-raise"
-"""Mnemonics of the passes that programs run by name; all but the last take options."""
+LOWER, RAISE, POOLS = "tosa-rescale-lower", "tosa-rescale-raise", "tosa-rescale-pools"
+"""Mnemonics of the passes that programs run by name; the last two take no options."""
 
 
 def option(help: str, *passes: str, default: Any = dataclasses.MISSING, **about: Any) -> Any:
@@ -286,11 +286,15 @@ class CompensateOptions(_Widths):
         default=True,
     )
     table_error: float = option(
-        "Largest error, in steps of its entries, at which alignment may sample a table of 513 entries anew for another scale of"
-        " its input; 0 leaves it; not for models from a .tflite.",
+        "Largest error, in steps of its entries, at which alignment may write a table anew for another scale of its input where"
+        " a multiplier would stay wide else; 0 leaves all tables.",
         ALIGN,
-        default=0.0,
+        default=1.0,
         low=0,
+    )
+    weighted_pools: bool = option(
+        "Make average pools over windows of other sizes than powers of two, which divide, convolutions with constant weights.",
+        default=False,
     )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)
     promote: bool = option(

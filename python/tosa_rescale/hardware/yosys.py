@@ -48,6 +48,9 @@ def run_yosys(script: str, folder: pathlib.Path, what: str, timeout: float) -> N
     except subprocess.TimeoutExpired:
         raise SynthesisError(f"yosys: {what} took more than {timeout:.0f} s; try a smaller engine") from None
     if done.returncode:
+        # The system's killer says nothing; C++, and Python around WebAssembly, say it in their own words.
+        if done.returncode in (-9, 137) or any(word in done.stderr for word in ("bad_alloc", "MemoryError", "out of memory")):
+            raise SynthesisError(f"yosys: {what} needs more memory than there is; try fewer MACs or bits")
         raise SynthesisError(f"yosys: {what} failed: {_last_words(done.stderr or done.stdout)}")
 
 

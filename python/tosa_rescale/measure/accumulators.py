@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tosa_rescale.rewrite.calibration import Geometry
+from tosa_rescale.rewrite.geometry import Geometry
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op

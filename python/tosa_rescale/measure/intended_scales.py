@@ -11,7 +11,7 @@ import numpy as np
 from tosa_rescale.core.attributes import FIXED_FACTOR, SCALE_FACTOR
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.passes import run_passes_on
-from tosa_rescale.rewrite.compensate import align_pass, with_kernel_limits
+from tosa_rescale.rewrite.compensate import align_pass, with_kernel_limits, with_tables
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op, Rescale
@@ -67,10 +67,10 @@ def file_scales(model: Program) -> dict[str, float]:
     return {} if model.flatbuffer is None else tensor_scales(model.flatbuffer, model.source)
 
 
-def intended_original(model: Program, original: Program, aligned: bool) -> bytes | None:
+def intended_original(model: Program, original: Program, repeat: bool) -> bytes | None:
     """The original with the model's activation scales and full multipliers; None where these scales cannot be repeated.
 
-    A step that aligned is repeated also where no tensor of 8 or 16 bits has a factor (`aligned`): those between may have one.
+    A step that aligned is repeated also where no tensor of 8 or 16 bits has a factor (`repeat`): those between may have one.
     """
     names = {field.name for field in dataclasses.fields(CompensateOptions)}
     for step in model.recipe[len(original.recipe) :]:
@@ -78,8 +78,9 @@ def intended_original(model: Program, original: Program, aligned: bool) -> bytes
             options = CompensateOptions(**{name: value for name, value in step.options.items() if name in names})
             if options.aligns:
                 litert = original.flatbuffer is not None
-                return run_passes_on(_with_factors_of(model, original), [align_pass(options, litert)], original.source).bytecode
-    return None if aligned else original.bytecode
+                aligned = run_passes_on(_with_factors_of(model, original), [align_pass(options, litert)], original.source)
+                return with_tables(original, aligned).bytecode
+    return None if repeat else original.bytecode
 
 
 def _with_factors_of(model: Program, original: Program) -> Module:

@@ -22,19 +22,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tosa_rescale.core.attributes import INPUT_FACTORS, INPUT_MEAN, INPUT_MOMENT, INPUT_SQUARE
-from tosa_rescale.core.changes import CONVOLUTIONS
-from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import Program
-from tosa_rescale.core.progress import Progress, Silent
+from tosa_rescale.core.progress import Progress
+from tosa_rescale.rewrite.geometry import Geometry
+from tosa_rescale.rewrite.observe import input_taps, observe, weighted_layers
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Module, Op, Tap
+    from tosa_rescale_runtime import Module, Op
 
 RANK = 8  # factors kept; more changed no figure measured
 ROWS = 128  # output positions of one sample that enter the factors, of a layer without a batch; means and squares take all
@@ -65,13 +66,16 @@ class LayerStatistics:
                 module.set_attribute(op, name, value)
 
 
-def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
+def calibrate(
+    program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None, workers: int | None = None
+) -> Module:
     """Runs samples through the model and writes each MAC layer's input statistics on it.
 
     Args:
         program: the model.
         inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
 
     Returns:
         The module with the attributes.
@@ -79,45 +83,19 @@ def calibrate(program: Program, inputs: Sequence[np.ndarray], progress: Progress
     Raises:
         DataError: there are no samples.
     """
-    from tosa_rescale_runtime import Tap
+    from tosa_rescale_runtime import usable_cores
 
     module = program.module()
-    layers = [op for op in module.ops() if op.kind in CONVOLUTIONS and module.constant(op, 1) is not None]
+    layers = weighted_layers(module)
     measures = [Measure(module, op) for op in layers]
-    for seen in observe(program, [Tap(op.key, operand=0) for op in layers], inputs, "calibrate", progress):
-        for measure, layer_input in zip(measures, seen, strict=True):
-            measure.add(layer_input)
-    for op, measure in zip(layers, measures, strict=True):
-        measure.result().write(module, op)
+    # Most of the time goes into long sums, which other threads need not wait for.
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
+        for seen in observe(program, input_taps(module, layers), inputs, "calibrate", progress, workers):
+            list(pool.map(Measure.add, measures, seen))
+        results = list(pool.map(Measure.result, measures))
+    for op, result in zip(layers, results, strict=True):
+        result.write(module, op)
     return module
-
-
-def observe(
-    program: Program, taps: Sequence[Tap], inputs: Sequence[np.ndarray], label: str, progress: Progress | None
-) -> Iterator[list[np.ndarray]]:
-    """Runs samples one by one and gives what the taps saw of each.
-
-    Args:
-        program: the model.
-        taps: values inside its graph.
-        inputs: one array [N, *shape of a sample] for each input.
-        label: of the progress.
-        progress: shows rate and remaining time.
-
-    Raises:
-        DataError: there are no samples.
-    """
-    from tosa_rescale_runtime import Executable
-
-    if not len(inputs) or not len(inputs[0]):
-        raise DataError("calibration: there are no samples; give at least one")
-    executable = Executable.build(program.bytecode, taps=taps, source=program.source)
-    shapes = [[extent or 1 for extent in spec.shape] for spec in executable.tap_specs]
-    with (progress or Silent()).task(label, len(inputs[0])) as advance:
-        for run in executable.run_taps(*inputs):
-            # A sample's tensor, whose first dimension may be a batch of the layer's own.
-            yield [run.taps[tap].reshape(shape) for tap, shape in zip(taps, shapes, strict=True)]
-            advance(1)
 
 
 class Measure:
@@ -130,31 +108,26 @@ class Measure:
         self._samples = 0
         self._sum: np.ndarray | float = 0.0
         self._sum_of_squares: np.ndarray | float = 0.0
-        self._rows: list[np.ndarray] = []
+        self._factors = Factors()
         self._moment = Moment()
         self._rng = np.random.default_rng(0)  # the choice of rows must not change from run to run
 
     def add(self, layer_input: np.ndarray) -> None:
         """Adds one sample's input, [B, spatial dimensions, C]; B is the layer's own batch."""
-        wide = layer_input.dtype.itemsize > 1
-        x = layer_input.astype(np.int32 if wide else np.int16) - self._zero_point
-        planes = self._geometry.planes(x)
-        *extents, _ = planes[0].shape
-        axes = tuple(range(len(extents)))
-        # Squares of 8-bit values are exact in a float32.
-        real = [plane.astype(np.float64 if wide else np.float32) for plane in planes]
-        self._sum = self._sum + np.stack([plane.mean(axes, dtype=np.float64) for plane in real])
-        self._sum_of_squares = self._sum_of_squares + np.stack([np.square(p).mean(axes, dtype=np.float64) for p in real])
+        geometry, wide = self._geometry, layer_input.dtype.itemsize > 1
+        x = layer_input.astype(np.int32) - self._zero_point
+        positions = layer_input.shape[0] * math.prod(geometry.output)
+        self._sum = self._sum + geometry.sums(x) / positions
+        self._sum_of_squares = self._sum_of_squares + geometry.sums(np.square(x, dtype=np.int64 if wide else None)) / positions
         self._samples += 1
-        positions = math.prod(extents)
-        if layer_input.shape[0] > 1 and not self._geometry.depthwise:
-            self._moment.add(np.stack(planes, axis=-2).reshape(positions, -1))
+        if layer_input.shape[0] > 1 and not geometry.depthwise:
+            self._moment.add(np.stack(geometry.planes(x), axis=-2).reshape(positions, -1))
             if self._moment.known:
-                self._rows = []
+                self._factors = Factors()
                 return
         chosen = np.arange(positions) if positions <= ROWS else self._rng.choice(positions, ROWS, replace=False)
-        at = np.unravel_index(chosen, extents)
-        self._rows.append(np.stack([plane[at] for plane in planes], axis=1))  # [R, T, C]
+        rows = geometry.rows(x, chosen)  # [R, T, C]
+        self._factors.add(rows.transpose(2, 0, 1) if geometry.depthwise else rows.reshape(len(rows), -1))
 
     def result(self) -> LayerStatistics:
         mean, square = (
@@ -163,9 +136,32 @@ class Measure:
         )
         if self._moment.known:
             return LayerStatistics(mean, moment=self._moment.result())
-        rows = np.concatenate(self._rows)  # [R, T, C]
-        ordered = rows.transpose(2, 0, 1) if self._geometry.depthwise else rows.reshape(len(rows), -1)
-        return LayerStatistics(mean, square, leading_factors(np.ascontiguousarray(ordered, np.float32)))
+        return LayerStatistics(mean, square, self._factors.result())
+
+
+class Factors:
+    """Adds up what the leading factors of second moments come from: narrow moments themselves, else rows."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._moments: np.ndarray | float = 0.0
+        self._rows: list[np.ndarray] = []
+
+    def add(self, rows: np.ndarray) -> None:
+        """Adds rows of x, [N, K], or [C, N, K] of as many separate ones."""
+        self._count += rows.shape[-2]
+        if rows.shape[-1] > DIRECT_WIDTH:  # 8-bit values wait as i16, in half the memory
+            self._rows.append(rows.astype(np.int16 if np.abs(rows).max(initial=0) < 1 << 15 else np.float32))
+            return
+        rows = np.ascontiguousarray(rows, np.float32)
+        # Of 8-bit values exact: below 2^24.
+        self._moments = self._moments + (np.swapaxes(rows, -1, -2) @ rows).astype(np.float64)
+
+    def result(self) -> np.ndarray:
+        """F, float32 [..., R, K]; see leading_factors."""
+        if self._rows:
+            return leading_factors(np.concatenate(self._rows, axis=-2).astype(np.float32, copy=False))
+        return _factors_of(np.asarray(self._moments) / self._count)
 
 
 class Moment:
@@ -219,87 +215,17 @@ def leading_factors(rows: np.ndarray) -> np.ndarray:
     """
     count, width = rows.shape[-2:]
     if width <= DIRECT_WIDTH:
-        moments, basis = np.swapaxes(rows, -1, -2) @ rows, None
-    else:
-        basis = np.random.default_rng(0).standard_normal((width, 2 * RANK)).astype(np.float32)
-        for _ in range(POWER_STEPS):
-            basis = np.linalg.qr(np.swapaxes(rows, -1, -2) @ (rows @ basis))[0]
-        projected = rows @ basis
-        moments = np.swapaxes(projected, -1, -2) @ projected
-    values, vectors = np.linalg.eigh(moments.astype(np.float64) / count)
-    kept = min(RANK, width)
+        return _factors_of((np.swapaxes(rows, -1, -2) @ rows).astype(np.float64) / count)
+    basis = np.random.default_rng(0).standard_normal((width, 2 * RANK)).astype(np.float32)
+    for _ in range(POWER_STEPS):
+        basis = np.linalg.qr(np.swapaxes(rows, -1, -2) @ (rows @ basis))[0]
+    projected = rows @ basis
+    return _factors_of((np.swapaxes(projected, -1, -2) @ projected).astype(np.float64) / count, basis)
+
+
+def _factors_of(moments: np.ndarray, basis: np.ndarray | None = None) -> np.ndarray:
+    """The leading factors of moments [..., K, K], in the coordinates of a basis [..., N, K] where there is one."""
+    values, vectors = np.linalg.eigh(moments)
+    kept = min(RANK, vectors.shape[-1] if basis is None else basis.shape[-2])
     leading = vectors[..., -kept:] * np.sqrt(np.maximum(values[..., None, -kept:], 0))
     return np.ascontiguousarray(np.swapaxes(leading if basis is None else basis @ leading, -1, -2), np.float32)
-
-
-@dataclasses.dataclass(frozen=True)
-class Geometry:
-    """Which input value each weight of a convolution multiplies (TOSA CONV2D, CONV3D, DEPTHWISE_CONV2D, TRANSPOSE_CONV2D).
-
-    Attributes:
-        kind: conv2d, conv3d, depthwise_conv2d or transpose_conv2d.
-        kernel: extents, KH and KW, behind KD in three dimensions.
-        pad: before and after, for each spatial dimension; for transpose_conv2d what is added to the output.
-        stride, dilation: of each spatial dimension.
-        output: extents, OH and OW, behind OD.
-    """
-
-    kind: str
-    kernel: tuple[int, ...]
-    pad: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    output: tuple[int, ...]
-
-    @property
-    def depthwise(self) -> bool:
-        """Each channel is convolved by itself."""
-        return self.kind == "depthwise_conv2d"
-
-    @staticmethod
-    def of(module: Module, op: Op) -> Geometry:
-        """Reads an op's attributes and shapes."""
-        weight = module.constant(op, 1)
-        assert weight is not None  # calibrate measures layers with constant weights only
-        kernel = weight.shape[:2] if op.kind == "depthwise_conv2d" else weight.shape[1:-1]
-        transposed = op.kind == "transpose_conv2d"
-        return Geometry(
-            op.kind,
-            tuple(kernel),
-            tuple(module.attribute(op, "out_pad" if transposed else "pad")),
-            tuple(module.attribute(op, "stride")),
-            (1, 1) if transposed else tuple(module.attribute(op, "dilation")),
-            tuple(extent or 1 for extent in module.result_shape(op)[1:-1]),
-        )
-
-    def planes(self, x: np.ndarray) -> list[np.ndarray]:
-        """For each tap of the kernel, in its order, the value it multiplies at every output position.
-
-        Args:
-            x: zero-point-free input [..., spatial dimensions, C].
-
-        Returns:
-            One array [..., *output, C] for each tap, 0 where the tap multiplies border padding or nothing.
-        """
-        if self.kind == "transpose_conv2d":
-            return [self._transposed(x, tap) for tap in np.ndindex(*self.kernel)]
-        pairs = list(zip(self.pad[::2], self.pad[1::2], strict=True))
-        padded = np.pad(x, [*[(0, 0)] * (x.ndim - len(pairs) - 1), *pairs, (0, 0)]) if any(self.pad) else x
-        return [self._direct(padded, tap) for tap in np.ndindex(*self.kernel)]
-
-    def _direct(self, padded: np.ndarray, tap: tuple[int, ...]) -> np.ndarray:
-        starts = [k * dilation for k, dilation in zip(tap, self.dilation, strict=True)]
-        places = zip(starts, self.stride, self.output, strict=True)
-        return padded[..., *(slice(start, start + stride * (out - 1) + 1, stride) for start, stride, out in places), :]
-
-    def _transposed(self, x: np.ndarray, tap: tuple[int, ...]) -> np.ndarray:
-        *leading, height, width, channels = x.shape
-        plane = np.zeros((*leading, *self.output, channels), x.dtype)
-        # Input row i adds to output row i * stride + out_pad_top + ky, where that exists.
-        y, z = (
-            np.arange(extent) * stride + before + k
-            for extent, stride, before, k in zip((height, width), self.stride, self.pad[::2], tap, strict=True)
-        )
-        y_in, z_in = ((place >= 0) & (place < out) for place, out in zip((y, z), self.output, strict=True))
-        plane[..., y[y_in][:, None], z[z_in], :] = x[..., np.flatnonzero(y_in)[:, None], np.flatnonzero(z_in), :]
-        return plane

@@ -17,7 +17,7 @@ import numpy as np
 from tosa_rescale.core.attributes import CLIPPING_ERRORS
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress
-from tosa_rescale.rewrite.calibration import observe
+from tosa_rescale.rewrite.observe import narrow_results, observe
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module
@@ -26,13 +26,16 @@ STEPS_PER_OCTAVE = 8  # as kClippingSteps of the pass
 OCTAVES = 1  # few samples do not show every large value, and below half a step rounding is no longer what limits
 
 
-def measure_ranges(program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None) -> Module:
+def measure_ranges(
+    program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None, workers: int | None = None
+) -> Module:
     """Runs samples through the model and writes on each rescale to 8 or 16 bits what cutting off its result costs.
 
     Args:
         program: the model.
         inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
 
     Returns:
         The module with the attributes.
@@ -44,9 +47,9 @@ def measure_ranges(program: Program, inputs: Sequence[np.ndarray], progress: Pro
 
     module = program.module()
     ops = {op.key: op for op in module.ops()}
-    measured = [each for each in module.rescales() if each.output_bits in (8, 16) and each.output_zp is not None]
+    measured = narrow_results(module)
     histograms = [np.zeros(1 << each.output_bits, np.int64) for each in measured]
-    for seen in observe(program, [Tap(each.key) for each in measured], inputs, "measure ranges", progress):
+    for seen in observe(program, [Tap(each.key) for each in measured], inputs, "measure ranges", progress, workers):
         for each, histogram, result in zip(measured, histograms, seen, strict=True):
             low, _ = type_limits(each.output_bits, each.output_unsigned)
             stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Generic
 
 import numpy as np
-from tosa_rescale_runtime import Executable, Module, compare_all
+from tosa_rescale_runtime import Module, compare_all
 
-from tosa_rescale.core.attributes import FIXED_FACTOR, REACH
-from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, CompensateOptions, Scope
+from tosa_rescale.core.attributes import FIXED_FACTOR, FUNCTION, REACH
+from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, POOLS, CompensateOptions, Scope
 from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
@@ -23,9 +23,11 @@ from tosa_rescale.core.recipe import Step
 from tosa_rescale.core.rescales import raised
 from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
+from tosa_rescale.formats.litert.tables import compute_tables
 from tosa_rescale.rewrite.calibration import calibrate
 from tosa_rescale.rewrite.clipping import measure_ranges
 from tosa_rescale.rewrite.narrow import mark_bits
+from tosa_rescale.rewrite.observe import run
 
 
 def compensate(
@@ -98,6 +100,7 @@ class Compensator(Generic[P]):
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._startable: list[bytes] | None = None
+        self._weighted: Compensator[P] | None = None
         if inputs is not None:
             self._outputs = self._run(self._program.bytecode)
 
@@ -118,6 +121,8 @@ class Compensator(Generic[P]):
             OptionError: `bits_of` names no rescale.
             PassError: the pass refused the module.
         """
+        if options.weighted_pools:
+            return self._with_weighted_pools(options, bits_of)
         if not options.aligns:
             found = self._candidates(self._program.bytecode, (), options, bits_of)
         else:
@@ -134,6 +139,19 @@ class Compensator(Generic[P]):
             recorded["bits_of"] = dict(bits_of)
         return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
 
+    def _with_weighted_pools(self, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> P:
+        """The same with average pools as convolutions, and measured against the original all the same."""
+        if self._weighted is None:
+            done = run_passes(self._program.bytecode, [POOLS], self._program.source)
+            program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
+            self._weighted = Compensator(program, None, self._progress, self._workers)
+            self._weighted._inputs, self._weighted._outputs = self._inputs, self._outputs
+        made = self._weighted.compensate(dataclasses.replace(options, weighted_pools=False), bits_of)
+        step = made.recipe[-1]
+        recorded = Step(step.name, {**step.options, "weighted_pools": True})
+        remarks = (*self._weighted._program.remarks, *made.remarks)
+        return dataclasses.replace(made, recipe=(*made.recipe[:-1], recorded), remarks=remarks)
+
     @property
     def _litert(self) -> bool:
         return self._program.flatbuffer is not None
@@ -144,7 +162,7 @@ class Compensator(Generic[P]):
             self._startable = [to_bytecode(with_kernel_limits(self._program), self._program.source)]
             if self._inputs is not None:
                 marked = dataclasses.replace(self._program, bytecode=self._startable[0])
-                measured = measure_ranges(marked, self._inputs, self._progress)
+                measured = measure_ranges(marked, self._inputs, self._progress, self._workers)
                 self._startable.append(to_bytecode(measured, self._program.source))
         return self._startable
 
@@ -153,8 +171,10 @@ class Compensator(Generic[P]):
         passes = [align_pass(options, self._litert)]
         if bits_of:
             marked = mark_bits(self._program, Module.parse(start, self._program.source), bits_of)
-            return run_passes_on(marked, passes, self._program.source)
-        return run_passes(start, passes, self._program.source)
+            done = run_passes_on(marked, passes, self._program.source)
+        else:
+            done = run_passes(start, passes, self._program.source)
+        return with_tables(self._program, done)
 
     def _candidates(
         self, start: bytes, remarks: tuple[Diagnostic, ...], options: CompensateOptions, bits_of: Mapping[str, int] | None
@@ -178,7 +198,9 @@ class Compensator(Generic[P]):
         """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
         assert self._inputs is not None
         if bytecode not in self._calibrated:
-            measured = calibrate(dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress)
+            measured = calibrate(
+                dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress, self._workers
+            )
             self._calibrated[bytecode] = to_bytecode(measured, self._program.source)
         return self._calibrated[bytecode]
 
@@ -194,7 +216,7 @@ class Compensator(Generic[P]):
 
     def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
         assert self._inputs is not None
-        return Executable.build(bytecode, source=self._program.source).run_many(*self._inputs, workers=self._workers)
+        return run(dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._workers)
 
 
 def with_kernel_limits(program: Program) -> Module:
@@ -204,11 +226,27 @@ def with_kernel_limits(program: Program) -> Module:
         fixed = fixed_scale_tensors(program.flatbuffer, program.source)
         reaches = clamp_reaches(program.flatbuffer, program.source)
         for op in module.ops():
-            if op.kind == "table" and module.tensor_name(op) in fixed:
-                module.set_attribute(op, FIXED_FACTOR, 1.0)
+            if op.kind == "table":
+                module.set_attribute(op, FUNCTION, 1)
+                if module.tensor_name(op) in fixed:
+                    module.set_attribute(op, FIXED_FACTOR, 1.0)
             if op.kind == "clamp" and module.tensor_name(op) in reaches:
                 module.set_attribute(op, REACH, reaches[module.tensor_name(op)])
     return module
+
+
+def with_tables(program: Program, aligned: PassResult) -> PassResult:
+    """Gives an aligned module of a .tflite the tables that LiteRT computes from its scales, and says which they are."""
+    if program.flatbuffer is None:
+        return aligned
+    module = Module.parse(aligned.bytecode, program.source)
+    changed, moved = compute_tables(program, module)
+    remarks = [
+        Diagnostic(each.name, "remark", f"is computed anew from {each.kind} for an input at {each.factor:.3f} times its scale")
+        for each in moved
+    ]
+    bytecode = to_bytecode(module, program.source) if changed else aligned.bytecode
+    return PassResult(bytecode, (*aligned.diagnostics, *remarks))
 
 
 def align_pass(options: CompensateOptions, litert: bool) -> str:

@@ -20,8 +20,15 @@ LOCAL = "local"
 REACH_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 
+PROMPT = {"RAY_grpc_client_keepalive_time_ms": "65000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
+"""When this process asks whether a silent machine is still there, and for how long: Ray's own 300 and 120 s are seven minutes
+in which a sweep stands still. Servers of a cluster with Ray's defaults take more than one question in 60 s for an attack."""
+
 
 def import_ray() -> Any:
+    """The package, with the settings that it reads once, when it is loaded; those of the user's environment come first."""
+    for name, value in PROMPT.items():
+        os.environ.setdefault(name, value)
     try:
         return importlib.import_module("ray")
     except ImportError as error:

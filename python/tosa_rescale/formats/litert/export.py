@@ -12,6 +12,7 @@ from tosa_rescale.core.attributes import SCALE_FACTOR
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.rescales import compact, raised
+from tosa_rescale.formats.litert.constants import moved_constants
 from tosa_rescale.formats.litert.match import MacOp, match_layers
 from tosa_rescale.formats.litert.patch import LayerPatch
 from tosa_rescale.formats.litert.read import convert_like, original_of, part_like
@@ -55,37 +56,39 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     listed = litert_layers(conversion.alone, program.source)
     rows = match_layers(listed, [_mac_op(old, each) for each in old_layers], program.source)
 
-    factors = _scale_factors(new)
+    scales = moved_scales(new, conversion.alone, program.source)
+    constants = moved_constants(new, conversion, scales, program.source)
     numbers = [_numbers(new, layer) for layer in layers]
     changed = [n != o for n, o in zip(numbers, (_numbers(old, layer) for layer in old_layers), strict=True)]
     expressible = {layer.rescale.key for layer in layers if layer.rescale and new.constant(layer.op, 1) is not None}
     unexpressed = _narrowed_elsewhere(new, old, expressible)
-    if not any(changed) and not unexpressed and not factors:
+    if not any(changed) and not unexpressed and not scales and not constants:
         return flatbuffer
     # A uint8 file is written anew as an int8 one; new activation scales change what every layer's multiplier is derived from.
-    whole = bool(factors) or any(row.input.dtype == "uint8" for row in rows)
+    whole = bool(scales) or any(row.input.dtype == "uint8" for row in rows)
     patches = [
         n.patch(conversion.part.operators[row.operator], program.source)
         for row, n, c in zip(rows, numbers, changed, strict=True)
         if n is not None and (c or whole)
     ]
-    scales = new_scales(conversion.alone, factors, program.source) if factors else {}
 
     def write(left: list[str]) -> bytes:
         return write_litert(
             flatbuffer,
             patches,
             part=conversion.part,
+            constants=constants,
             activation_scales=scales,
             unexpressed=left,
             allow_partial=allow_partial,
             source=program.source,
         )
 
-    if not scales:
+    if not scales and not constants:
         return write(unexpressed)
     written = write([])
     back = Module.parse(convert_like(written, program).bytecode, program.source)
+    _require_same_tables(new, back, program.source)
     left = _not_read_back(new, back)
     return write(left) if left else written
 
@@ -162,6 +165,21 @@ def _scale_factors(module: Module) -> dict[str, float]:
     return factors if any(factor != 1 for factor in factors.values()) else {}
 
 
+def moved_scales(module: Module, flatbuffer: bytes, source: str) -> dict[str, float]:
+    """The scales that alignment gave to tensors of a flatbuffer, by name; empty where all are as they were.
+
+    Args:
+        module: the module, which notes what scales were multiplied by.
+        flatbuffer: the part of the file that the module was read from.
+        source: its name, for errors.
+
+    Raises:
+        ModelError: a tensor of the module is not in the flatbuffer.
+    """
+    factors = _scale_factors(module)
+    return new_scales(flatbuffer, factors, source) if factors else {}
+
+
 def new_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dict[str, float]:
     """The new scales by tensor name. Those that differ by a power of two but for float32's rounding do so exactly."""
     old = tensor_scales(flatbuffer, source)
@@ -185,6 +203,18 @@ def new_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dic
             known.append(scale)
         scales[name] = scale
     return scales
+
+
+def _require_same_tables(new: Module, back: Module, source: str) -> None:
+    """Raises ModelError where a table is not what the reader of the file makes of the scales."""
+    ours, theirs = ([op for op in each.ops() if op.kind == "table"] for each in (new, back))
+    for mine, other in zip(ours, theirs, strict=True):
+        entries, made = new.constant(mine, 1), back.constant(other, 1)
+        if entries is None or made is None or not np.array_equal(entries, made):
+            raise ModelError(
+                f"{source}: the table of {mine.name!r} is not the one that LiteRT computes from its scales; align with "
+                "`compensate`, which computes it, or with `table_error=0`"
+            )
 
 
 def _not_read_back(new: Module, back: Module) -> list[str]:

@@ -41,6 +41,23 @@ class LayerPatch:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class ConstantPatch:
+    """What becomes of a constant that an operator adds or multiplies with; its zero point stays.
+
+    Attributes:
+        operator: position of the operator in the first subgraph.
+        slot: position of the constant among the operator's inputs.
+        value: the elements, of the tensor's dtype and size.
+        scale: real units for one step.
+    """
+
+    operator: int
+    slot: int
+    value: np.ndarray
+    scale: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Constant:
     """New content of a constant tensor: bytes, scales, channel dimension; zero points are 0."""
 

@@ -15,6 +15,7 @@ from tosa_rescale.core.recipe import Step
 from tosa_rescale.formats.litert.convert import Refusal, convert
 from tosa_rescale.formats.litert.islands import join_islands
 from tosa_rescale.formats.litert.part import Part, describe, find_part, part_alone
+from tosa_rescale.formats.litert.pools import with_weighted_pools
 from tosa_rescale.formats.litert.schema import name_of, op_name, unpack
 from tosa_rescale.formats.litert.shapes import resolve_shapes
 from tosa_rescale.formats.module import sound
@@ -76,7 +77,15 @@ def original_of(program: Program, original: PathLike | None = None) -> tuple[byt
     if data is None:
         raise ModelError(f"{program.source}: came from no .tflite; name the one it was made from (`original`)")
     data = join_islands(data, program.source).data
+    if any(step.options.get("weighted_pools") for step in program.recipe):
+        data = with_weighted_pools(data, _convolutions(program), program.source)
     return data, convert_like(data, program)
+
+
+def _convolutions(program: Program) -> set[str]:
+    """Names of the tensors that a program's depthwise convolutions make."""
+    module = program.module()
+    return {module.tensor_name(op) or op.name for op in module.ops() if op.kind == "depthwise_conv2d"}
 
 
 def convert_like(data: bytes, program: Program) -> Conversion:

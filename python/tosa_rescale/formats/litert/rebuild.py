@@ -12,18 +12,27 @@ import numpy as np
 
 from tosa_rescale.formats.litert.operators import OPERANDS, PER_CHANNEL_FULLY_CONNECTED
 from tosa_rescale.formats.litert.part import Part
-from tosa_rescale.formats.litert.patch import Constant, Edit
+from tosa_rescale.formats.litert.patch import Constant, ConstantPatch, Edit
 from tosa_rescale.formats.litert.schema import LitertLayer, pack, schema
 from tosa_rescale.formats.litert.unsigned import require_version, unsigned_to_signed
 
 
-def rebuild(model: Any, part: Part, edits: Sequence[Edit], scales: Mapping[int, float], unsigned: bool, source: str) -> bytes:
+def rebuild(
+    model: Any,
+    part: Part,
+    edits: Sequence[Edit],
+    constants: Sequence[ConstantPatch],
+    scales: Mapping[int, float],
+    unsigned: bool,
+    source: str,
+) -> bytes:
     """The same model with new constants, each in a tensor and buffer of its own where it was shared. Changes `model`.
 
     Args:
         model: a ModelT.
         part: the part that the edits belong to.
-        edits: new constants.
+        edits: new weights and biases.
+        constants: new constants of other operators.
         scales: new scales of activations, by position of the tensor.
         unsigned: turn the part's uint8 tensors into int8 ones.
         source: the model's name, for errors.
@@ -57,6 +66,8 @@ def rebuild(model: Any, part: Part, edits: Sequence[Edit], scales: Mapping[int, 
             written[index] = constant
         if layer.kind == "FULLY_CONNECTED" and len(edit.weights.scale) > 1:
             require_version(model, operator, PER_CHANNEL_FULLY_CONNECTED)
+    for each in constants:
+        _patch_constant(model, operators[each.operator], each, readers)
     for index, scale in scales.items():
         graph.tensors[index].quantization.scale = np.array([scale], np.float32)
     return pack(model)
@@ -69,14 +80,37 @@ def _set_constant(model: Any, index: int, constant: Constant) -> None:
     tensor.quantization.zeroPoint = np.zeros(len(constant.scale), np.int64)
     tensor.quantization.quantizedDimension = constant.axis
     tensor.quantization.min = tensor.quantization.max = None  # float range of the old constant
+    _set_buffer(model, tensor, constant.data)
+
+
+def _set_buffer(model: Any, tensor: Any, data: bytes) -> None:
     buffer = schema().BufferT()
-    buffer.data = np.frombuffer(constant.data, np.uint8)
+    buffer.data = np.frombuffer(data, np.uint8)
     uses = sum(each.buffer == tensor.buffer for graph in model.subgraphs for each in graph.tensors)
     if uses == 1 and tensor.buffer:
         model.buffers[tensor.buffer] = buffer
     else:
         model.buffers.append(buffer)
         tensor.buffer = len(model.buffers) - 1
+
+
+def _patch_constant(model: Any, operator: Any, patch: ConstantPatch, readers: Counter[int]) -> None:
+    """Gives one input of an operator other elements and another scale; other readers of the tensor keep the old one."""
+    tensors = model.subgraphs[0].tensors
+    index = int(operator.inputs[patch.slot])
+    if readers[index] > 1:
+        readers[index] -= 1
+        tensor = copy.copy(tensors[index])
+        tensor.name = (tensor.name or b"") + f"/{patch.operator}".encode()
+        tensors.append(tensor)
+        inputs = [int(each) for each in operator.inputs]
+        index = inputs[patch.slot] = len(tensors) - 1
+        operator.inputs = inputs
+    tensor = tensors[index]
+    tensor.quantization = copy.copy(tensor.quantization)
+    tensor.quantization.scale = np.array([patch.scale], np.float32)
+    tensor.quantization.min = tensor.quantization.max = None
+    _set_buffer(model, tensor, patch.value.tobytes())
 
 
 def _add_tensor(model: Any, like: int | None, layer: LitertLayer) -> int:

@@ -194,7 +194,7 @@ def tensor_at(model: Any, index: int) -> LitertTensor:
         zero_point = np.broadcast_to(zero_point[:1] if len(zero_point) else np.int64(0), scale.shape)
     data = model.buffers[tensor.buffer].data
     value = None
-    if data is not None and len(data) and dtype in ("int8", "uint8", "int32", "int64"):
+    if data is not None and len(data) and dtype in ("int8", "uint8", "int16", "int32", "int64"):
         value = np.frombuffer(bytes(data), np.dtype(dtype).newbyteorder("<")).reshape(shape)
     return LitertTensor(index, name_of(tensor), shape, dtype, scale, zero_point, value)
 

@@ -20,7 +20,7 @@ from tosa_rescale.formats.litert.archive import archive_start, with_archive
 from tosa_rescale.formats.litert.in_place import in_place
 from tosa_rescale.formats.litert.multipliers import MAX_SCALE_EXCESS
 from tosa_rescale.formats.litert.part import Part, find_part
-from tosa_rescale.formats.litert.patch import LayerPatch, edit, require_patches, scales_by_position, some
+from tosa_rescale.formats.litert.patch import ConstantPatch, LayerPatch, edit, require_patches, scales_by_position, some
 from tosa_rescale.formats.litert.rebuild import rebuild
 from tosa_rescale.formats.litert.schema import LitertLayer, layers_of, litert_layers, unpack
 
@@ -30,6 +30,7 @@ def write_litert(
     layers: Sequence[LayerPatch],
     *,
     part: Part | None = None,
+    constants: Sequence[ConstantPatch] = (),
     activation_scales: Mapping[str, float] | None = None,
     unexpressed: Sequence[str] = (),
     allow_partial: bool = False,
@@ -46,6 +47,7 @@ def write_litert(
     Args:
         original: the flatbuffer that the model came from.
         layers: what becomes of each operator. A uint8 model needs one for every multiply-accumulate operator.
+        constants: new elements and scales of constants that operators add or multiply with.
         part: what of the file the patches belong to; None: all that TOSA can express.
         activation_scales: new scales of activations, by tensor name; the zero points stay. Every multiply-accumulate operator
             that reads or writes such a tensor needs a patch, with the multiplier for the new scales.
@@ -75,9 +77,9 @@ def write_litert(
     require_patches(listed, layers, scales, unsigned, source)
     edits = [edit(listed, patch, scales, source) for patch in layers]
     before = layers_of(model, source)
-    written = None if unsigned else in_place(flatbuffer, model, edits, scales)
+    written = None if unsigned or constants else in_place(flatbuffer, model, edits, scales)
     if written is None:
-        written = rebuild(model, part, edits, scales, unsigned, source)
+        written = rebuild(model, part, edits, constants, scales, unsigned, source)
     _verify(written, layers, before, source)
     return written if start == len(original) else with_archive(written, original, start)
 

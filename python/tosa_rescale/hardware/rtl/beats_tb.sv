@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Runs `tile` over beats, one a cycle without a pause, and compares what its engines give with what is expected.
+// Runs `dot_product_engine`, or with TILE = 1 a `tile` of them, over beats, one a cycle without a pause, and compares what the engines
+// give with what is expected.
 //
 //   +beats=FILE     lines `first last activations weights bias multiplier shift zero_point`, hexadecimal;
 //                   weights, bias, multiplier and shift of all engines, the first in the low bits
@@ -8,11 +9,13 @@
 //
 // Prints `vectors N mismatches M`.
 `timescale 1ns / 1ps
-module tile_tb #(
-    parameter ENGINES    = 2,
-    parameter MACS       = 4,
-    parameter BITS       = 4,
-    parameter ACTIVATION = 8
+module beats_tb #(
+    parameter TILE         = 0,
+    parameter ENGINES      = 1,  // of a tile
+    parameter MACS         = 4,
+    parameter BITS         = 4,
+    parameter ACTIVATION   = 8,
+    parameter DOUBLE_ROUND = 0   // of a single engine
 );
   localparam ACCUMULATOR = ACTIVATION == 16 ? 48 : 32;
   reg clock = 0, reset = 1, valid = 0, first = 0, last = 0;
@@ -24,16 +27,29 @@ module tile_tb #(
   reg [7:0]                     zero_point;
   wire [ENGINES-1:0]            result_valid;
   wire [ACTIVATION*ENGINES-1:0] result;
-  tile #(
-      .ENGINES(ENGINES),
-      .MACS(MACS),
-      .BITS(BITS),
-      .ACTIVATION(ACTIVATION)
-  ) dut (
-      .*
-  );
+  generate
+    if (TILE != 0) begin : g_tile
+      tile #(
+          .ENGINES(ENGINES),
+          .MACS(MACS),
+          .BITS(BITS),
+          .ACTIVATION(ACTIVATION)
+      ) dut (
+          .*
+      );
+    end else begin : g_engine
+      dot_product_engine #(
+          .MACS(MACS),
+          .BITS(BITS),
+          .ACTIVATION(ACTIVATION),
+          .DOUBLE_ROUND(DOUBLE_ROUND)
+      ) dut (
+          .*
+      );
+    end
+  endgenerate
 
-  // A beat as read from the file; what the tile sees is assigned, so that every simulator notices the change.
+  // A beat as read from the file; what the engines see is assigned, so that every simulator notices the change.
   reg                           is_first, is_last;
   reg [ACTIVATION*MACS-1:0]     a;
   reg [8*MACS*ENGINES-1:0]      w;

@@ -1,0 +1,36 @@
+//===- Releases.cpp - what gives up its scale where multipliers need it ---===//
+//
+// Implements Releases.h.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Releases.h"
+
+#include "AlignNetwork.h"
+#include "Constants.h"
+
+#include "mlir/Dialect/Tosa/IR/TosaOps.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+
+namespace tosa_rescale {
+
+bool Releases::add(AlignNetwork &network, const DenseSet<Operation *> &wide,
+                   Kind kind) {
+  llvm::SetVector<Operation *> found;
+  for (Operation *op : wide)
+    for (Operation *holder : network.getHolders(cast<tosa::RescaleOp>(op)))
+      if (isa<tosa::ConstOp>(holder) == (kind == Kind::Constants))
+        found.insert(holder);
+  for (Operation *holder : found) {
+    ops.insert(holder);
+    if (kind == Kind::Constants)
+      for (Operation *own : separateUses(holder))
+        ops.insert(own);
+  }
+  return !found.empty();
+}
+
+} // namespace tosa_rescale

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Average pools of a flatbuffer as depthwise convolutions: what the pass `tosa-rescale-pools` does to a module."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+import numpy as np
+
+from tosa_rescale.formats.litert.operators import INT8_VERSIONS
+from tosa_rescale.formats.litert.schema import dtype_of, name_of, op_name, pack, schema, unpack
+
+LARGEST_WEIGHT = 127
+_INT16_VERSION = 5  # of DEPTHWISE_CONV_2D, the first one with int16 activations
+_UINT8_ZERO_POINT = 128
+
+
+def weights_of_a_mean(count: int) -> tuple[np.ndarray, int]:
+    """Weights that add up to the largest power of two that as many weights of up to 127 can add up to.
+
+    Args:
+        count: of weights.
+
+    Returns:
+        int64 [count], two neighbouring values in even alternation, and log2 of their sum.
+    """
+    shift = (LARGEST_WEIGHT * count).bit_length() - 1
+    steps = (np.arange(count + 1, dtype=np.int64) << shift) // count
+    return np.diff(steps), shift
+
+
+def with_weighted_pools(data: bytes, names: Set[str], source: str) -> bytes:
+    """Replaces average pools by depthwise convolutions.
+
+    Args:
+        data: a LiteRT flatbuffer.
+        names: of the tensors that the pools in question make.
+        source: the flatbuffer's name, for errors.
+
+    Raises:
+        ModelError: not a readable LiteRT flatbuffer.
+    """
+    model = unpack(data, source)
+    graph = model.subgraphs[0]
+    pools = [
+        each
+        for each in graph.operators
+        if op_name(model, each) == "AVERAGE_POOL_2D" and name_of(graph.tensors[int(each.outputs[0])]) in names
+    ]
+    for pool in pools:
+        _replace(model, pool)
+    return pack(model) if pools else data
+
+
+def _replace(model: Any, pool: Any) -> None:
+    """Makes one pool a convolution of the same output tensor."""
+    graph, generated = model.subgraphs[0], schema()
+    given = graph.tensors[int(pool.inputs[0])]
+    dtype, old = dtype_of(given), pool.builtinOptions
+    channels, height, width = int(given.shape[3]), old.filterHeight, old.filterWidth
+    taps, shift = weights_of_a_mean(height * width)
+    zero_point = _UINT8_ZERO_POINT if dtype == "uint8" else 0
+    kind = np.uint8 if dtype == "uint8" else np.int8
+    weights = np.broadcast_to((taps + zero_point).reshape(1, height, width, 1), (1, height, width, channels)).astype(kind)
+    bias = np.zeros(channels, np.int64 if dtype == "int16" else np.int32)
+    scale = float(np.float32(given.quantization.scale[0]))
+    name = name_of(graph.tensors[int(pool.outputs[0])])
+    pool.inputs = [
+        int(pool.inputs[0]),
+        _add_constant(model, f"{name}/weights", weights, 2.0**-shift, zero_point),
+        _add_constant(model, f"{name}/bias", bias, scale * 2.0**-shift, 0),
+    ]
+    options = generated.DepthwiseConv2DOptionsT()
+    options.padding, options.strideH, options.strideW = old.padding, old.strideH, old.strideW
+    options.depthMultiplier = options.dilationHFactor = options.dilationWFactor = 1
+    options.fusedActivationFunction = old.fusedActivationFunction
+    pool.builtinOptions, pool.builtinOptionsType = options, generated.BuiltinOptions.DepthwiseConv2DOptions
+    code = generated.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = generated.BuiltinOperator.DEPTHWISE_CONV_2D
+    code.version = {"uint8": 1, "int16": _INT16_VERSION}.get(dtype, INT8_VERSIONS["DEPTHWISE_CONV_2D"])
+    model.operatorCodes.append(code)
+    pool.opcodeIndex = len(model.operatorCodes) - 1
+
+
+def _add_constant(model: Any, name: str, value: np.ndarray, scale: float, zero_point: int) -> int:
+    """A new constant tensor; returns its position."""
+    generated, graph = schema(), model.subgraphs[0]
+    buffer = generated.BufferT()
+    buffer.data = np.frombuffer(value.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor = generated.TensorT()
+    tensor.name, tensor.shape = name.encode(), np.array(value.shape, np.int32)
+    tensor.type = getattr(generated.TensorType, value.dtype.name.upper())
+    tensor.buffer = len(model.buffers) - 1
+    tensor.quantization = generated.QuantizationParametersT()
+    tensor.quantization.scale = np.array([scale], np.float32)
+    tensor.quantization.zeroPoint = np.array([zero_point], np.int64)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1

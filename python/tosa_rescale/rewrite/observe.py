@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Runs a program on samples and gives what passes through it.
+
+Everything that compensation asks of a network comes from one executable, whose taps are all that any step measures: what
+layers with weights see, what rescales make, and the outputs. Aligned and compensated forms of a network share its skeleton,
+so a network is compiled once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tosa_rescale.core.changes import CONVOLUTIONS
+from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.program import Program
+from tosa_rescale.core.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import Executable, Module, Op, Rescale, Tap
+
+
+WORTH_PROCESSES = 16  # samples below which processes are not worth their start
+MEMORY = 1 << 29  # bytes of tapped values that may wait at a time
+
+
+def weighted_layers(module: Module) -> list[Op]:
+    """Layers whose weights are constants."""
+    return [op for op in module.ops() if op.kind in CONVOLUTIONS and module.constant(op, 1) is not None]
+
+
+def narrow_results(module: Module) -> list[Rescale]:
+    """Rescales that make tensors of 8 or 16 bits."""
+    return [each for each in module.rescales() if each.output_bits in (8, 16) and each.output_zp is not None]
+
+
+def input_taps(module: Module, layers: Sequence[Op]) -> list[Tap]:
+    """A tap for what each layer sees: that of the rescale that makes it, where one does."""
+    from tosa_rescale_runtime import Tap
+
+    makers = {op.operation.results[0]: Tap(op.key) for op in module.ops() if op.kind == "rescale"}
+    return [makers.get(op.operation.operands[0], Tap(op.key, operand=0)) for op in layers]
+
+
+def observe(
+    program: Program,
+    taps: Sequence[Tap],
+    inputs: Sequence[np.ndarray],
+    label: str,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Iterator[list[np.ndarray]]:
+    """Runs samples and gives what the taps saw of each.
+
+    Args:
+        program: the model.
+        taps: values inside its graph, of `input_taps` and of `narrow_results`.
+        inputs: one array [N, *shape of a sample] for each input.
+        label: of the progress.
+        progress: shows rate and remaining time.
+        workers: processes that run samples; None: one for each core.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    from tosa_rescale_runtime import usable_cores
+
+    if not len(inputs) or not len(inputs[0]):
+        raise DataError("calibration: there are no samples; give at least one")
+    executable = _tapped(program)
+    shapes = {tap: [n or 1 for n in spec.shape] for tap, spec in zip(executable.taps, executable.tap_specs, strict=True)}
+    size = sum(
+        math.prod(shapes[tap]) * spec.dtype.itemsize for tap, spec in zip(executable.taps, executable.tap_specs, strict=True)
+    )
+    count = len(inputs[0])
+    at_once = max(1, min(workers or (usable_cores() if count >= WORTH_PROCESSES else 1), MEMORY // max(size, 1)))
+    with (progress or Silent()).task(label, count) as advance:
+        for some in executable.run_taps(*inputs, chunk=at_once, workers=at_once):
+            for index in range(len(some.outputs[0])):
+                # A sample's tensor, whose first dimension may be a batch of the layer's own.
+                yield [some.taps[tap][index].reshape(shapes[tap]) for tap in taps]
+                advance(1)
+
+
+def run(program: Program, inputs: Sequence[np.ndarray], workers: int | None = None) -> tuple[np.ndarray, ...]:
+    """A program's outputs on samples, one array [N, *shape of a sample] for each.
+
+    Args:
+        program: the model.
+        inputs: one array [N, *shape of a sample] for each input.
+        workers: processes that run samples; None: one for each core.
+    """
+    from tosa_rescale_runtime import Executable, externalize, is_compiled
+
+    skeleton = externalize(program.bytecode, (), program.source)
+    plain = Executable.from_skeleton(skeleton) if is_compiled(skeleton.bytecode) else _tapped(program).without_taps()
+    return plain.run_many(*inputs, workers=workers)
+
+
+def _tapped(program: Program) -> Executable:
+    """The executable that gives everything that is measured."""
+    from tosa_rescale_runtime import Executable, Tap
+
+    module = program.module()
+    taps = [Tap(each.key) for each in narrow_results(module)] + input_taps(module, weighted_layers(module))
+    return Executable.build(program.bytecode, taps=tuple(dict.fromkeys(taps)), source=program.source)
