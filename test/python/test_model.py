@@ -209,11 +209,11 @@ def test_diagnostics_are_read_line_by_line() -> None:
         "a.mlir:3:5: error: requires X, got Y\nother\na/b: remark: left alone: why\n"
         "<unknown>:0: error: option\n<stdin>:7:1: error: expected '}'\n"
     )
-    assert [(d.where, d.kind, d.text) for d in parse_diagnostics(said, "m.mlir")] == [
+    assert [(d.where, d.kind, d.text) for d in parse_diagnostics(said)] == [
         ("a.mlir:3:5", "error", "requires X, got Y"),
         ("a/b", "remark", "left alone: why"),
         ("", "error", "option"),
-        ("m.mlir:7:1", "error", "expected '}'"),
+        ("line 7, column 1", "error", "expected '}'"),
     ]
 
 

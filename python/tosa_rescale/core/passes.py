@@ -29,8 +29,8 @@ SAVE_TEMPS_VARIABLE = "TOSA_RESCALE_SAVE_TEMPS"
 # A line of the tool, "name: error: text" (passes/Diagnostics.h), or of MLIR, "file:line:column: error: text".
 _DIAGNOSTIC = re.compile(r"^(?P<where>.*?): (?P<kind>error|warning|remark): (?P<text>.*)$")
 _NOWHERE = "<unknown>:0"
-# The module is the tool's standard input, which its user knows by another name.
-_INPUT = re.compile(r"^(<stdin>|-)(?=:\d+:\d+$)")
+# The module is the tool's standard input, which its user knows by another name; bytecode has no lines.
+_INPUT = re.compile(r"^(<stdin>|-):(?P<line>\d+):(?P<column>\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def run_passes(bytecode: bytes, passes: Sequence[str], source: str = "model", ti
     except OSError as error:
         raise MissingToolError(f"{argv[0]}: cannot be run: {error.strerror}; reinstall tosa-rescale") from error
     said = done.stderr.decode(errors="replace")
-    diagnostics = parse_diagnostics(said, source)
+    diagnostics = parse_diagnostics(said)
     if folder := os.environ.get(SAVE_TEMPS_VARIABLE):
         _save_temps(pathlib.Path(folder), argv, bytecode, done.stdout, said)
     if done.returncode != 0:
@@ -128,26 +128,23 @@ def to_bytecode(module: Module, source: str = "model") -> bytes:
     return run_passes_on(module, [], source).bytecode
 
 
-def parse_diagnostics(text: str, source: str = "model") -> tuple[Diagnostic, ...]:
-    """The diagnostics in what tosa-rescale-opt printed, in order.
-
-    Args:
-        text: what it printed.
-        source: the name of the module that it read, for lines of it.
-    """
+def parse_diagnostics(text: str) -> tuple[Diagnostic, ...]:
+    """The diagnostics in what tosa-rescale-opt printed, in order."""
     matches = (_DIAGNOSTIC.match(line) for line in text.splitlines())
-    return tuple(Diagnostic(_place(m["where"], source), m["kind"], m["text"]) for m in matches if m)
+    return tuple(Diagnostic(_place(m["where"]), m["kind"], m["text"]) for m in matches if m)
 
 
-def _place(where: str, source: str) -> str:
-    return "" if where == _NOWHERE else _INPUT.sub(lambda _: source, where)
+def _place(where: str) -> str:
+    if (match := _INPUT.match(where)) is None:
+        return "" if where == _NOWHERE else where
+    return "" if match["line"] == "0" else f"line {match['line']}, column {match['column']}"
 
 
 def _failure_message(source: str, status: int, diagnostics: Sequence[Diagnostic], said: str) -> str:
     errors = [d for d in diagnostics if d.kind == "error"]
     if errors:
         where, more = errors[0].where, f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        place = where if where.startswith(f"{source}:") else f"{source}: {where}" if where else source
+        place = f"{source}: {where}" if where else source
         return f"{place}: {errors[0].text}{more}"
     first = next((line for line in said.splitlines() if line.strip()), "no message")
     return f"{source}: {TOOL} ended with status {status}: {first}"
