@@ -116,10 +116,10 @@ ResampledTable interpolateTable(const std::vector<int64_t> &entries,
   ResampledTable result;
   result.error = input == 1 ? 0 : measureError(entries);
   for (int64_t code = kLow; code <= kHigh; ++code) {
-    double place = std::clamp(
-        static_cast<double>(code - scales.inputZeroPoint) * input +
-            static_cast<double>(scales.inputZeroPoint - kLow),
-        0.0, static_cast<double>(kHigh - kLow));
+    double place =
+        std::clamp(static_cast<double>(code - scales.inputZeroPoint) * input +
+                       static_cast<double>(scales.inputZeroPoint - kLow),
+                   0.0, static_cast<double>(kHigh - kLow));
     // A factor that came through a logarithm misses an old entry by a little.
     if (std::abs(place - std::round(place)) < 1e-6)
       place = std::round(place);
