@@ -41,9 +41,7 @@ def main() -> None:
         executable.run_many(*inputs)
         executed = (time.perf_counter() - began) * len(result.points)
         files = len(list(Path(folder, "cache").glob("*.vmfb")))
-    print(
-        f"one compilation {compiled:.1f} s; sweep of {len(result.points)} points {swept:.1f} s, of it execution {executed:.1f} s"
-    )
+    print(f"one compilation {compiled:.1f} s; {len(result.points)} points {swept:.1f} s, of it execution {executed:.1f} s")
     print(f"beyond execution: {(swept - executed) / compiled:.2f} compilations; executables compiled: {files}")
 
 

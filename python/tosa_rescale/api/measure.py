@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def evaluate(
         ModelError: the reference has other outputs than the model, or the engine cannot run the model.
     """
     given: dict[str, Any] = {"metrics": metrics, "engine": engine, "label": label, "workers": _workers(workers)}
-    known = reference if _is_known(reference) else as_program(reference, "reference")
+    known = reference if _is_known(reference) else as_program(cast("PathLike", reference), "reference")
     given |= {"reference": known, "progress": chosen(progress)}
     model = as_program(model)
     if cluster is None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tosa_rescale.data.dataset import Dataset
 
 METHODS = ("narrow", "compensate", "align")
+BITS = (32, 8, 6, 5, 4, 3, 2, 1)
 TRANSFORMER_BITS = (4, 1)
 """Fewer widths than the first model gets: the story is that a shift is enough here too."""
 MAX_DROP = 2.0
@@ -40,11 +41,10 @@ def demo(output: str) -> int:
 
     folder, progress, data = pathlib.Path(output), common.progress(), load_data(DATA)
     exact = []
-    for path, name, bits in ((MODEL, "", None), (TRANSFORMER, "transformer", TRANSFORMER_BITS)):
+    for path, name, bits in ((MODEL, "", BITS), (TRANSFORMER, "transformer", TRANSFORMER_BITS)):
         model = load(path)
         _introduce(path, model, data)
-        chosen = {} if bits is None else {"bits": bits}
-        result = sweep(model, data, folder / name, methods=METHODS, max_drop=MAX_DROP, force=True, progress=progress, **chosen)
+        result = sweep(model, data, folder / name, methods=METHODS, max_drop=MAX_DROP, force=True, progress=progress, bits=bits)
         show.sweep(result)
         written = write_report(folder / name, result)
         exact.append(_shift_only(model, data, folder / f"{path.stem.removesuffix('_int8')}_shift_only.tflite", progress))

@@ -179,17 +179,17 @@ def _cost(
         _figure(chosen.timing.register),
         _figure(chosen.netlist.area),
         _figure(leakage),
-        _figure(dynamic),
+        None if dynamic is None else _figure(dynamic),
         _figure(clock),
         _figure(smallest.netlist.area),
         _figure(iso_leakage),
-        _figure(iso_dynamic),
+        None if iso_dynamic is None else _figure(iso_dynamic),
     )
 
 
-def _figure(value: float | None) -> float | None:
+def _figure(value: float) -> float:
     """Five digits: more would say more than the method knows."""
-    return None if value is None else float(f"{value:.5g}")
+    return float(f"{value:.5g}")
 
 
 def read_cells(path: PathLike) -> CellCosts:

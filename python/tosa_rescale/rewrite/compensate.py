@@ -226,12 +226,13 @@ def with_kernel_limits(program: Program) -> Module:
         fixed = fixed_scale_tensors(program.flatbuffer, program.source)
         reaches = clamp_reaches(program.flatbuffer, program.source)
         for op in module.ops():
+            name = module.tensor_name(op)
             if op.kind == "table":
                 module.set_attribute(op, FUNCTION, 1)
-                if module.tensor_name(op) in fixed:
+                if name in fixed:
                     module.set_attribute(op, FIXED_FACTOR, 1.0)
-            if op.kind == "clamp" and module.tensor_name(op) in reaches:
-                module.set_attribute(op, REACH, reaches[module.tensor_name(op)])
+            if op.kind == "clamp" and name is not None and name in reaches:
+                module.set_attribute(op, REACH, reaches[name])
     return module
 
 
