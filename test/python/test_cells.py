@@ -141,7 +141,7 @@ def test_timing_and_power_of_a_netlist(tmp_path: pathlib.Path) -> None:
     assert fast.dynamic == pytest.approx(2 * busy.dynamic, rel=1e-3)
 
 
-def test_without_opensta_paths_are_abcs_and_leakage_is_the_librarys(
+def test_without_opensta_paths_are_abcs_and_leakage_is_the_libraries(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)

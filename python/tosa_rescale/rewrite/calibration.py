@@ -67,7 +67,11 @@ class LayerStatistics:
 
 
 def calibrate(
-    program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None, workers: int | None = None
+    program: Program,
+    inputs: Sequence[np.ndarray],
+    progress: Progress | None = None,
+    workers: int | None = None,
+    label: str = "calibrate",
 ) -> Module:
     """Runs samples through the model and writes each MAC layer's input statistics on it.
 
@@ -76,6 +80,7 @@ def calibrate(
         inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
+        label: of the progress.
 
     Returns:
         The module with the attributes.
@@ -90,7 +95,7 @@ def calibrate(
     measures = [Measure(module, op) for op in layers]
     # Most of the time goes into long sums, which other threads need not wait for.
     with ThreadPoolExecutor(workers or usable_cores()) as pool:
-        for seen in observe(program, input_taps(module, layers), inputs, "calibrate", progress, workers):
+        for seen in observe(program, input_taps(module, layers), inputs, label, progress, workers):
             list(pool.map(Measure.add, measures, seen))
         results = list(pool.map(Measure.result, measures))
     for op, result in zip(layers, results, strict=True):

@@ -61,6 +61,10 @@ def compensate(
     return Compensator(program, inputs, progress).compensate(options, bits_of)
 
 
+STARTS = ("calibrate, scales by bounds", "calibrate, scales by measured ranges")
+"""What progress calls the calibrations of both alignments that compete."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Candidate:
     """One compensated module of those to choose from.
@@ -129,9 +133,9 @@ class Compensator(Generic[P]):
             # Which scales are best shows in the outputs, as ranges of few samples can mislead too.
             found = [
                 candidate
-                for start in self._alignable()
+                for start, label in zip(self._alignable(), STARTS, strict=False)
                 for aligned in [self._align(start, options, bits_of)]
-                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None)
+                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None, label)
             ]
         best = min(found, key=lambda each: each.mean_lsb or 0.0)
         recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": best.mean_lsb}
@@ -177,7 +181,12 @@ class Compensator(Generic[P]):
         return with_tables(self._program, done)
 
     def _candidates(
-        self, start: bytes, remarks: tuple[Diagnostic, ...], options: CompensateOptions, bits_of: Mapping[str, int] | None
+        self,
+        start: bytes,
+        remarks: tuple[Diagnostic, ...],
+        options: CompensateOptions,
+        bits_of: Mapping[str, int] | None,
+        label: str = "calibrate",
     ) -> list[_Candidate]:
         """The calibrated result and the data-free one, or the latter alone."""
 
@@ -186,7 +195,7 @@ class Compensator(Generic[P]):
             distance = None if self._inputs is None else self._distance(done.bytecode)
             return _Candidate(done.bytecode, (*remarks, *done.remarks), choice, distance)
 
-        calibrated = [] if self._inputs is None else [made("calibrated", self._calibrate(start))]
+        calibrated = [] if self._inputs is None else [made("calibrated", self._calibrate(start, label))]
         return [*calibrated, made("data-free", start)]
 
     def calibrate(self) -> None:
@@ -194,12 +203,12 @@ class Compensator(Generic[P]):
         if self._inputs is not None:
             self._calibrate(self._program.bytecode)
 
-    def _calibrate(self, bytecode: bytes) -> bytes:
+    def _calibrate(self, bytecode: bytes, label: str = "calibrate") -> bytes:
         """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
         assert self._inputs is not None
         if bytecode not in self._calibrated:
             measured = calibrate(
-                dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress, self._workers
+                dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress, self._workers, label
             )
             self._calibrated[bytecode] = to_bytecode(measured, self._program.source)
         return self._calibrated[bytecode]
