@@ -219,8 +219,6 @@ def leading_factors(rows: np.ndarray) -> np.ndarray:
         F, float32 [..., R, K] with R = min(RANK, K): F^T F is the best approximation of rank R of rows^T rows / N.
     """
     count, width = rows.shape[-2:]
-    if width <= DIRECT_WIDTH:
-        return _factors_of((np.swapaxes(rows, -1, -2) @ rows).astype(np.float64) / count)
     basis = np.random.default_rng(0).standard_normal((width, 2 * RANK)).astype(np.float32)
     for _ in range(POWER_STEPS):
         basis = np.linalg.qr(np.swapaxes(rows, -1, -2) @ (rows @ basis))[0]

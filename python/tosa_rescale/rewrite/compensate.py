@@ -173,11 +173,7 @@ class Compensator(Generic[P]):
     def _align(self, start: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
         """Widths of single rescales are marked first: alignment may fold rescales, and keys count them."""
         passes = [align_pass(options, self._litert)]
-        if bits_of:
-            marked = mark_bits(self._program, Module.parse(start, self._program.source), bits_of)
-            done = run_passes_on(marked, passes, self._program.source)
-        else:
-            done = run_passes(start, passes, self._program.source)
+        done = self._passed(start, passes, bits_of)
         return with_tables(self._program, done)
 
     def _candidates(
@@ -214,10 +210,14 @@ class Compensator(Generic[P]):
         return self._calibrated[bytecode]
 
     def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
+        return self._passed(bytecode, _passes(options), bits_of)
+
+    def _passed(self, bytecode: bytes, passes: list[str], bits_of: Mapping[str, int] | None) -> PassResult:
+        """A module after passes that read widths of single rescales from attributes."""
         if bits_of:
             marked = mark_bits(self._program, Module.parse(bytecode, self._program.source), bits_of)
-            return run_passes_on(marked, _passes(options), self._program.source)
-        return run_passes(bytecode, _passes(options), self._program.source)
+            return run_passes_on(marked, passes, self._program.source)
+        return run_passes(bytecode, passes, self._program.source)
 
     def _distance(self, bytecode: bytes) -> float:
         assert self._outputs is not None

@@ -13,7 +13,7 @@ from typing import Any
 
 from tosa_rescale.formats.litert.operators import INT8_VERSIONS, MOVES
 from tosa_rescale.formats.litert.part import describe
-from tosa_rescale.formats.litert.schema import as_array, op_name, pack, unpack
+from tosa_rescale.formats.litert.schema import op_name, pack, tensor_at, unpack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,15 +102,12 @@ class _Islands:
         source, made = self.reads[position][0], self.makes[position][0]
         return self.kinds[position] == "QUANTIZE" and self._quantization(made) == self._quantization(self.carried[source])
 
-    def _quantization(self, index: int) -> tuple[int, float, int] | None:
+    def _quantization(self, index: int) -> tuple[str, float, int] | None:
         """Type, scale and zero point of a tensor; None where it has not one of each."""
-        tensor = self.graph.tensors[index]
-        known = tensor.quantization
-        scales = as_array(None if known is None else known.scale, "float32")
-        zeros = as_array(None if known is None else known.zeroPoint, "int64")
-        if len(scales) != 1 or len(zeros) > 1:
+        tensor = tensor_at(self.model, index)
+        if len(tensor.scale) != 1:
             return None
-        return int(tensor.type), float(scales[0]), int(zeros[0]) if len(zeros) else 0
+        return tensor.dtype, float(tensor.scale[0]), int(tensor.zero_point[0])
 
     def join(self) -> None:
         """Rewrites the graph: the movers read, make and hand on integers."""

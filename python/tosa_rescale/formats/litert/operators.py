@@ -91,40 +91,6 @@ UPPER_LIMITS = {"RELU": math.inf, "RELU_0_TO_1": 1.0, "RELU_N1_TO_1": 1.0, "RELU
 FIXED_OUTPUT_SCALE = {"L2_NORMALIZATION", "LOGISTIC", "LOG_SOFTMAX", "SOFTMAX", "TANH"}
 
 
-# Operators that move data: what they read and what they make has one scale.
-SAME_SCALE = {
-    "AVERAGE_POOL_2D",
-    "BATCH_TO_SPACE_ND",
-    "BROADCAST_TO",
-    "CONCATENATION",
-    "DEPTH_TO_SPACE",
-    "EXPAND_DIMS",
-    "GATHER",
-    "MAXIMUM",
-    "MAX_POOL_2D",
-    "MINIMUM",
-    "MIRROR_PAD",
-    "PACK",
-    "PAD",
-    "PADV2",
-    "RESHAPE",
-    "RESIZE_BILINEAR",
-    "RESIZE_NEAREST_NEIGHBOR",
-    "REVERSE_V2",
-    "SELECT",
-    "SLICE",
-    "SPACE_TO_BATCH_ND",
-    "SPACE_TO_DEPTH",
-    "SPLIT",
-    "SPLIT_V",
-    "SQUEEZE",
-    "STRIDED_SLICE",
-    "TILE",
-    "TRANSPOSE",
-    "UNPACK",
-}
-
-
 # Operators whose results are elements of their operands, unchanged: of integers as of real numbers.
 MOVES = {
     "BROADCAST_TO",
@@ -147,6 +113,20 @@ MOVES = {
     "TILE",
     "TRANSPOSE",
     "UNPACK",
+}
+
+
+# Operators whose operands and results have one scale.
+SAME_SCALE = MOVES | {
+    "AVERAGE_POOL_2D",
+    "BATCH_TO_SPACE_ND",
+    "MIRROR_PAD",
+    "PAD",
+    "PADV2",
+    "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "SELECT",
+    "SPACE_TO_BATCH_ND",
 }
 
 
