@@ -22,17 +22,33 @@ static constexpr double kRoomyStep = 0x1p-40;
 /// Exchanges of edges that the search for a smaller wide set tries.
 static constexpr int kMaxExchanges = 4096;
 
+/// Of an integer of at most kMaxGridBits bits.
+static double getLog2(int64_t value) {
+  static const std::vector<double> known = [] {
+    std::vector<double> made;
+    for (int each = 0; each < 1 << kMaxGridBits; ++each)
+      made.push_back(std::log2(static_cast<double>(each)));
+    return made;
+  }();
+  return known[value];
+}
+
 static bool isNarrow(double log2Scale, int bits) {
   return std::abs(log2Scale - narrowLog2(log2Scale, bits)) <
          kAlignmentTolerance;
 }
 
-Aligner::Aligner(const AlignmentProblem &problem)
-    : problem(problem), factors(problem.tensors.size(), 0),
+Aligner::Aligner(const AlignmentProblem &problem, std::vector<int> grid)
+    : problem(problem), grid(std::move(grid)),
+      factors(problem.tensors.size(), 0),
       decided(problem.tensors.size(), false),
       reached(problem.tensors.size(), false),
       productOf(problem.tensors.size(), -1), edgesOf(problem.tensors.size()),
-      inTree(problem.edges.size(), false), group(problem.tensors.size(), -1) {
+      inTree(problem.edges.size(), false),
+      reachedBy(problem.tensors.size(), -1), group(problem.tensors.size(), -1) {
+  for (const AlignedTensor &t : problem.tensors)
+    lowestOf.push_back(
+        std::max(t.lowest, t.roomy ? 0 : std::log2(1 - problem.clipping)));
   for (int i = 0, e = problem.edges.size(); i < e; ++i) {
     const int addition = problem.edges[i].addition;
     if (addition < 0)
@@ -67,9 +83,9 @@ void Aligner::findGroups() {
   }
 }
 
-double Aligner::lowest(int tensor) const {
+bool Aligner::isMeasured(int tensor) const {
   const AlignedTensor &t = problem.tensors[tensor];
-  return std::max(t.lowest, t.roomy ? 0 : std::log2(1 - problem.clipping));
+  return !t.roomy && !t.clippingErrors.empty();
 }
 
 double Aligner::getError(int tensor, double factor) const {
@@ -78,7 +94,7 @@ double Aligner::getError(int tensor, double factor) const {
       kRoundingError * std::exp2(2 * factor) * (t.roomy ? kRoomyStep : 1);
   if (factor < t.lowest - 1e-9)
     return std::numeric_limits<double>::infinity();
-  if (t.roomy || t.clippingErrors.empty())
+  if (!isMeasured(tensor))
     return factor > lowest(tensor) - 1e-9
                ? t.weight * rounding
                : std::numeric_limits<double>::infinity();
@@ -94,9 +110,12 @@ double Aligner::getError(int tensor, double factor) const {
 double Aligner::chooseOctave(int tensor, double factor) const {
   const double fraction = factor - std::floor(factor + 1e-9);
   double best = fraction + kHighestOctave;
+  const bool measured = isMeasured(tensor);
   for (int octave = kHighestOctave - 1; octave >= kLowestOctave; --octave)
-    // Ties go to the least change.
-    if (getError(tensor, fraction + octave) < getError(tensor, best))
+    // Ties go to the least change. Rounding alone costs less the smaller the
+    // factor is.
+    if (measured ? getError(tensor, fraction + octave) < getError(tensor, best)
+                 : fraction + octave > lowest(tensor) - 1e-9)
       best = fraction + octave;
   return std::abs(best) < 1e-12 ? 0 : best;
 }
@@ -127,8 +146,9 @@ double Aligner::chooseOnGrid(
   const int64_t first = int64_t(1) << (std::min(bits, kMaxGridBits) - 1);
   double best = 0, leastError = std::numeric_limits<double>::infinity();
   for (int64_t m = first; m < 2 * first; ++m) {
-    const double grid = std::log2(static_cast<double>(m));
-    const double factor = chooseOctave(tensor, end ? rest - grid : grid - rest);
+    const double place = getLog2(m);
+    const double factor =
+        chooseOctave(tensor, end ? rest - place : place - rest);
     const double error = getError(tensor, factor);
     if (error < leastError && isAllowed(factor, m == first)) {
       leastError = error;
@@ -145,7 +165,7 @@ double Aligner::propose(int edge, int tensor) const {
   const bool end = e.to == tensor;
   const double rest =
       end ? e.log2Scale + factors[e.from] : e.log2Scale - factors[e.to];
-  return chooseOnGrid(tensor, e.bits, rest, end,
+  return chooseOnGrid(tensor, grid[edge], rest, end,
                       [&](double factor, bool isPower) {
                         // The sum itself follows the operand that it is reached
                         // from.
@@ -160,13 +180,14 @@ void Aligner::walk(int index, const std::vector<int> &roots,
   std::vector<int> queue = roots;
   reached = decided;
   for (int root : roots)
-    reached[root] = true;
+    reached[root] = true, reachedBy[root] = -1;
   for (size_t i = 0; i < queue.size(); ++i)
     for (int edge : edgesOf[queue[i]]) {
       const int next = other(edge, queue[i]);
       if (reached[next] || group[next] != index || !enter(edge, next))
         continue;
       reached[next] = true;
+      reachedBy[next] = edge;
       queue.push_back(next);
     }
 }
@@ -187,6 +208,20 @@ double Aligner::getCost(const std::vector<int> &members) const {
   for (int tensor : members)
     cost += getError(tensor, factors[tensor]);
   return cost;
+}
+
+double Aligner::getCost() const {
+  double cost = 0;
+  for (const std::vector<int> &members : groups)
+    cost += getCost(members);
+  return cost;
+}
+
+int Aligner::countWide() const {
+  int wide = 0;
+  for (int i = 0, e = problem.edges.size(); i < e; ++i)
+    wide += !isNarrowNow(i);
+  return wide;
 }
 
 std::pair<int, int> Aligner::countWide(const std::vector<int> &edges) const {

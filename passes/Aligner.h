@@ -12,6 +12,7 @@
 #include "Alignment.h"
 
 #include <functional>
+#include <map>
 #include <utility>
 
 namespace tosa_rescale {
@@ -27,9 +28,19 @@ inline constexpr int kOctaveSteps = 256;
 /// turns out.
 class Aligner {
 public:
-  explicit Aligner(const AlignmentProblem &problem);
+  /// `grid`: for each edge, how many bits the multipliers have that the search
+  /// tries for it. An edge is narrow with the bits of the problem.
+  Aligner(const AlignmentProblem &problem, std::vector<int> grid);
 
   Alignment run();
+
+  /// After run(): how many edges are wide, and the sum of errors of what is
+  /// free.
+  int countWide() const;
+  double getCost() const;
+  /// After run(): the edges of trees on whose multipliers that of `edge`
+  /// depends.
+  std::vector<int> findCauses(int edge);
 
 private:
   int other(int edge, int tensor) const {
@@ -37,7 +48,9 @@ private:
     return e.from == tensor ? e.to : e.from;
   }
   /// The least factor that a tensor of which nothing was measured may have.
-  double lowest(int tensor) const;
+  double lowest(int tensor) const { return lowestOf[tensor]; }
+  /// What cutting off values of the tensor costs was measured.
+  bool isMeasured(int tensor) const;
   /// Mean squared error of a tensor with this factor, in steps of the tensor
   /// as it is: rounding, and values that are cut off.
   double getError(int tensor, double factor) const;
@@ -46,6 +59,9 @@ private:
   bool isFree(int tensor) const {
     return !problem.tensors[tensor].pinned && productOf[tensor] < 0;
   }
+  /// What the factor of `tensor` adds up from: a coefficient for the multiplier
+  /// of each edge of a tree.
+  const std::map<int, double> &getCoefficients(int tensor);
   double getMultiplier(int edge) const {
     const AlignedEdge &e = problem.edges[edge];
     return e.log2Scale + factors[e.from] - factors[e.to];
@@ -108,6 +124,8 @@ private:
   void repair(const AlignedProduct &product);
 
   const AlignmentProblem &problem;
+  std::vector<int> grid;
+  std::vector<double> lowestOf;
   std::vector<double> factors;
   /// The factor is final.
   std::vector<bool> decided;
@@ -116,12 +134,21 @@ private:
   std::vector<int> productOf;
   std::vector<std::vector<int>> edgesOf;
   std::vector<bool> inTree;
+  /// The edge from which the walk along the tree reached a tensor, or -1.
+  std::vector<int> reachedBy;
   std::vector<int> group;
   std::vector<std::vector<int>> addends;
   std::vector<std::vector<int>> groups, groupEdges;
   /// From where the factors of each group were chosen.
   std::vector<std::vector<int>> rootsOf;
+  std::map<int, std::map<int, double>> coefficients;
 };
+
+/// The factors with which the fewest edges stay wide, and then as many
+/// multipliers as possible have all their bits. Around a circle multipliers of
+/// several bits do not multiply to one with so few; powers of two do, where
+/// what is left over is one.
+Alignment alignOnGrids(const AlignmentProblem &problem);
 
 } // namespace tosa_rescale
 

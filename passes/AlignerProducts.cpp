@@ -113,7 +113,7 @@ void Aligner::repair(const AlignedProduct &product) {
         continue;
       const double rest = getMultiplier(edge) - factors[operand];
       factors[operand] =
-          chooseOnGrid(operand, problem.edges[edge].bits, rest, /*end=*/false,
+          chooseOnGrid(operand, grid[edge], rest, /*end=*/false,
                        [](double, bool) { return true; });
       factors[product.out] = factors[product.first] + factors[product.second];
       break;

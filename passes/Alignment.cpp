@@ -67,7 +67,7 @@ Alignment alignTensors(const AlignmentProblem &problem) {
     place[i] = reduced.edges.size();
     reduced.edges.push_back(whole);
   }
-  const Alignment found = Aligner(reduced).run();
+  const Alignment found = alignOnGrids(reduced);
 
   Alignment result;
   result.log2Factors = found.log2Factors;
