@@ -37,7 +37,7 @@ struct AlignOptions {
 /// multipliers between them.
 class AlignNetwork {
 public:
-  /// What `releases` holds keeps no scale; it outlives the network.
+  /// What `releases` holds keeps no scale.
   AlignNetwork(mlir::func::FuncOp function, const AlignOptions &options,
                const Releases &releases);
 
@@ -131,7 +131,7 @@ private:
 
   mlir::func::FuncOp function;
   AlignOptions options;
-  const Releases &releases;
+  Releases releases;
 
   /// Values as a disjoint set: those of one class share a factor.
   llvm::MapVector<mlir::Value, int> ids;

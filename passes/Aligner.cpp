@@ -95,9 +95,8 @@ double Aligner::getError(int tensor, double factor) const {
   if (factor < t.lowest - 1e-9)
     return std::numeric_limits<double>::infinity();
   if (!isMeasured(tensor))
-    return factor > lowest(tensor) - 1e-9
-               ? t.weight * rounding
-               : std::numeric_limits<double>::infinity();
+    return isAllowed(tensor, factor) ? t.weight * rounding
+                                     : std::numeric_limits<double>::infinity();
   const double position = std::max(0.0, -factor * kClippingSteps);
   const size_t step = static_cast<size_t>(position);
   if (step + 1 >= t.clippingErrors.size())
@@ -107,16 +106,30 @@ double Aligner::getError(int tensor, double factor) const {
                      share * t.clippingErrors[step + 1]);
 }
 
+/// std::floor(), without the call that it is on x86.
+static double getFloor(double value) {
+  const double whole = static_cast<double>(static_cast<int64_t>(value));
+  return whole > value ? whole - 1 : whole;
+}
+
 double Aligner::chooseOctave(int tensor, double factor) const {
-  const double fraction = factor - std::floor(factor + 1e-9);
+  const double fraction = factor - getFloor(factor + 1e-9);
   double best = fraction + kHighestOctave;
-  const bool measured = isMeasured(tensor);
-  for (int octave = kHighestOctave - 1; octave >= kLowestOctave; --octave)
-    // Ties go to the least change. Rounding alone costs less the smaller the
-    // factor is.
-    if (measured ? getError(tensor, fraction + octave) < getError(tensor, best)
-                 : fraction + octave > lowest(tensor) - 1e-9)
-      best = fraction + octave;
+  if (isMeasured(tensor)) {
+    for (int octave = kHighestOctave - 1; octave >= kLowestOctave; --octave)
+      // Ties go to the least change.
+      if (getError(tensor, fraction + octave) < getError(tensor, best))
+        best = fraction + octave;
+  } else {
+    // Rounding alone costs less the smaller the factor is.
+    for (int octave =
+             std::max<int>(kLowestOctave, getFloor(lowest(tensor)) - 1);
+         octave < kHighestOctave; ++octave)
+      if (isAllowed(tensor, fraction + octave)) {
+        best = fraction + octave;
+        break;
+      }
+  }
   return std::abs(best) < 1e-12 ? 0 : best;
 }
 
@@ -142,16 +155,20 @@ bool Aligner::isNarrowNow(int edge) const {
 
 double Aligner::chooseOnGrid(
     int tensor, int bits, double rest, bool end,
-    const std::function<bool(double factor, bool isPower)> &isAllowed) const {
+    const std::function<bool(double factor, bool isPower)> &isRight) const {
   const int64_t first = int64_t(1) << (std::min(bits, kMaxGridBits) - 1);
-  double best = 0, leastError = std::numeric_limits<double>::infinity();
+  const bool measured = isMeasured(tensor);
+  double best = 0, least = std::numeric_limits<double>::infinity();
   for (int64_t m = first; m < 2 * first; ++m) {
     const double place = getLog2(m);
     const double factor =
         chooseOctave(tensor, end ? rest - place : place - rest);
-    const double error = getError(tensor, factor);
-    if (error < leastError && isAllowed(factor, m == first)) {
-      leastError = error;
+    // As there, rounding alone need not be computed.
+    const double error = !measured && isAllowed(tensor, factor)
+                             ? factor
+                             : getError(tensor, factor);
+    if (error < least && isRight(factor, m == first)) {
+      least = error;
       best = factor;
     }
   }

@@ -49,6 +49,9 @@ private:
   }
   /// The least factor that a tensor of which nothing was measured may have.
   double lowest(int tensor) const { return lowestOf[tensor]; }
+  bool isAllowed(int tensor, double factor) const {
+    return factor > lowest(tensor) - 1e-9;
+  }
   /// What cutting off values of the tensor costs was measured.
   bool isMeasured(int tensor) const;
   /// Mean squared error of a tensor with this factor, in steps of the tensor
@@ -77,7 +80,7 @@ private:
   /// 2^rest / factor if the edge ends there; 0 if none is allowed.
   double chooseOnGrid(
       int tensor, int bits, double rest, bool end,
-      const std::function<bool(double factor, bool isPower)> &isAllowed) const;
+      const std::function<bool(double factor, bool isPower)> &isRight) const;
   /// The factor with the least error that makes `edge` narrow, given the factor
   /// at its other end.
   double propose(int edge, int tensor) const;

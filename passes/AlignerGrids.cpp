@@ -14,7 +14,7 @@
 namespace tosa_rescale {
 
 /// How often the search may solve the whole problem again.
-static constexpr int kMaxSolutions = 64;
+static constexpr int kMaxSolutions = 32;
 
 //===----------------------------------------------------------------------===//
 // What a wide multiplier depends on
@@ -122,11 +122,15 @@ bool GridSearch::solve(
 }
 
 void GridSearch::coarsen() {
+  const auto hasFewerWide = [&](int now, double) { return now < wide; };
   while (wide > 0 && !causes.empty() && solutions < kMaxSolutions) {
     for (int cause : causes)
       coarse[cause] = 1;
-    solve(coarse, [&](int now, double) { return now < wide; });
+    solve(coarse, hasFewerWide);
   }
+  // Another tree than that of one bit may still be in the way.
+  if (wide > 0)
+    solve(std::vector<int>(grid.size(), 1), hasFewerWide);
 }
 
 void GridSearch::refine(const std::vector<int> &edges) {

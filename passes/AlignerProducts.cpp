@@ -112,9 +112,8 @@ void Aligner::repair(const AlignedProduct &product) {
       if (!isSpare(operand, product))
         continue;
       const double rest = getMultiplier(edge) - factors[operand];
-      factors[operand] =
-          chooseOnGrid(operand, grid[edge], rest, /*end=*/false,
-                       [](double, bool) { return true; });
+      factors[operand] = chooseOnGrid(operand, grid[edge], rest, /*end=*/false,
+                                      [](double, bool) { return true; });
       factors[product.out] = factors[product.first] + factors[product.second];
       break;
     }

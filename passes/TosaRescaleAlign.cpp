@@ -38,6 +38,12 @@ struct Multipliers {
   DenseSet<Operation *> wide;
 };
 
+/// A function as a problem, and its multipliers.
+struct Solution {
+  std::shared_ptr<AlignNetwork> network;
+  Multipliers chosen;
+};
+
 struct TosaRescaleAlignPass final
     : impl::TosaRescaleAlignPassBase<TosaRescaleAlignPass> {
   using Base::Base;
@@ -51,11 +57,15 @@ private:
   /// Pins what tables read that cannot be written anew for the scale that was
   /// chosen; whether there were any.
   bool pinTables(AlignNetwork &network);
+  /// Reads the function and chooses. Emits an error if an attribute makes no
+  /// sense.
+  FailureOr<Solution> solve(const AlignOptions &options,
+                            const Releases &releases,
+                            ArrayRef<tosa::RescaleOp> rescales);
   /// Releases constants, and then inputs of tables, where multipliers stay wide
-  /// for them, and holds in `releases` what left the fewest wide. Emits an
-  /// error if an attribute makes no sense.
-  LogicalResult release(const AlignOptions &options,
-                        ArrayRef<tosa::RescaleOp> rescales, Releases &releases);
+  /// for them; the solution with the fewest wide ones.
+  FailureOr<Solution> release(const AlignOptions &options,
+                              ArrayRef<tosa::RescaleOp> rescales);
   /// Says why rescales stay wide, as an error if `strict`.
   LogicalResult reportWide(AlignNetwork &network,
                            ArrayRef<tosa::RescaleOp> rescales,
@@ -166,30 +176,45 @@ Multipliers TosaRescaleAlignPass::choose(AlignNetwork &network,
   return chosen;
 }
 
-LogicalResult TosaRescaleAlignPass::release(const AlignOptions &options,
-                                            ArrayRef<tosa::RescaleOp> rescales,
-                                            Releases &releases) {
-  size_t fewest = rescales.size() + 1;
+FailureOr<Solution>
+TosaRescaleAlignPass::solve(const AlignOptions &options,
+                            const Releases &releases,
+                            ArrayRef<tosa::RescaleOp> rescales) {
+  auto network =
+      std::make_shared<AlignNetwork>(getOperation(), options, releases);
+  if (failed(network->build()))
+    return failure();
+  Multipliers chosen = choose(*network, rescales);
+  return Solution{std::move(network), std::move(chosen)};
+}
+
+FailureOr<Solution>
+TosaRescaleAlignPass::release(const AlignOptions &options,
+                              ArrayRef<tosa::RescaleOp> rescales) {
   refused.clear();
-  Releases tried;
+  Releases tried, kept;
+  FailureOr<Solution> last = solve(options, tried, rescales), best = last;
+  // A solution knows the constants that there were.
+  bool isStale = false;
   for (Releases::Kind kind :
        {Releases::Kind::Constants, Releases::Kind::Tables}) {
-    for (bool more = true; more;) {
-      AlignNetwork network(getOperation(), options, tried);
-      if (failed(network.build()))
-        return failure();
-      const Multipliers chosen = choose(network, rescales);
-      if (chosen.wide.size() < fewest) {
-        fewest = chosen.wide.size();
-        releases = tried;
-      }
-      more = (kind == Releases::Kind::Constants || tableError > 0) &&
-             tried.add(network, chosen.wide, kind);
+    const bool isConstant = kind == Releases::Kind::Constants;
+    while (succeeded(last) && (isConstant || tableError > 0) &&
+           tried.add(*last->network, last->chosen.wide, kind)) {
+      isStale |= isConstant;
+      last = solve(options, tried, rescales);
+      if (failed(last) || last->chosen.wide.size() >= best->chosen.wide.size())
+        continue;
+      best = last;
+      kept = tried;
+      isStale = false;
     }
   }
+  if (failed(last) || (!isStale && refused.empty()))
+    return failed(last) ? last : best;
   for (Operation *table : refused)
-    releases.refuse(table);
-  return success();
+    kept.refuse(table);
+  return solve(options, kept, rescales);
 }
 
 LogicalResult
@@ -372,13 +397,11 @@ void TosaRescaleAlignPass::runOnOperation() {
   SmallVector<tosa::RescaleOp> rescales;
   function.walk([&](tosa::RescaleOp op) { rescales.push_back(op); });
   const AlignOptions options = {request, clipping, litert, moves};
-  Releases releases;
-  if (failed(release(options, rescales, releases)))
+  FailureOr<Solution> solution = release(options, rescales);
+  if (failed(solution))
     return signalPassFailure();
-  AlignNetwork network(function, options, releases);
-  if (failed(network.build()))
-    return signalPassFailure();
-  const Multipliers chosen = choose(network, rescales);
+  AlignNetwork &network = *solution->network;
+  const Multipliers &chosen = solution->chosen;
   if (failed(reportWide(network, rescales, chosen.wide)))
     return signalPassFailure();
 

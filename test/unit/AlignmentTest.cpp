@@ -111,6 +111,115 @@ static void testWiderBudget() {
   }
 }
 
+/// A random problem with circles and products; all multipliers are multiples of
+/// an eighth of an octave.
+static AlignmentProblem drawCircles() {
+  AlignmentProblem problem;
+  const int count = draw(3, 9);
+  for (int i = 0; i < count; ++i)
+    problem.tensors.push_back({draw(0, 5) == 0, draw(0, 1) == 0, {}});
+  for (int i = draw(0, 2); i > 0; --i) {
+    // Its operands are no products, and come before.
+    const int out = problem.tensors.size();
+    problem.tensors.push_back({false, true, {}});
+    problem.products.push_back({draw(0, count - 1), draw(0, count - 1), out});
+  }
+  const int all = problem.tensors.size();
+  for (int i = draw(count - 1, count + 3); i > 0; --i) {
+    AlignedEdge edge;
+    edge.from = draw(0, all - 1);
+    edge.to = draw(0, count - 1);
+    if (edge.from == edge.to)
+      continue;
+    edge.log2Scale = draw(-16, 16) / 8.0;
+    problem.edges.push_back(edge);
+  }
+  return problem;
+}
+
+static int countWide(const Alignment &alignment) {
+  return std::count(alignment.narrow.begin(), alignment.narrow.end(), false);
+}
+
+/// Powers of two are multipliers of any number of bits: with more of them no
+/// more edges are wide, and the errors are no larger in all.
+static void testMoreBitsLeaveNoMoreWide() {
+  int circles = 0;
+  double coarse = 0, fine = 0;
+  for (int round = 0; round < 1000; ++round) {
+    AlignmentProblem problem = drawCircles();
+    const Alignment one = alignTensors(problem);
+    const int bits = draw(2, 5);
+    for (AlignedEdge &edge : problem.edges)
+      edge.bits = bits;
+    const Alignment several = alignTensors(problem);
+    CHECK(countWide(several) <= countWide(one),
+          "round %d: %d wide with %d bits, %d with one", round,
+          countWide(several), bits, countWide(one));
+    circles += problem.edges.size() >= problem.tensors.size();
+    for (size_t i = 0; i < problem.edges.size(); ++i) {
+      const AlignedEdge &edge = problem.edges[i];
+      const double result = edge.log2Scale + several.log2Factors[edge.from] -
+                            several.log2Factors[edge.to];
+      CHECK(several.narrow[i] ==
+                (std::abs(result - narrowLog2(result, bits)) < 1e-6),
+            "round %d, edge %zu", round, i);
+    }
+    for (size_t i = 0; i < problem.tensors.size(); ++i)
+      if (!problem.tensors[i].roomy) {
+        coarse += std::exp2(2 * one.log2Factors[i]);
+        fine += std::exp2(2 * several.log2Factors[i]);
+      }
+  }
+  CHECK(circles > 200, "only %d problems have a circle", circles);
+  CHECK(fine < coarse, "errors of %g, with one bit of %g", fine, coarse);
+}
+
+/// Two ways from 0 to 3 whose multipliers agree: with 2 bits each of them may
+/// be 1.5 times a power of two, but not so that 2.25 is left over. What hangs
+/// on to the circle, 4, keeps its second bit.
+static void testCircle() {
+  AlignmentProblem problem;
+  problem.tensors = {{true, false, {}},
+                     {false, false, {}},
+                     {false, false, {}},
+                     {false, false, {}},
+                     {false, false, {}}};
+  problem.edges = {{0, 1, std::log2(1.4), 2},
+                   {0, 2, std::log2(1.2), 2},
+                   {1, 3, std::log2(1.7), 2},
+                   {2, 3, std::log2(1.4 * 1.7 / 1.2), 2},
+                   {3, 4, std::log2(1.4), 2}};
+  const Alignment found = alignTensors(problem);
+  CHECK(countWide(found) == 0, "%d are wide", countWide(found));
+  CHECK(found.log2Factors[4] < std::log2(1.34), "2^%g", found.log2Factors[4]);
+}
+
+/// A circle whose multipliers leave 1.13 over is as it would be alone, whatever
+/// helps another one.
+static void testHopelessCircle() {
+  AlignmentProblem alone;
+  alone.tensors = {{true, false, {}}, {false, false, {}}, {false, false, {}}};
+  alone.edges = {{0, 1, std::log2(1.4), 2},
+                 {1, 2, std::log2(1.4), 2},
+                 {0, 2, std::log2(1.4 * 1.4 * 1.13), 2}};
+  const Alignment expected = alignTensors(alone);
+  AlignmentProblem both = alone;
+  for (int i = 0; i < 4; ++i)
+    both.tensors.push_back({i == 0, false, {}});
+  both.edges.insert(both.edges.end(), {{3, 4, std::log2(1.4), 2},
+                                       {3, 5, std::log2(1.2), 2},
+                                       {4, 6, std::log2(1.7), 2},
+                                       {5, 6, std::log2(1.4 * 1.7 / 1.2), 2}});
+  const Alignment found = alignTensors(both);
+  CHECK(countWide(expected) == 1 && countWide(found) == 1, "%d, %d are wide",
+        countWide(expected), countWide(found));
+  for (int i = 0; i < 3; ++i)
+    CHECK(found.log2Factors[i] == expected.log2Factors[i],
+          "tensor %d: 2^%g, alone 2^%g", i, found.log2Factors[i],
+          expected.log2Factors[i]);
+}
+
 /// A product's factor is that of both; what it leads to follows.
 static void testProduct() {
   AlignmentProblem problem;
@@ -301,6 +410,9 @@ static void testMultiplyScale() {
 int main() {
   testRandomNetworks();
   testWiderBudget();
+  testMoreBitsLeaveNoMoreWide();
+  testCircle();
+  testHopelessCircle();
   testProduct();
   testMeasuredErrors();
   testAdditions();
