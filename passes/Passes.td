@@ -359,6 +359,40 @@ def TosaRescaleLowerPass : Pass<"tosa-rescale-lower", "::mlir::func::FuncOp"> {
   ];
 }
 
+def TosaRescaleCarryPass : Pass<"tosa-rescale-carry", "::mlir::func::FuncOp"> {
+  let summary = "Keep 16-bit tensors that are only widened again in 32 bits";
+  let description = [{
+    A tensor of i16 that nothing reads but rescales to i32, directly or behind `reshape`, `transpose`, `slice` and `identity`, is rounded to 16 bits for nothing. This pass makes its rescale one to i32, and the second
+    one goes: with one rescale less the tensor is rounded more finely than in the original.
+
+    - Where it is widened by 2 or more, as in front of an addition, it gets that scale at once.
+    - Where it is widened at its own scale and summed up by `reduce_sum`, as the squares of a LayerNorm, a step is divided into as many as the sum of i32 and a 32-bit multiplier allow, a power of two, and the rescale of the sum has
+      a shift that is larger by as many bits. Squares that 16 bits round to 0 add up then.
+
+    A tensor saturates where it did: `maximum` and `minimum` hold it to the limits of i16 unless its range cannot exceed them. A tensor that would be no finer, whose zero point is not 0, or whose result could exceed what TOSA defines, stays.
+
+    The module is no longer what the kernels of LiteRT or CMSIS-NN compute, whose tensors are of 8 and 16 bits; run it before `tosa-rescale-align`, which then has fewer scales to choose.
+
+    ```mlir
+    // before: 1 << 30, 45
+    %squares = tosa.rescale %product, %m, %s45, ... : (tensor<1x8x384xi32>, ...) -> tensor<1x8x384xi16>
+    %wide = tosa.rescale %squares, %m, %s30, ... : (tensor<1x8x384xi16>, ...) -> tensor<1x8x384xi32>
+    %sum = tosa.reduce_sum %wide {axis = 2 : i32} : (tensor<1x8x384xi32>) -> tensor<1x8x1xi32>
+    %y = tosa.rescale %sum, %n, %s37, ... : (tensor<1x8x1xi32>, ...) -> tensor<1x8x1xi16>
+    // after: 384 * 2^15 * 2^7 is the largest power of two that i32 holds
+    %wide = tosa.rescale %product, %m, %s38, ... : (tensor<1x8x384xi32>, ...) -> tensor<1x8x384xi32>
+    %low = tosa.maximum %wide, %c-4194304 : ...
+    %held = tosa.minimum %low, %c4194176 : ...
+    %sum = tosa.reduce_sum %held {axis = 2 : i32} : (tensor<1x8x384xi32>) -> tensor<1x8x1xi32>
+    %y = tosa.rescale %sum, %n, %s44, ... : (tensor<1x8x1xi32>, ...) -> tensor<1x8x1xi16>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let statistics = [
+    Statistic<"numCarried", "num-carried", "Number of tensors that stay in 32 bits">,
+  ];
+}
+
 def TosaRescalePoolsPass : Pass<"tosa-rescale-pools", "::mlir::func::FuncOp"> {
   let summary = "Make average pools that divide convolutions with constant weights";
   let description = [{

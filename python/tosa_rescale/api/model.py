@@ -127,6 +127,7 @@ class Model(Program, Shown):
         saturation: bool = True,
         table_error: float = 1.0,
         weighted_pools: bool = False,
+        carry: bool = False,
         strict: bool = False,
         promote: bool = True,
         clip: bool = True,
@@ -148,8 +149,8 @@ class Model(Program, Shown):
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: see Model.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
-            align, clipping, constants, saturation, table_error, weighted_pools, strict, promote: those of CompensateOptions.
-            clip, weight_rounding, shrinkage: those of CompensateOptions.
+            align, clipping, constants, saturation, table_error, weighted_pools, carry, strict: those of CompensateOptions.
+            promote, clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:
             A new model; the recipe says whether the calibrated or the data-free result was nearer to the original.

@@ -76,8 +76,9 @@ class Preset(enum.StrEnum):
 
 
 NARROW, COMPENSATE, ALIGN = "tosa-rescale-narrow", "tosa-rescale-compensate", "tosa-rescale-align"
-LOWER, RAISE, POOLS = "tosa-rescale-lower", "tosa-rescale-raise", "tosa-rescale-pools"
-"""Mnemonics of the passes that programs run by name; the last two take no options."""
+LOWER, RAISE = "tosa-rescale-lower", "tosa-rescale-raise"
+POOLS, CARRY = "tosa-rescale-pools", "tosa-rescale-carry"
+"""Mnemonics of the passes that programs run by name; those after LOWER take no options."""
 
 
 def option(help: str, *passes: str, default: Any = dataclasses.MISSING, **about: Any) -> Any:
@@ -294,6 +295,11 @@ class CompensateOptions(_Widths):
     )
     weighted_pools: bool = option(
         "Make average pools over windows of other sizes than powers of two, which divide, convolutions with constant weights.",
+        default=False,
+    )
+    carry: bool = option(
+        "Keep 16-bit tensors that are only widened again in 32 bits, which rounds them more finely; not for models from a"
+        " .tflite.",
         default=False,
     )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)

@@ -87,6 +87,7 @@ def rescaling(
     saturation: bool = True,
     table_error: float = 1.0,
     weighted_pools: bool = False,
+    carry: bool = False,
     strict: bool = False,
     promote: bool = True,
     clip: bool = True,

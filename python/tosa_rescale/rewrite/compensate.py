@@ -15,7 +15,8 @@ import numpy as np
 from tosa_rescale_runtime import Module, compare_all
 
 from tosa_rescale.core.attributes import FIXED_FACTOR, FUNCTION, REACH
-from tosa_rescale.core.options import ALIGN, COMPENSATE, NARROW, POOLS, CompensateOptions, Scope
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.options import ALIGN, CARRY, COMPENSATE, NARROW, POOLS, CompensateOptions, Scope
 from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
@@ -104,7 +105,7 @@ class Compensator(Generic[P]):
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._startable: list[bytes] | None = None
-        self._weighted: Compensator[P] | None = None
+        self._changed: dict[tuple[str, ...], Compensator[P]] = {}  # by the passes that changed the original
         if inputs is not None:
             self._outputs = self._run(self._program.bytecode)
 
@@ -122,11 +123,11 @@ class Compensator(Generic[P]):
             A new program; the recipe says what was kept: "calibrated" or "data-free".
 
         Raises:
-            OptionError: `bits_of` names no rescale.
+            OptionError: `bits_of` names no rescale, or `carry` cannot be.
             PassError: the pass refused the module.
         """
-        if options.weighted_pools:
-            return self._with_weighted_pools(options, bits_of)
+        if options.weighted_pools or options.carry:
+            return self._of_changed(options, bits_of)
         if not options.aligns:
             found = self._candidates(self._program.bytecode, (), options, bits_of)
         else:
@@ -143,18 +144,34 @@ class Compensator(Generic[P]):
             recorded["bits_of"] = dict(bits_of)
         return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
 
-    def _with_weighted_pools(self, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> P:
-        """The same with average pools as convolutions, and measured against the original all the same."""
-        if self._weighted is None:
-            done = run_passes(self._program.bytecode, [POOLS], self._program.source)
+    def _of_changed(self, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> P:
+        """The same of a module with other operations, measured against the original all the same."""
+        if options.carry:
+            self._require_carriable(bits_of)
+        asked = {"weighted_pools": options.weighted_pools, "carry": options.carry}
+        passes = tuple(name for name, wanted in zip((POOLS, CARRY), asked.values(), strict=True) if wanted)
+        if passes not in self._changed:
+            done = run_passes(self._program.bytecode, list(passes), self._program.source)
             program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
-            self._weighted = Compensator(program, None, self._progress, self._workers)
-            self._weighted._inputs, self._weighted._outputs = self._inputs, self._outputs
-        made = self._weighted.compensate(dataclasses.replace(options, weighted_pools=False), bits_of)
+            changed = self._changed[passes] = Compensator(program, None, self._progress, self._workers)
+            changed._inputs, changed._outputs = self._inputs, self._outputs
+        changed = self._changed[passes]
+        made = changed.compensate(dataclasses.replace(options, weighted_pools=False, carry=False), bits_of)
         step = made.recipe[-1]
-        recorded = Step(step.name, {**step.options, "weighted_pools": True})
-        remarks = (*self._weighted._program.remarks, *made.remarks)
+        recorded = Step(step.name, {**step.options, **asked})
+        remarks = (*changed._program.remarks, *made.remarks)
         return dataclasses.replace(made, recipe=(*made.recipe[:-1], recorded), remarks=remarks)
+
+    def _require_carriable(self, bits_of: Mapping[str, int] | None) -> None:
+        """Raises OptionError where tensors cannot be kept in 32 bits, or widths would go to other rescales than meant."""
+        if self._litert:
+            raise OptionError(
+                f"carry: {self._program.source} came from a .tflite, whose kernels hold tensors in 8 or 16 bits; leave it out"
+            )
+        if bits_of:
+            raise OptionError(
+                f"bits_of: names rescales that `carry` takes away or renumbers; run {CARRY} first, and load what it makes"
+            )
 
     @property
     def _litert(self) -> bool:
