@@ -105,7 +105,7 @@ class Compensator(Generic[P]):
         self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._startable: list[bytes] | None = None
-        self._changed: dict[tuple[str, ...], Compensator[P]] = {}  # by the passes that changed the original
+        self._changed: dict[str, Compensator[P]] = {}  # by the pass that changed the original
         if inputs is not None:
             self._outputs = self._run(self._program.bytecode)
 
@@ -126,8 +126,11 @@ class Compensator(Generic[P]):
             OptionError: `bits_of` names no rescale, or `carry` cannot be.
             PassError: the pass refused the module.
         """
-        if options.weighted_pools or options.carry:
-            return self._of_changed(options, bits_of)
+        if options.carry:
+            self._require_carriable(bits_of)
+            return self._of_changed(CARRY, options, bits_of)
+        if options.weighted_pools:
+            return self._of_changed(POOLS, options, bits_of)
         if not options.aligns:
             found = self._candidates(self._program.bytecode, (), options, bits_of)
         else:
@@ -144,21 +147,25 @@ class Compensator(Generic[P]):
             recorded["bits_of"] = dict(bits_of)
         return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
 
-    def _of_changed(self, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> P:
-        """The same of a module with other operations, measured against the original all the same."""
-        if options.carry:
-            self._require_carriable(bits_of)
-        asked = {"weighted_pools": options.weighted_pools, "carry": options.carry}
-        passes = tuple(name for name, wanted in zip((POOLS, CARRY), asked.values(), strict=True) if wanted)
-        if passes not in self._changed:
-            done = run_passes(self._program.bytecode, list(passes), self._program.source)
+    def _of_changed(self, pass_name: str, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> P:
+        """The same of a module with other operations.
+
+        Weighted pools are measured against the original all the same. What is carried is nearer to the float model than the
+        original is, and so is not.
+        """
+        option = {POOLS: "weighted_pools", CARRY: "carry"}[pass_name]
+        if pass_name not in self._changed:
+            done = run_passes(self._program.bytecode, [pass_name], self._program.source)
             program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
-            changed = self._changed[passes] = Compensator(program, None, self._progress, self._workers)
-            changed._inputs, changed._outputs = self._inputs, self._outputs
-        changed = self._changed[passes]
-        made = changed.compensate(dataclasses.replace(options, weighted_pools=False, carry=False), bits_of)
+            if pass_name == CARRY:
+                self._changed[pass_name] = Compensator(program, self._inputs, self._progress, self._workers)
+            else:
+                changed = self._changed[pass_name] = Compensator(program, None, self._progress, self._workers)
+                changed._inputs, changed._outputs = self._inputs, self._outputs
+        changed = self._changed[pass_name]
+        made = changed.compensate(dataclasses.replace(options, **{option: False}), bits_of)
         step = made.recipe[-1]
-        recorded = Step(step.name, {**step.options, **asked})
+        recorded = Step(step.name, {**step.options, option: True})
         remarks = (*changed._program.remarks, *made.remarks)
         return dataclasses.replace(made, recipe=(*made.recipe[:-1], recorded), remarks=remarks)
 
