@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 import tosa_rescale as tr
+from conftest import ROOT
 from encoder_module import INPUT_SCALE, EncoderText, encoder, encoder_inputs
 from tosa_rescale.cli import main
 from tosa_rescale.core.errors import OptionError
@@ -73,6 +74,8 @@ def test_squares_that_16_bits_round_to_nothing_add_up(tmp_path: pathlib.Path) ->
 def test_a_carried_encoder_has_fewer_rescales_and_the_same_bits_everywhere(model: tr.Model) -> None:
     made = model.compensate(1, scope="all", calibration="none", carry=True)
     plain = model.compensate(1, scope="all", calibration="none")
+    before, after = (len(Module.parse(each).rescales()) for each in (model.bytecode, carried(model)))
+    assert f"{before - after} of the {before} rescales are gone" in (ROOT / "docs/alignment.md").read_text()
     assert len(made.info()) == len(plain.info()) - 10 and not any(each.above(1) for each in made.info())
     assert made.recipe[-1].options["carry"] and not plain.recipe[-1].options["carry"]
     run_passes(made.bytecode, ["tosa-rescale-verify=bits=1 scope=all"])

@@ -8,7 +8,8 @@
 
 // RUN: %cxx -std=c++17 -O2 -Wall -Wextra -I %passes_src %s \
 // RUN:   %passes_src/Alignment.cpp %passes_src/Aligner.cpp \
-// RUN:   %passes_src/AlignerGrids.cpp %passes_src/AlignerProducts.cpp -o %t
+// RUN:   %passes_src/AlignerFactors.cpp %passes_src/AlignerGrids.cpp \
+// RUN:   %passes_src/AlignerProducts.cpp -o %t
 // RUN: %t
 
 #include "Alignment.h"
