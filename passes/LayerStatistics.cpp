@@ -91,6 +91,26 @@ static LogicalResult readStatistic(Operation *op, StringRef name,
   return success();
 }
 
+void scaleStatistics(Operation *op, double factor) {
+  const std::pair<StringRef, double> powers[] = {
+      {kMeanAttrName, factor},
+      {kFactorsAttrName, factor},
+      {kSquareAttrName, factor * factor},
+      {kMomentAttrName, factor * factor}};
+  for (auto [name, power] : powers) {
+    auto elements = op->getAttrOfType<ElementsAttr>(name);
+    std::vector<float> values;
+    if (!elements ||
+        !readFloats(elements, elements.getShapedType().getShape(), values))
+      continue;
+    for (float &value : values)
+      value = static_cast<float>(value * power);
+    op->setAttr(name,
+                DenseElementsAttr::get(elements.getShapedType(),
+                                       ArrayRef<float>(values)));
+  }
+}
+
 /// Makes `[T, C]` of `[C, T]`, the order of a depthwise convolution's weights
 /// into one channel after the other.
 static void separateChannels(std::vector<float> &values, int64_t channels) {

@@ -127,6 +127,8 @@ TosaRescaleCompensatePass::readAllStatistics() {
   getOperation().walk([&](Operation *op) {
     if (!hasStatistics(op))
       return;
+    if (!useStatistics)
+      return removeStatistics(op);
     const Convolution convolution = Convolution::match(op);
     if (!convolution) {
       op->emitOpError("requires no input statistics: it is not a convolution");
