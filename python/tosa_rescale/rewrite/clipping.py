@@ -18,7 +18,7 @@ from tosa_rescale.core.attributes import CLIPPING_ERRORS
 from tosa_rescale.rewrite.observe import narrow_results
 
 if TYPE_CHECKING:
-    from tosa_rescale_runtime import Module, Rescale
+    from tosa_rescale_runtime import Module
 
 STEPS_PER_OCTAVE = 8  # as kClippingSteps of the pass
 OCTAVES = 1  # few samples do not show every large value, and below half a step rounding is no longer what limits
@@ -43,25 +43,21 @@ class Ranges:
 
     def add(self, seen: Sequence[np.ndarray]) -> None:
         """Adds one sample: the result of each rescale."""
-        for each, histogram, result in zip(self._rescales, self._histograms, seen, strict=True):
-            low, _ = self._limits(each)
-            stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)
-            histogram += np.bincount(stored.reshape(-1).astype(np.int64) - low, minlength=len(histogram))
+        for histogram, result in zip(self._histograms, seen, strict=True):
+            # By the bits as they are stored: that spares a copy eight times as large.
+            histogram += np.bincount(result.reshape(-1).view(f"u{result.itemsize}"), minlength=len(histogram))
 
     def write(self, module: Module) -> None:
         """Writes what cutting off costs on the rescales of the observed module, or of one with the same operations."""
-        ops = {op.key: op for op in module.ops()}
-        for each, histogram in zip(self._rescales, self._histograms, strict=True):
-            low, high = self._limits(each)
-            assert each.output_zp is not None
-            errors = clipping_errors(histogram, low - each.output_zp, high - each.output_zp)
-            module.set_attribute(ops[each.key], CLIPPING_ERRORS, errors)
-
-    @staticmethod
-    def _limits(rescale: Rescale) -> tuple[int, int]:
         from tosa_rescale_runtime import type_limits
 
-        return type_limits(rescale.output_bits, rescale.output_unsigned)
+        ops = {op.key: op for op in module.ops()}
+        for each, histogram in zip(self._rescales, self._histograms, strict=True):
+            low, high = type_limits(each.output_bits, each.output_unsigned)
+            assert each.output_zp is not None
+            ordered = histogram if each.output_unsigned else np.roll(histogram, len(histogram) // 2)
+            errors = clipping_errors(ordered, low - each.output_zp, high - each.output_zp)
+            module.set_attribute(ops[each.key], CLIPPING_ERRORS, errors)
 
 
 def clipping_errors(histogram: np.ndarray, low: int, high: int) -> np.ndarray:

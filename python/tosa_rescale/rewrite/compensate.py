@@ -201,7 +201,7 @@ class Compensator(Generic[P]):
         """The calibrated result and the data-free one, or the latter alone."""
 
         def made(choice: str) -> _Candidate:
-            done = self._passed(start, _passes(options, use_statistics=choice == "calibrated"), bits_of)
+            done = self._run_passes(start, options, bits_of, choice == "calibrated")
             distance = None if self._inputs is None else self._distance(done.bytecode)
             return _Candidate(done.bytecode, (*remarks, *done.remarks), choice, distance)
 
@@ -210,6 +210,11 @@ class Compensator(Generic[P]):
     def calibrate(self) -> None:
         """Runs the samples now, not when they are first needed."""
         self._measure(aligns=True)
+
+    def _run_passes(
+        self, bytecode: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None, use_statistics: bool
+    ) -> PassResult:
+        return self._passed(bytecode, _passes(options, use_statistics), bits_of)
 
     def _passed(self, bytecode: bytes, passes: list[str], bits_of: Mapping[str, int] | None) -> PassResult:
         """A module after passes that read widths of single rescales from attributes."""

@@ -8,11 +8,14 @@ so a network is compiled once.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from tosa_rescale_runtime import CompileError
 
 from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.errors import DataError
@@ -51,6 +54,7 @@ class Observer(Protocol):
     @property
     def taps(self) -> Sequence[Tap]:
         """The values, of `input_taps` and of `narrow_results`."""
+        ...
 
     def add(self, seen: Sequence[np.ndarray]) -> None:
         """Adds one sample: an array for each tap, whose first dimension may be a batch of the layer's own."""
@@ -92,6 +96,16 @@ def observe(
                 for each in observers:
                     each.add([some.taps[tap][index].reshape(shapes[tap]) for tap in each.taps])
                 advance(1)
+
+
+def compile_beside(program: Program) -> None:
+    """Begins to compile what `observe` runs, in a thread. Whoever needs it waits for it, and is told of errors then."""
+
+    def compile_quietly() -> None:
+        with contextlib.suppress(CompileError):
+            _tapped(program)
+
+    threading.Thread(target=compile_quietly, name="tosa-rescale-compile", daemon=True).start()
 
 
 def run(program: Program, inputs: Sequence[np.ndarray], workers: int | None = None) -> tuple[np.ndarray, ...]:
