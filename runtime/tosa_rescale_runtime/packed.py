@@ -21,13 +21,13 @@ def pack(values: Sequence[Value], before: Operation) -> list[Value]:
     """Joins tensors whose elements are of one size.
 
     Args:
-        values: tensors of static shape whose elements are signless integers of whole bytes.
+        values: tensors of static shape whose elements are signless integers of 1, 8, 16, 32 or 64 bits.
         before: the operation to build in front of.
 
     Returns:
         A tensor of one dimension for each size, in the order in which sizes come first.
     """
-    groups: dict[int, list[Value]] = {}
+    groups: dict[int, list[Value]] = {}  # by the width of elements, as `_width` gives it
     with ir.Location.unknown(before.context):
         for value in values:
             groups.setdefault(ir.RankedTensorType(value.type).element_type.width, []).append(_flat(value, before))
@@ -44,16 +44,21 @@ def unpack(packed: Sequence[Any], specs: Sequence[TensorSpec]) -> list[np.ndarra
     Returns:
         The values, each a copy with its spec's shape and dtype.
     """
-    sizes = list(dict.fromkeys(spec.dtype.itemsize for spec in specs))
-    hosts = {size: np.asarray(value.to_host()) for size, value in zip(sizes, packed, strict=True)}
-    start = dict.fromkeys(sizes, 0)
+    widths = list(dict.fromkeys(_width(spec) for spec in specs))
+    hosts = {width: np.asarray(value.to_host()) for width, value in zip(widths, packed, strict=True)}
+    start = dict.fromkeys(widths, 0)
     found = []
     for spec in specs:
-        size, shape = spec.dtype.itemsize, [extent or 1 for extent in spec.shape]
-        first = start[size]
-        start[size] = first + math.prod(shape)
-        found.append(hosts[size][first : start[size]].view(spec.dtype).reshape(shape).copy())
+        width, shape = _width(spec), [extent or 1 for extent in spec.shape]
+        first = start[width]
+        start[width] = first + math.prod(shape)
+        found.append(hosts[width][first : start[width]].view(spec.dtype).reshape(shape).copy())
     return found
+
+
+def _width(spec: TensorSpec) -> int:
+    """Bits of an element in the function: a truth value has one."""
+    return 1 if spec.dtype == np.bool_ else 8 * spec.dtype.itemsize
 
 
 def _flat(value: Value, before: Operation) -> Value:
