@@ -131,7 +131,7 @@ TosaRescaleCompensatePass::readAllStatistics() {
       return removeStatistics(op);
     const Convolution convolution = Convolution::match(op);
     if (!convolution) {
-      op->emitOpError("requires no input statistics: it is not a convolution");
+      errorOn(op) << "requires no input statistics: it is not a convolution";
       anyFailed = true;
       return;
     }
