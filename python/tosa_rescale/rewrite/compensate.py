@@ -102,8 +102,6 @@ class Compensator(Generic[P]):
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._starts: dict[bool, list[bytes]] = {}  # by whether they are to be aligned
         self._weighted: Compensator[P] | None = None
-        if inputs is not None:
-            self._outputs = self._run(self._program.bytecode)
 
     def compensate(self, options: CompensateOptions, bits_of: Mapping[str, int] | None = None) -> P:
         """Compensates at one width.
@@ -145,8 +143,9 @@ class Compensator(Generic[P]):
         if self._weighted is None:
             done = run_passes(self._program.bytecode, [POOLS], self._program.source)
             program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
-            self._weighted = Compensator(program, None, self._progress, self._workers)
-            self._weighted._inputs, self._weighted._outputs = self._inputs, self._outputs
+            self._weighted = Compensator(program, self._inputs, self._progress, self._workers)
+            if self._inputs is not None:
+                self._weighted._outputs = self._outputs or self._run(self._program.bytecode)
         made = self._weighted.compensate(dataclasses.replace(options, weighted_pools=False), bits_of)
         step = made.recipe[-1]
         recorded = Step(step.name, {**step.options, "weighted_pools": True})
@@ -183,7 +182,8 @@ class Compensator(Generic[P]):
             wanted.append(ranges := Ranges(module))
             self._ranges = ranges
         if wanted:
-            observe(self._program, wanted, self._inputs, self._progress, self._workers)
+            outputs = observe(self._program, wanted, self._inputs, self._progress, self._workers)
+            self._outputs = self._outputs or outputs
 
     def _align(self, start: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
         """Widths of single rescales are marked first: alignment may fold rescales, and keys count them."""

@@ -66,7 +66,7 @@ def observe(
     inputs: Sequence[np.ndarray],
     progress: Progress | None = None,
     workers: int | None = None,
-) -> None:
+) -> tuple[np.ndarray, ...]:
     """Runs samples once and shows each observer what it asks for.
 
     Args:
@@ -75,6 +75,9 @@ def observe(
         inputs: one array [N, *shape of a sample] for each input.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
+
+    Returns:
+        The outputs, one array [N, *shape of a sample] for each.
 
     Raises:
         DataError: there are no samples.
@@ -90,12 +93,15 @@ def observe(
     )
     count = len(inputs[0])
     at_once = max(1, min(workers or (usable_cores() if count >= WORTH_PROCESSES else 1), MEMORY // max(size, 1)))
+    outputs: list[tuple[np.ndarray, ...]] = []
     with (progress or Silent()).task("calibrate", count) as advance:
         for some in executable.run_taps(*inputs, chunk=at_once, workers=at_once):
+            outputs.append(some.outputs)
             for index in range(len(some.outputs[0])):
                 for each in observers:
                     each.add([some.taps[tap][index].reshape(shapes[tap]) for tap in each.taps])
                 advance(1)
+    return tuple(np.concatenate(column) for column in zip(*outputs, strict=True))
 
 
 def compile_beside(program: Program) -> None:
