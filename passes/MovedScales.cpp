@@ -12,6 +12,7 @@
 #include "Attributes.h"
 #include "Constants.h"
 #include "Convolution.h"
+#include "LayerStatistics.h"
 #include "MovedTables.h"
 
 #include <cmath>
@@ -103,8 +104,10 @@ int64_t moveScales(AlignNetwork &network, func::FuncOp function,
         dyn_cast_or_null<FloatAttr>(op->removeAttr(kReachAttrName));
     if (const Convolution convolution = Convolution::match(op)) {
       const double factor = network.getLog2Factor(convolution.getInput());
-      if (hasFactor(factor))
+      if (hasFactor(factor)) {
         scaleConstant(convolution.getBiasOperand(), /*zeroPoint=*/0, factor);
+        scaleStatistics(op, std::exp2(-factor));
+      }
       continue;
     }
     if (op->getNumResults() != 1 || isa<tosa::ConstOp>(op))
