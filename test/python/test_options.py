@@ -127,7 +127,7 @@ class InterfacePass<string arg, string interface> : PassBase<arg, "::mlir::Inter
 #endif
 """
 
-SET_BY_THE_PROGRAM = {(ALIGN, "bits"), (ALIGN, "litert")}
+SET_BY_THE_PROGRAM = {(ALIGN, "bits"), (ALIGN, "litert"), (COMPENSATE, "use-statistics")}
 """Options of passes that follow from what is asked, and are not asked for."""
 
 EXPANDED = {(NARROW, "preset")}
