@@ -130,7 +130,7 @@ def test_a_random_llama_becomes_shifts_alone(checkpoint: pathlib.Path, tmp_path:
     """RMSNorm, rotary positions, grouped queries, causal softmax, SwiGLU and the embedding, as integers of 16 bits."""
     network = read_llama(checkpoint, LENGTH)
     texts = write_stories(network, 12, LENGTH, 1)
-    quantized, model = make.make(network, texts[:, :-1].int(), 16)
+    quantized, model = make.make(network, texts[:, :-1], 16)
     assert model.signature.inputs[0].shape == (1, LENGTH) and model.signature.inputs[0].dtype == np.int32
     assert make.perplexity(quantized, texts) < 1.02 * make.perplexity(network, texts)
     shifts = sweep.make(model, "none", 1, texts)
@@ -154,4 +154,4 @@ def test_the_real_one_keeps_its_perplexity() -> None:
     model = read_llama(file, 32)
     texts = write_stories(model, 16, 32, 0)
     assert make.perplexity(model, texts) < 4.5  # nats of 1.297 published on real stories, 3.66
-    assert make.perplexity(make.quantize(model, texts[:4, :-1].int(), 16), texts) < 1.02 * make.perplexity(model, texts)
+    assert make.perplexity(make.quantize(model, texts[:4, :-1], 16), texts) < 1.02 * make.perplexity(model, texts)
