@@ -8,6 +8,7 @@ import gzip
 import importlib.util
 import json
 import pathlib
+import runpy
 import shutil
 import subprocess
 
@@ -20,11 +21,12 @@ from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.hardware import activity, cells, timing, yosys
 from tosa_rescale.hardware.activity import activities, engine_stimulus
 from tosa_rescale.hardware.beats import random_beats
-from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells, write_cells
+from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells
 from tosa_rescale.hardware.designs import DESIGNS
 from tosa_rescale.hardware.grid import JOBS, Job, measure_jobs
 from tosa_rescale.hardware.liberty import read_library
 from tosa_rescale.hardware.mapping import Netlist, fingerprint
+from tosa_rescale.hardware.stored import write_table
 from tosa_rescale.hardware.timing import Timing
 
 
@@ -152,6 +154,24 @@ def test_without_opensta_paths_are_abcs_and_leakage_is_the_libraries(
     assert power.dynamic is None and power.leakage == pytest.approx(0.0065)
 
 
+def test_the_leakage_of_a_tile_counts_each_engine(tmp_path: pathlib.Path) -> None:
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    netlist = toggle(tmp_path)
+    read = json.loads(netlist.json.read_text())
+    read["modules"]["tile"] = {"cells": {name: {"type": "top"} for name in "abc"} | {"r": {"type": "DFF"}}}
+    netlist.json.write_text(json.dumps(read))
+    tile = dataclasses.replace(netlist, top="tile", flat=False)
+    # Of the engine 0.005 for the flip-flop and 0.0015 for the gate; a second flip-flop beside three engines.
+    power = timing.power_of(tile, tiny, 1000.0, None, tmp_path)
+    assert power.dynamic is None and power.leakage == pytest.approx(3 * 0.0065 + 0.005)
+
+
+def test_a_tile_is_so_many_engines() -> None:
+    assert DESIGNS["tile64"].values(16, 4) == {"BITS": 4, "MACS": 16, "ENGINES": 4}
+    with pytest.raises(OptionError, match="macs: 24 does not divide the 64 MACs of tile64; give 4, 8 or 16"):
+        DESIGNS["tile64"].values(24, 4)
+
+
 def pretended(
     monkeypatch: pytest.MonkeyPatch, found: dict[int, list[tuple[float, float]]], tmp_path: pathlib.Path
 ) -> list[int]:
@@ -184,7 +204,7 @@ def test_the_search_takes_the_fastest_and_compares_areas_at_one_clock(
     # At the base's 8000 ps the smaller netlist of 50 does; the one of 40 is too slow.
     assert (narrow.period, narrow.area, narrow.iso_period, narrow.iso_area) == (5000, 70, 8000, 50)
     assert (shift.period, shift.iso_period, shift.iso_area) == (8800, 8800, 45)  # slower than the base: its own clock
-    assert wide.area_delay == 1200 and narrow.of_tile(64) == 1120
+    assert wide.area_delay == 1200
 
 
 def test_a_period_that_cannot_be_met_says_the_best(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +268,7 @@ def test_an_engine_that_is_too_large_is_said_to_be(
 def test_costs_are_read_as_written(tmp_path: pathlib.Path) -> None:
     cost = CellCost("int8", 4, 32, "array", 2.0, 1.0, 3.0, 4.0, None, 2.0, 3.0, 4.0, None)
     costs = CellCosts("tiny", "a tool", "abc", "none", {"int8": "a hash"}, (cost,))
-    write_cells(costs, tmp_path / "c.json")
+    write_table(costs, tmp_path / "c.json")
     assert read_cells(tmp_path / "c.json") == costs
     (tmp_path / "c.json").write_text('{"costs": [{"macs": 4}]}')
     with pytest.raises(DataError, match="hardware-cost --liberty"):
@@ -269,14 +289,19 @@ def test_the_stored_costs_belong_to_this_rtl() -> None:
 
 
 def test_the_documentation_shows_the_stored_costs() -> None:
-    lines = (pathlib.Path(__file__).parents[2] / "docs" / "hardware.md").read_text().splitlines()
+    docs = pathlib.Path(__file__).parents[2] / "docs"
+    text = (docs / "hardware.md").read_text()
+    assert runpy.run_path(str(docs / "hardware_tables.py"))["renewed"](text) == text, "python docs/hardware_tables.py"
+    lines = [line.replace("| IHP, ", "| ").replace("| ASAP7, ", "| ") for line in text.splitlines()]
     for costs in stored_cells():
         for cost in costs.costs:
             base = costs.base_of(cost)
             period, area = (f"{100 * (getattr(cost, name) / getattr(base, name) - 1):+.1f} %" for name in ("period", "area"))
             iso = f"{100 * (cost.iso_area / base.iso_area - 1):+.1f} %"
             times = f"{base.area_delay / cost.area_delay:.2f}"
+            tile = DESIGNS[cost.design].tile
             row = f"| {cost.bits} | {cost.period:,.0f} | {period} | {cost.area:,.0f} | {area} | {times} |"
+            row = f"| {tile} MACs | {cost.macs} {row}" if tile else row
             (found,) = [line for line in lines if line.startswith(row)]
             assert f"| {cost.iso_area:,.0f} | {iso} |" in found
 

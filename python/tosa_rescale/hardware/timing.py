@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tosa_rescale.hardware.liberty import Library
 from tosa_rescale.hardware.mapping import Netlist
@@ -85,10 +87,11 @@ def power_of(
 
     OpenSTA gives what each cell takes when its output never changes and when it changes once a cycle; in between, power is
     linear. Debian's release takes no activity of single pins, and spreads those of inputs as if nets were independent, which
-    gives a multiplier's nets a hundred times what they do.
+    gives a multiplier's nets a hundred times what they do. Of a netlist with several modules the leakage alone is given: each
+    engine of a tile would need the activity of its own weights.
 
     Args:
-        netlist: flat.
+        netlist: mapped.
         library: of its cells.
         period: of the clock, in ps.
         changes: cell to transitions of its output a cycle; every one 0.1 unless given.
@@ -97,9 +100,8 @@ def power_of(
     Raises:
         SynthesisError: OpenSTA failed.
     """
-    if opensta() is None:
-        cells = json.loads(netlist.json.read_text())["modules"][netlist.top]["cells"].values()
-        return Power(sum(library.cells[each["type"]].leakage for each in cells), None)
+    if opensta() is None or not netlist.flat:
+        return Power(_leakage(json.loads(netlist.json.read_text())["modules"], netlist.top, library), None)
     script = _read(library) + _link(netlist) + _clock(period)
     for activity in (0, 1):
         script += f'puts "activity"\nset_power_activity -global -activity {activity} -duty 0.5\n'
@@ -114,6 +116,15 @@ def power_of(
         share = DEFAULT_ACTIVITY if changes is None else changes.get(name, 0.0)
         dynamic += (1 - share) * (internal + switching) + share * (busy[name][0] + busy[name][1])
     return Power(sum(each[2] for each in still.values()), dynamic)
+
+
+def _leakage(modules: Mapping[str, Mapping[str, Any]], top: str, library: Library) -> float:
+    """Of all cells of a module and of the modules in it, in uW."""
+    kinds = collections.Counter(each["type"] for each in modules[top]["cells"].values())
+    return sum(
+        count * (library.cells[kind].leakage if kind in library.cells else _leakage(modules, kind, library))
+        for kind, count in kinds.items()
+    )
 
 
 def _read(library: Library) -> str:

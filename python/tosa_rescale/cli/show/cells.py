@@ -11,6 +11,7 @@ from tosa_rescale.cli.show.console import Column, line, table
 from tosa_rescale.hardware import PAPER
 from tosa_rescale.hardware.cells import CellCost, CellCosts
 from tosa_rescale.hardware.designs import DESIGNS
+from tosa_rescale.hardware.flows import FLOWS, FlowCosts
 
 TITLES = ("k", "clock, ps", "vs", "path, ps", "area, um2", "vs", "area-delay, times better", "power, uW", "energy, fJ a cycle")
 ISO = ("area at the base's clock, um2", "vs", "power there, uW", "vs")
@@ -38,6 +39,26 @@ def tables(found: Sequence[CellCosts], designs: Collection[str] | None = None, m
             )
 
 
+def flows(found: Sequence[FlowCosts]) -> None:
+    """One table for each library and number of MACs.
+
+    Args:
+        found: the flows in each library.
+    """
+    for costs in found:
+        for macs in dict.fromkeys(each.macs for each in costs.costs):
+            rows = []
+            for cost in (each for each in costs.costs if each.macs == macs):
+                base = costs.base_of(cost)
+                figures = [f"{cost.period:.0f}", _against(cost.period, base.period)]
+                figures += [f"{cost.area:,.0f}", _against(cost.area, base.area), f"{base.area_delay / cost.area_delay:.2f}"]
+                rows.append([FLOWS[cost.flow].says, str(cost.bits), *figures, cost.recipe])
+            titles = ("k", "clock, ps", "vs", "area, um2", "vs", "area-delay, times better")
+            columns = [Column("flow", left=True), *map(Column, titles), Column("mapping", left=True, minor=1)]
+            table(columns, rows, title=f"{costs.library}: dot-product engine of int8, {macs} MACs, by flow")
+        line(f"{costs.library}: {costs.tool}; timing by {costs.timing}; wires and clock tree not counted")
+
+
 def _group(costs: CellCosts, group: Sequence[CellCost]) -> None:
     base = costs.base_of(group[0])
     rows = []
@@ -57,9 +78,11 @@ def _group(costs: CellCosts, group: Sequence[CellCost]) -> None:
                 _against(cost.iso_area, base.iso_area),
                 _power(cost.iso_leakage, cost.iso_dynamic),
                 "-" if not (cost.iso_dynamic and base.iso_dynamic) else _against(cost.iso_dynamic, base.iso_dynamic),
+                cost.recipe,
             ]
         )
     columns = [Column(title, minor=index if index > 6 else 0) for index, title in enumerate((*TITLES, *ISO))]
+    columns.append(Column("mapping", left=True, minor=len(columns)))
     lanes = f", {base.macs} MACs" if DESIGNS[base.design].has_macs else ""
     table(columns, rows, title=f"{costs.library}: {DESIGNS[base.design].says}{lanes}, against {base.bits} bits")
     if base.design == "int8" and base.macs in PAPER:
