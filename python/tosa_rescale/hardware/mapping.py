@@ -85,7 +85,8 @@ class Netlist:
         verilog, json: its files.
         top: its module.
         area: in um2.
-        logic_delay: of the longest path through logic alone, in ps, by abc: no flip-flop's delay or set-up time in it.
+        logic_delay: of the longest path through logic alone, in ps, by abc: no flip-flop's delay or set-up time in it,
+            and of several modules the longest within one.
         flat: whether all cells are in one module.
     """
 

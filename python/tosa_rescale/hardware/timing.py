@@ -18,6 +18,7 @@ from tosa_rescale.hardware.mapping import Netlist
 from tosa_rescale.hardware.yosys import SynthesisError
 
 DEFAULT_ACTIVITY = 0.1  # transitions a cycle, where nothing was simulated
+_NO_PATH = "OpenSTA: found no path between registers; give a library whose flip-flops have timing tables"
 _LONG = 1e6  # ps: a period that every path meets; what is left of it gives the path
 
 
@@ -64,7 +65,7 @@ def time_netlists(netlists: Sequence[Netlist], library: Library, folder: pathlib
             for line in re.finditer(r"^\S+ \(\S+\)\s+[-\d.]+\s+[-\d.]+\s+([-\d.]+) \((?:MET|VIOLATED)\)", part, re.M)
         ]
         if not slacks:
-            raise SynthesisError("OpenSTA: found no path between registers; give a library whose flip-flops have timing tables")
+            raise SynthesisError(_NO_PATH)
         periods = [_LONG - slack for slack in slacks]
         found.append(Timing(periods[0], max(periods)))
     if len(found) != len(netlists):
@@ -148,6 +149,8 @@ def _run(script: str, folder: pathlib.Path) -> str:
         [program, "-exit", "-no_splash", str(path)], cwd=folder, capture_output=True, text=True, check=False, timeout=1800
     )
     errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+    if any("no valid objects specified for -from" in line for line in errors):  # it takes nothing for a register
+        raise SynthesisError(_NO_PATH)
     if done.returncode or errors:
         raise SynthesisError(f"OpenSTA: {(errors or [done.stderr.strip() or str(done.returncode)])[0][:200]}")
     return done.stdout

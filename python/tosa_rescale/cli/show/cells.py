@@ -14,6 +14,7 @@ from tosa_rescale.hardware.designs import DESIGNS
 from tosa_rescale.hardware.flows import FLOWS, FlowCosts
 
 TITLES = ("k", "clock, ps", "vs", "path, ps", "area, um2", "vs", "area-delay, times better", "power, uW", "energy, fJ a cycle")
+WITHOUT_OPENSTA = "OpenSTA is not installed (Debian: opensta): paths are abc's, without flip-flops' own delays"
 ISO = ("area at the base's clock, um2", "vs", "power there, uW", "vs")
 
 
@@ -34,9 +35,7 @@ def tables(found: Sequence[CellCosts], designs: Collection[str] | None = None, m
         line(f"{costs.library}: {costs.tool}; timing and power by {costs.timing}; wires and clock tree not counted")
         line(f"activity: {costs.activity}")
         if costs.timing != "OpenSTA":
-            line(
-                "OpenSTA is not installed (Debian: opensta): paths are abc's, without flip-flops' own delays; no dynamic power"
-            )
+            line(f"{WITHOUT_OPENSTA}; no dynamic power")
 
 
 def flows(found: Sequence[FlowCosts]) -> None:
@@ -57,6 +56,8 @@ def flows(found: Sequence[FlowCosts]) -> None:
             columns = [Column("flow", left=True), *map(Column, titles), Column("mapping", left=True, minor=1)]
             table(columns, rows, title=f"{costs.library}: dot-product engine of int8, {macs} MACs, by flow")
         line(f"{costs.library}: {costs.tool}; timing by {costs.timing}; wires and clock tree not counted")
+        if costs.timing != "OpenSTA":
+            line(WITHOUT_OPENSTA)
 
 
 def _group(costs: CellCosts, group: Sequence[CellCost]) -> None:
