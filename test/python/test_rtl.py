@@ -123,8 +123,9 @@ def test_the_engine_of_int16_activations_is_exact(macs: int, bits: int, ends: bo
 
 
 @pytest.mark.parametrize(("macs", "bits", "activation"), [(4, 32, 8), (4, 4, 8), (8, 1, 8), (16, 3, 8), (4, 15, 16)])
-def test_the_engine_with_a_register_behind_its_multiplier_gives_the_same_one_cycle_later(
-    macs: int, bits: int, activation: int, tmp_path: pathlib.Path
+@pytest.mark.parametrize(("pipelined", "plain"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_engines_built_in_other_ways_compute_the_same(
+    pipelined: int, plain: int, macs: int, bits: int, activation: int, tmp_path: pathlib.Path
 ) -> None:
     tool = simulator()
     rng = np.random.default_rng(3)
@@ -133,7 +134,14 @@ def test_the_engine_with_a_register_behind_its_multiplier_gives_the_same_one_cyc
     for lines, results in (beats.lines(), at_the_ends(beats, rng).lines(), in_every_cycle(single, rng)):
         (tmp_path / "b.txt").write_text(lines)
         (tmp_path / "r.txt").write_text(results)
-        parameters = {"PIPELINED": 1, "MACS": macs, "BITS": bits, "ACTIVATION": activation}
+        parameters = {
+            "VARIANT": 1,
+            "PIPELINED": pipelined,
+            "PLAIN": plain,
+            "MACS": macs,
+            "BITS": bits,
+            "ACTIVATION": activation,
+        }
         arguments = {"beats": "b.txt", "results": "r.txt"}
         assert simulate(tool, "beats_tb", tmp_path, parameters, arguments) == (200, 0)
 
@@ -193,8 +201,9 @@ def test_verilator_agrees_on_the_other_datapaths_and_has_nothing_to_warn_of(tmp_
         ("dot_product_engine", "DOUBLE_ROUND=1", "BITS=8"),
         ("elementwise_rescaler", "BITS=1", "DOUBLE_ROUND=1"),
         ("elementwise_rescaler", "BITS=32"),
-        ("pipelined_engine", "BITS=32"),
-        ("pipelined_engine", "BITS=1", "ACTIVATION=16"),
+        ("variant_engine", "BITS=32", "PIPELINED=1"),
+        ("variant_engine", "BITS=1", "ACTIVATION=16"),
+        ("variant_engine", "BITS=4", "PLAIN=1"),
         ("tile", "BITS=4"),
     ):
         flags = [f"-G{value}" for value in values]

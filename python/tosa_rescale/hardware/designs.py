@@ -54,6 +54,7 @@ class Design:
 
 
 _ENGINE = ("rescaler.sv", "dot_product_engine.sv")
+_VARIANT = ("rescaler.sv", "variant_engine.sv")
 _TILE = (*_ENGINE, "tile.sv")
 _ELEMENTWISE = ("rescaler.sv", "elementwise_rescaler.sv")
 
@@ -64,10 +65,15 @@ DESIGNS = {
         Design("int8-double-round", "the same with DOUBLE_ROUND", "dot_product_engine", _ENGINE, 32, {"DOUBLE_ROUND": 1}),
         Design("int8-registers", "the same with registers in front of its operands", "tile_engine", _TILE),
         Design(
-            "int8-pipelined",
-            "the same with a register behind its multiplier",
-            "pipelined_engine",
-            ("rescaler.sv", "pipelined_engine.sv"),
+            "int8-pipelined", "the same with a register behind its multiplier", "variant_engine", _VARIANT, 32, {"PIPELINED": 1}
+        ),
+        Design(
+            "int8-plain",
+            "the same with a rescaler as the specification writes it",
+            "variant_engine",
+            _VARIANT,
+            32,
+            {"PLAIN": 1},
         ),
         Design("int16", "dot-product engine of int16 by int8", "dot_product_engine", _ENGINE, 15, {"ACTIVATION": 16}),
         Design("elementwise", "rescale of int32 to int32", "elementwise_rescaler", _ELEMENTWISE, 32, {"RESULT": 32}, False),

@@ -59,6 +59,7 @@ FLOWS = {
         Flow("array-small", "array multipliers, mapped and sized for area", "int8", ARRAY["small"], "small"),
         Flow("booth-small", "Booth multipliers, mapped and sized for area", "int8", BOOTH["small"], "small"),
         Flow("array-registers", "array, speed, registers in front of the operands", "int8-registers", ARRAY["fast"]),
+        Flow("array-plain", "array, speed, rescaler as the specification writes it", "int8-plain", ARRAY["fast"]),
         Flow("array-pipelined", "array, speed, register behind the multiplier", "int8-pipelined", ARRAY["fast"]),
         Flow("booth-pipelined", "Booth, speed, register behind the multiplier", "int8-pipelined", BOOTH["fast"]),
         Flow("booth-small-pipelined", "Booth, area, register behind it", "int8-pipelined", BOOTH["small"], "small"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Runs `dot_product_engine`, with PIPELINED = 1 `pipelined_engine`, or with TILE = 1 a `tile` of engines, over beats, one a cycle without a
+// Runs `dot_product_engine`, with VARIANT = 1 `variant_engine`, or with TILE = 1 a `tile` of engines, over beats, one a cycle without a
 // pause, and compares what the engines give with what is expected.
 //
 //   +beats=FILE     lines `first last activations weights bias multiplier shift zero_point`, hexadecimal;
@@ -11,7 +11,9 @@
 `timescale 1ns / 1ps
 module beats_tb #(
     parameter TILE         = 0,
-    parameter PIPELINED    = 0,
+    parameter VARIANT      = 0,
+    parameter PIPELINED    = 0,  // of a variant, as PLAIN is
+    parameter PLAIN        = 0,
     parameter ENGINES      = 1,  // of a tile
     parameter MACS         = 4,
     parameter BITS         = 4,
@@ -38,11 +40,13 @@ module beats_tb #(
       ) dut (
           .*
       );
-    end else if (PIPELINED != 0) begin : g_pipelined
-      pipelined_engine #(
+    end else if (VARIANT != 0) begin : g_variant
+      variant_engine #(
           .MACS(MACS),
           .BITS(BITS),
-          .ACTIVATION(ACTIVATION)
+          .ACTIVATION(ACTIVATION),
+          .PIPELINED(PIPELINED),
+          .PLAIN(PLAIN)
       ) dut (
           .*
       );
