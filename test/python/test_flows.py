@@ -65,14 +65,19 @@ def test_a_flow_for_speed_takes_the_fastest_and_one_for_area_the_smallest(tiny: 
     mapped = dataclasses.replace(FLOWS["array-mapped"], recipes=two)
     costs = measure_flows([fast, small, mapped], [4], [2], tiny).costs
     assert [(each.flow, each.recipe, each.period, each.area) for each in costs] == [
-        ("array", "b", 199, 22),
-        ("array-mapped", "b", 199, 22),
-        ("array-small", "a", 200, 21),
+        ("array", "a", 199, 21),
+        ("array-mapped", "a", 199, 21),
+        ("array-small", "a", 200, 20),
     ]
-    # Before them each time the one that is not looked at.
-    assert {each.recipes for each in asked} == {("booth small", "a", "b")}
+    # Each recipe comes first once.
+    assert [each.recipes for each in asked] == 3 * [("a", "b"), ("b", "a")]
     # Sized for speed; for a clock that binds nothing; not sized.
-    assert [(each.period is not None, each.sized) for each in asked] == [(False, True), (True, True), (False, False)]
+    assert [(each.period is not None, each.sized) for each in asked[::2]] == [(False, True), (True, True), (False, False)]
+
+
+def test_a_single_recipe_runs_twice_in_one_process(tiny: Library, asked: list[Call]) -> None:
+    measure_flows([FLOWS["booth-small"]], [4], [2], tiny)
+    assert [each.recipes for each in asked] == [("booth small", "booth small")]
 
 
 def test_a_run_that_was_stopped_goes_on(tiny: Library, asked: list[Call], tmp_path: pathlib.Path) -> None:
@@ -80,7 +85,8 @@ def test_a_run_that_was_stopped_goes_on(tiny: Library, asked: list[Call], tmp_pa
     some = [FLOWS["array"], FLOWS["array-pipelined"]]
     measure_flows(some[:1], [4], [1, 32], tiny, path)
     costs = measure_flows(some, [4], [1, 32], tiny, path)
-    assert [(each.design, each.bits) for each in asked] == [
+    # Two runs each, one for each recipe that comes first.
+    assert [(each.design, each.bits) for each in asked[::2]] == [
         ("int8", 32),
         ("int8", 1),
         ("int8-pipelined", 32),
@@ -91,7 +97,7 @@ def test_a_run_that_was_stopped_goes_on(tiny: Library, asked: list[Call], tmp_pa
     other = dataclasses.replace(costs, sources={**costs.sources, "array": "of another RTL"})
     flows.write_table(other, path)
     measure_flows(some, [4], [1, 32], tiny, path)
-    assert [each.design for each in asked[4:]] == ["int8", "int8"]
+    assert [each.design for each in asked[8:]] == 4 * ["int8"]
 
 
 def test_what_is_no_file_of_flows_is_refused(tmp_path: pathlib.Path) -> None:
@@ -113,8 +119,8 @@ def test_the_stored_flows_belong_to_this_rtl() -> None:
             assert base.bits == 32 and (cost.bits == 32 or cost.area < base.area)
 
 
-def test_flows_that_share_a_name_share_their_figures_with_the_tables() -> None:
-    """Sizes fast, array multipliers: the flow of the tables of cells. Their fastest clocks are the same ones."""
+def test_the_flow_of_the_tables_is_as_fast_as_they_are() -> None:
+    """It tries what they try, and each recipe as the first of its process as well."""
     from tosa_rescale.hardware.cells import stored_cells
 
     tables = {
@@ -124,8 +130,8 @@ def test_flows_that_share_a_name_share_their_figures_with_the_tables() -> None:
     for costs in stored_flows():
         for cost in (each for each in costs.costs if each.flow == "array"):
             same = tables.get((costs.library, cost.macs, cost.bits))
-            if same is not None and same.recipe.startswith("array") and same.recipe != "array small":
-                assert (cost.period, cost.area) == (same.period, same.area)
+            if same is not None and same.recipe in ("array quick", "array fastest"):
+                assert cost.period <= same.period
                 compared += 1
     assert compared >= 3
 
