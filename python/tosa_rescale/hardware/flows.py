@@ -15,7 +15,7 @@ from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.cells import STORED, figure
 from tosa_rescale.hardware.designs import DESIGNS
 from tosa_rescale.hardware.liberty import Library
-from tosa_rescale.hardware.mapping import ARRAY, BOOTH, Recipe, fingerprint, map_design
+from tosa_rescale.hardware.mapping import ARRAY_FAST, ARRAY_SMALL, BOOTH_FAST, BOOTH_SMALL, Recipe, fingerprint, map_design
 from tosa_rescale.hardware.stored import read_table, write_table
 from tosa_rescale.hardware.timing import opensta, time_netlists
 from tosa_rescale.hardware.yosys import tool_version
@@ -35,31 +35,30 @@ class Flow:
         name: as options and stored tables have it.
         says: what it is, for people.
         design: of `DESIGNS`.
-        recipes: ways to map; the fastest netlist counts, or with `sizes` small the smallest.
+        recipe: the way to map. It is run twice, and the faster netlist counts, or with `sizes` small the smaller one.
         sizes: of cells: for speed, for area, or as the mapper left them.
     """
 
     name: str
     says: str
     design: str
-    recipes: tuple[Recipe, ...]
+    recipe: Recipe
     sizes: Literal["fast", "small", "mapped"] = "fast"
 
 
-# The first is that of the tables of cells. Others differ from it, or from the one that their name adds to, by one choice.
+# The first gives the tables of cells nearly all of their rows. Each other one differs from it by one choice, `booth-small` from
+# `array-small`.
 FLOWS = {
     flow.name: flow
     for flow in (
-        Flow("array", "array multipliers, sized for speed", "int8", ARRAY["fast"]),
-        Flow("booth", "Booth multipliers, sized for speed", "int8", BOOTH["fast"]),
-        Flow("array-mapped", "array multipliers, sizes as mapped", "int8", ARRAY["fast"], "mapped"),
-        Flow("array-small", "array multipliers, mapped and sized for area", "int8", ARRAY["small"], "small"),
-        Flow("booth-small", "Booth multipliers, mapped and sized for area", "int8", BOOTH["small"], "small"),
-        Flow("array-registers", "array, speed, registers in front of the operands", "int8-registers", ARRAY["fast"]),
-        Flow("array-plain", "array, speed, rescaler as the specification writes it", "int8-plain", ARRAY["fast"]),
-        Flow("array-pipelined", "array, speed, register behind the multiplier", "int8-pipelined", ARRAY["fast"]),
-        Flow("booth-pipelined", "Booth, speed, register behind the multiplier", "int8-pipelined", BOOTH["fast"]),
-        Flow("booth-small-pipelined", "Booth, area, register behind it", "int8-pipelined", BOOTH["small"], "small"),
+        Flow("array", "array multipliers, sized for speed", "int8", ARRAY_FAST),
+        Flow("booth", "Booth multipliers, sized for speed", "int8", BOOTH_FAST),
+        Flow("array-mapped", "array multipliers, sizes as mapped", "int8", ARRAY_FAST, "mapped"),
+        Flow("array-small", "array multipliers, mapped and sized for area", "int8", ARRAY_SMALL, "small"),
+        Flow("booth-small", "Booth multipliers, mapped and sized for area", "int8", BOOTH_SMALL, "small"),
+        Flow("registers", "array, speed, registers in front of the operands", "int8-registers", ARRAY_FAST),
+        Flow("plain", "array, speed, rescaler as the specification writes it", "int8-plain", ARRAY_FAST),
+        Flow("pipelined", "array, speed, register behind the multiplier", "int8-pipelined", ARRAY_FAST),
     )
 }
 
@@ -72,7 +71,6 @@ class FlowCost:
         flow: its name.
         macs: products a cycle.
         bits: width of the rescaler's multiplier.
-        recipe: the way of mapping that counts.
         period: the fastest clock of that netlist, in ps.
         area: in um2.
     """
@@ -80,7 +78,6 @@ class FlowCost:
     flow: str
     macs: int
     bits: int
-    recipe: str
     period: float
     area: float
 
@@ -115,8 +112,7 @@ class FlowCosts:
 
 def flow_fingerprint(flow: Flow) -> str:
     """A hash of the RTL of a flow's engine and of how it is mapped."""
-    runs = [[dataclasses.astuple(each) for each in order] for order in _orders(flow)]
-    parts = [fingerprint(DESIGNS[flow.design]), runs, flow.sizes]
+    parts = [fingerprint(DESIGNS[flow.design]), dataclasses.astuple(flow.recipe), flow.sizes]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -161,26 +157,16 @@ def measure_flows(
 
 def _measure(flow: Flow, macs: int, bits: int, library: Library) -> FlowCost:
     small = flow.sizes == "small"
-    found = []
-    for order in _orders(flow):
-        with tempfile.TemporaryDirectory(prefix="tosa-rescale-", dir=library.files[0].parent) as name:
-            folder = pathlib.Path(name)
-            target = _RELAXED if small else None
-            netlists = map_design(DESIGNS[flow.design], macs, bits, library, folder, order, target, flow.sizes != "mapped")
-            timings = time_netlists(netlists, library, folder)
-        found += [(timing.period, netlist.area, netlist.recipe) for netlist, timing in zip(netlists, timings, strict=True)]
-    period, area, recipe = min(found, key=lambda each: (each[1], each[0]) if small else each)
-    return FlowCost(flow.name, macs, bits, recipe, figure(period), figure(area))
-
-
-def _orders(flow: Flow) -> tuple[tuple[Recipe, ...], ...]:
-    """Runs in which each recipe is once the first and once another.
-
-    abc maps the first netlist of a process otherwise than later ones, better or worse, by up to a fifth of the clock: 4 MACs
-    of 32 bits in ASAP7 by `array quick` gave 1,573 ps first and 1,302 ps later, with operand registers 1,321 and over 1,482.
-    """
-    recipes = flow.recipes if len(flow.recipes) > 1 else 2 * flow.recipes
-    return tuple(dict.fromkeys((recipes, recipes[::-1])))
+    with tempfile.TemporaryDirectory(prefix="tosa-rescale-", dir=library.files[0].parent) as name:
+        folder = pathlib.Path(name)
+        # abc maps the first netlist of a process otherwise than later ones, better or worse, by up to a fifth of the clock.
+        twice = (flow.recipe, flow.recipe)
+        target = _RELAXED if small else None
+        netlists = map_design(DESIGNS[flow.design], macs, bits, library, folder, twice, target, flow.sizes != "mapped")
+        timings = time_netlists(netlists, library, folder)
+    found = [(timing.period, netlist.area) for netlist, timing in zip(netlists, timings, strict=True)]
+    period, area = min(found, key=lambda each: (each[1], each[0]) if small else each)
+    return FlowCost(flow.name, macs, bits, figure(period), figure(area))
 
 
 def _kept(old: FlowCosts, new: FlowCosts) -> FlowCosts:

@@ -45,12 +45,9 @@ RECIPES = (
     Recipe("array quick", "", _QUICK),
     Recipe("array fastest", KOGGE_STONE, _FASTEST),
 )
-# By the kind of multiplier, for comparing the two; see `tosa_rescale.hardware.flows`.
-ARRAY = {"small": (RECIPES[1],), "fast": RECIPES[2:]}
-BOOTH = {
-    "small": (RECIPES[0],),
-    "fast": (Recipe("booth quick", "-booth", _QUICK), Recipe("booth fastest", f"-booth {KOGGE_STONE}", _FASTEST)),
-}
+# For comparing flows; see `tosa_rescale.hardware.flows`.
+BOOTH_SMALL, ARRAY_SMALL, _, ARRAY_FAST = RECIPES
+BOOTH_FAST = Recipe("booth fastest", f"-booth {KOGGE_STONE}", _FASTEST)
 
 _READ = """\
 read_verilog -sv {sources}

@@ -51,9 +51,9 @@ def flows(found: Sequence[FlowCosts]) -> None:
                 base = costs.base_of(cost)
                 figures = [f"{cost.period:.0f}", _against(cost.period, base.period)]
                 figures += [f"{cost.area:,.0f}", _against(cost.area, base.area), f"{base.area_delay / cost.area_delay:.2f}"]
-                rows.append([FLOWS[cost.flow].says, str(cost.bits), *figures, cost.recipe])
+                rows.append([FLOWS[cost.flow].says, str(cost.bits), *figures])
             titles = ("k", "clock, ps", "vs", "area, um2", "vs", "area-delay, times better")
-            columns = [Column("flow", left=True), *map(Column, titles), Column("mapping", left=True, minor=1)]
+            columns = [Column("flow", left=True), *map(Column, titles)]
             table(columns, rows, title=f"{costs.library}: dot-product engine of int8, {macs} MACs, by flow")
         line(f"{costs.library}: {costs.tool}; timing by {costs.timing}; wires and clock tree not counted")
         if costs.timing != "OpenSTA":
