@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 
 import pytest
 from conftest import Cli
@@ -123,6 +124,21 @@ def test_the_flow_of_the_tables_is_as_fast_as_they_are() -> None:
                 assert cost.period <= same.period
                 compared += 1
     assert compared >= 2
+
+
+def test_what_the_documentation_concludes_stands_in_its_tables() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "hardware.md").read_text()
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    (section,) = re.findall(r"### Which choices make the difference(.*?)\n### ", text, re.DOTALL)
+    prose = "\n".join(line for line in section.splitlines() if not line.startswith("|"))
+    said = set(re.findall(r"-\d+\.\d %", prose))
+    assert len(said) > 10 and not {each for each in said if f"| {each} |" not in tables}
+    found = {(each.flow, each.bits): each for costs in stored_flows() for each in costs.costs if costs.library == "asap7sc7p5t"}
+    times = {flow: f"{found[flow, 32].area_delay / found[flow, 4].area_delay:.1f}" for flow in FLOWS}
+    assert {times[flow] for flow in ("array", "array-mapped", "array-small")} == {"4.3", "4.4"}
+    assert (times["registers"], times["plain"], times["pipelined"]) == ("3.9", "3.9", "3.3")
+    assert (times["booth"], times["booth-small"]) == ("3.3", "2.6")
+    assert 1.3 < found["array-mapped", 32].period / found["array", 32].period < 1.4
 
 
 def test_the_command_shows_stored_flows(cli: Cli) -> None:
