@@ -45,11 +45,10 @@ def cells() -> str:
         for design, macs in dict.fromkeys((each.design, each.macs) for each in costs.costs if not DESIGNS[each.design].tile):
             group = [each for each in costs.costs if (each.design, each.macs) == (design, macs)]
             base = costs.base_of(group[0])
-            lanes = f", {macs} MACs" if DESIGNS[design].has_macs else ""
             vs, clock = f"vs {base.bits}", f"area at the clock of {base.bits} bits, um2"
             own = ("k", "clock, ps", vs, "area, um2", vs, "area-delay, times better", "power, uW")
             head = markdown(*own, clock, vs, f"power there, {vs}", "mapping")
-            lines += [f"{LONG[costs.library]}, {DESIGNS[design].says}{lanes}:", "", *head]
+            lines += [f"{LONG[costs.library]}, {DESIGNS[design].title(macs)}:", "", *head]
             lines += [engine(each, base) for each in group] + [""]
     return "\n".join(lines[:-1])
 

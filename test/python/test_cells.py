@@ -187,6 +187,7 @@ def test_the_leakage_of_a_tile_counts_each_engine(tmp_path: pathlib.Path) -> Non
 
 def test_a_tile_is_so_many_engines() -> None:
     assert DESIGNS["tile64"].values(16, 4) == {"BITS": 4, "MACS": 16, "ENGINES": 4}
+    assert DESIGNS["tile64"].title(16) == "tile of 64 int8 MACs, a rescaler for each 16"
     with pytest.raises(OptionError, match="macs: 24 does not divide the 64 MACs of tile64; give 4, 8 or 16"):
         DESIGNS["tile64"].values(24, 4)
 

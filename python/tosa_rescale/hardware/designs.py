@@ -37,6 +37,12 @@ class Design:
     tile: int = 0
     kept: str = ""
 
+    def title(self, macs: int) -> str:
+        """What it is with so many MACs to a rescaler, for people."""
+        if self.tile:
+            return f"{self.says}, a rescaler for each {macs}"
+        return f"{self.says}, {macs} MACs" if self.has_macs else self.says
+
     def values(self, macs: int, bits: int) -> dict[str, int]:
         """The module's parameters for so many MACs to a rescaler of so many bits. Raises OptionError."""
         if not 1 <= macs <= MAX_MACS:

@@ -84,8 +84,7 @@ def _group(costs: CellCosts, group: Sequence[CellCost]) -> None:
         )
     columns = [Column(title, minor=index if index > 6 else 0) for index, title in enumerate((*TITLES, *ISO))]
     columns.append(Column("mapping", left=True, minor=len(columns)))
-    lanes = f", {base.macs} MACs" if DESIGNS[base.design].has_macs else ""
-    table(columns, rows, title=f"{costs.library}: {DESIGNS[base.design].says}{lanes}, against {base.bits} bits")
+    table(columns, rows, title=f"{costs.library}: {DESIGNS[base.design].title(base.macs)}, against {base.bits} bits")
     if base.design == "int8" and base.macs in PAPER:
         line(f"source paper, 16 nm, k = 4: area {PAPER[base.macs]:+.1f} %, critical path about -50 %")
 
