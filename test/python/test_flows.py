@@ -10,6 +10,7 @@ import re
 import pytest
 from conftest import Cli
 from tiny_library import library
+from tosa_rescale.cli.hardware import _target
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.hardware import flows
 from tosa_rescale.hardware.designs import Design
@@ -158,6 +159,14 @@ def test_the_command_shows_stored_flows(cli: Cli) -> None:
 def test_options_that_flows_do_not_take_are_refused(cli: Cli, arguments: list[str], message: str) -> None:
     done = cli("hardware-cost", *arguments)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_folder_takes_the_flows_beside_the_tables_of_cells(tmp_path: pathlib.Path) -> None:
+    assert _target(str(tmp_path), "tiny", None, "flows") == tmp_path / "flows" / "tiny.json"
+    assert (tmp_path / "flows").is_dir()
+    assert _target(str(tmp_path), "tiny", None) == tmp_path / "tiny.json"
+    assert _target(str(tmp_path / "c.json"), "tiny", None, "flows") == tmp_path / "c.json"
+    assert _target(None, "tiny", None) is None
 
 
 def test_areas_times_delays() -> None:
