@@ -49,6 +49,18 @@ def test_a_library_is_read_with_its_units(tmp_path: pathlib.Path) -> None:
     assert found.lean[0].read_text().count("{") == found.lean[0].read_text().count("}")
 
 
+def test_leakage_is_the_mean_over_states_of_what_all_supplies_give(tmp_path: pathlib.Path) -> None:
+    groups = "".join(
+        f'leakage_power () {{ value : {value} ; when : "{when}" ; related_pg_pin : {supply} ; }} '
+        for when, found in (("A", {"VDD": 4, "VSS": 0}), ("!A", {"VDD": 2, "VSS": 1}))
+        for supply, value in found.items()
+    )
+    text = library().replace("cell (INV) { area : 1.0 ; cell_leakage_power : 1.0 ;", f"cell (INV) {{ area : 1.0 ; {groups}")
+    assert groups in text
+    found = read_library([written(tmp_path, text)], tmp_path)
+    assert found.cells["INV"].leakage == pytest.approx(0.0035)  # nW: 3 from one, 0.5 from the other
+
+
 def test_a_library_may_lie_in_several_files_and_compressed(tmp_path: pathlib.Path) -> None:
     (tmp_path / "g.lib.gz").write_bytes(gzip.compress(library("tiny_SIMPLE", flip_flop=False).encode()))
     found = read_library([tmp_path / "g.lib.gz", written(tmp_path, library("tiny_SEQ", gates=False))], tmp_path)
