@@ -338,6 +338,14 @@ def test_the_documentation_shows_the_stored_costs() -> None:
             assert f"| {cost.iso_area:,.0f} | {iso} |" in found
 
 
+def test_what_the_documentation_says_of_tiles_and_transformers_stands_in_its_tables() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "hardware.md").read_text()
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    (section,) = re.findall(r"### A tile(.*?)### In gates", text, re.DOTALL)
+    said = set(re.findall(r"-\d+\.\d %", "\n".join(line for line in section.splitlines() if not line.startswith("|"))))
+    assert len(said) > 15 and not {each for each in said if f"| {each} |" not in tables}
+
+
 def test_the_command_shows_stored_cells_first(cli: Cli, tmp_path: pathlib.Path) -> None:
     done = cli("hardware-cost", "--macs", "4", "--json", "c.json")
     assert done.returncode == 0
