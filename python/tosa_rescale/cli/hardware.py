@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "--flows", is_flag=True, help="The int8 engine by several flows: Booth or array multipliers, speed or area, pipelined."
 )
 @click.option(
-    "--regenerate", is_flag=True, help="Renew the stored figures (an hour for a library): of gates, or with --liberty of cells."
+    "--regenerate", is_flag=True, help="Renew the stored figures (hours for a library): of gates, or with --liberty of cells."
 )
 @click.option(
     "-o",
