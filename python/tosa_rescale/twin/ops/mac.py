@@ -57,8 +57,13 @@ def _conv(node: Node, context: Context, value: Value, kernel: Value, _bias: Valu
     spatial = len(stride)
     convolution = tf.nn.conv2d if spatial == 2 else tf.nn.conv3d
     window = list(kernel.tensor.shape[2:-1])
+    linear = not any(pad) and all(extent == 1 for extent in (*window, *value.tensor.shape[2:-1]))
 
     def convolve(x: Any, w: Any) -> Any:
+        if linear:
+            # A layer over rows, as transformers have them: TensorFlow's convolution goes row by row backwards.
+            rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(w, [-1, x.shape[-1]]), transpose_b=True)
+            return batch_as_samples(rows, node)
         x, padding = padded(samples_as_batch(x), pad, window, stride, dilation)
         w = tf.transpose(w, [*range(1, spatial + 2), 0])
         if spatial == 2:
