@@ -156,10 +156,10 @@ class Steps:
 
     def __init__(self, model: Program, course: Course, descent: Descent) -> None:
         self._descent, self._loss, self._replicas = descent, course.objective.loss, descent.replicas
-        target = course.training.targets
+        lesson = course.training
         self._signature = [
             tuple(tf.TensorSpec([None, *each.shape], each.dtype) for each in model.input_specs),
-            tf.TensorSpec([None, *target.shape[1:]], target.dtype),
+            *(tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in (lesson.targets, lesson.weights)),
             tf.TensorSpec([], tf.int32),
         ]
         self._trace()
@@ -202,10 +202,10 @@ class Steps:
         functions = {"score": self._score, "gradients": self._gradients, "step": self._step}
         self._traced = {name: traced(function) for name, function in functions.items()}
 
-    def _own(self, inputs: tuple[Any, ...], target: Any, count: Any) -> Batch:
+    def _own(self, inputs: tuple[Any, ...], target: Any, weights: Any, count: Any) -> Batch:
         """What this replica computes of its process's share."""
-        *own, target = self._replicas.own(count, *inputs, target)
-        return tuple(own), target, count
+        *own, target, weights = self._replicas.own(count, *inputs, target, weights)
+        return tuple(own), target, weights, count
 
     def _differentiated(self, *batch: Any) -> tuple[Any, list[Any]]:
         own = self._own(*batch)

@@ -225,8 +225,8 @@ class Trainer:
                 self._require_finite(finite.numpy().tolist(), number, float(loss))
                 if not held.numpy().all():
                     self._steps.renew()
-                total += float(loss) * int(batch[2])
-                advance(int(batch[2]))
+                total += float(loss) * int(batch[-1])
+                advance(int(batch[-1]))
                 self._call("on_train_batch_end", index, {"loss": float(loss)})
         return total / len(order)
 
@@ -253,9 +253,10 @@ class Trainer:
         lesson = self._course.held_out
         for batch in self._batches(lesson, np.arange(len(lesson))):
             one, equal = self._steps.score(*batch)
-            loss += float(one) * int(batch[2])
+            loss += float(one) * int(batch[-1])
             same += float(equal)
-        return loss / len(lesson), 100 * same / self._course.objective.decisions(lesson.targets)
+        loss /= len(lesson)
+        return loss, self._course.objective.agreement(loss, same, lesson)
 
     def _batches(self, lesson: Lesson, order: np.ndarray) -> Any:
         return lesson.batches(order, self._options.batch, self._replicas.share)
