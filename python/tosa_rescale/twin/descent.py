@@ -81,9 +81,15 @@ class Descent:
             parts += [kernel, bias, layer.gain_gradient(kernel, bias)]
         return parts
 
-    def scaled(self, found: Sequence[Any]) -> list[Any]:
-        """The step that a rate of 1 takes, for each variable."""
-        parts = [part * tf.cast(unit, part.dtype) for part, unit in zip(self.parts(found), self.units, strict=True)]
+    def scaled(self, found: Sequence[Any], kinds: Sequence[int] = range(len(SHARES))) -> list[Any]:
+        """The step that a rate of 1 takes, for each variable.
+
+        Args:
+            found: gradients by each variable.
+            kinds: of the parts to go along; see `halve`.
+        """
+        units = [unit if index % len(SHARES) in kinds else 0.0 for index, unit in enumerate(self.units)]
+        parts = [part * tf.cast(unit, part.dtype) for part, unit in zip(self.parts(found), units, strict=True)]
         steps = []
         for layer, kernel, bias, gain in zip(self.twin.layers.values(), parts[::3], parts[1::3], parts[2::3], strict=True):
             by_kernel, by_bias = layer.spread_gain(gain)
@@ -101,10 +107,28 @@ class Descent:
             wanted = SHARES[index % len(SHARES)] * loss / len(self.twin.layers)
             unit.assign(wanted / square if square > 0 else 0.0)
 
-    def halve(self) -> None:
-        """Goes by half of the steps from now on."""
-        for unit in self.units:
-            unit.assign(tf.convert_to_tensor(unit) / 2)
+    def halve(self, kinds: Sequence[int] = range(len(SHARES))) -> None:
+        """Goes by half of the steps from now on.
+
+        Args:
+            kinds: of which parts: 0 along weights, 1 along biases, 2 along gains.
+        """
+        for index, unit in enumerate(self.units):
+            if index % len(SHARES) in kinds:
+                unit.assign(tf.convert_to_tensor(unit) / 2)
+
+    def move(self, gradients: Sequence[Any], kinds: Sequence[int]) -> None:
+        """Takes one plain step at the optimizer's rate.
+
+        Args:
+            gradients: by each variable.
+            kinds: of the parts to go along; see `halve`.
+        """
+        rate = float(tf.convert_to_tensor(self.optimizer.learning_rate))
+        for variable, step in zip(self.variables, self.scaled(gradients, kinds), strict=True):
+            variable.assign(tf.convert_to_tensor(variable) - tf.cast(rate, step.dtype) * step)
+        for layer in self.twin.layers.values():
+            layer.project(self.replicas.update)
 
     def weights(self) -> dict[str, np.ndarray]:
         """A copy of every variable, by name."""
