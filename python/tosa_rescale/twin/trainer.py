@@ -133,6 +133,11 @@ class Trainer:
         self._descent = Descent(self.twin, optimizer)
         self._steps = Steps(self._model, self._course, self._descent)
 
+    @property
+    def loss(self) -> str:
+        """What is compared."""
+        return self._course.objective.loss_name
+
     # -- start and end -------------------------------------------------------------------------------------------------
 
     def begin(self, identity: dict[str, Any]) -> Checkpoint:
