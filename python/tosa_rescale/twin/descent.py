@@ -8,6 +8,7 @@ has a unit of its own, a factor that is measured before anything moves.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,10 @@ from tosa_rescale.twin.twin import Twin
 
 SHARES = (0.5, 0.3, 0.2)
 """What steps along weights, biases and gains are to take away of a layer's part of the loss."""
+
+
+SURGE = 2.0
+"""A part of a gradient that is longer than this many times what was measured before anything moved counts as if it was not."""
 
 
 class Optimizer:
@@ -64,6 +69,7 @@ class Descent:
         twin: what is trained.
         variables: weights and bias of each layer, in their order.
         units: factors of the parts of the gradient: three for each layer.
+        longest: how long each part of a gradient may be; a longer one is shortened to that.
     """
 
     def __init__(self, twin: Twin, optimizer: Optimizer) -> None:
@@ -72,7 +78,10 @@ class Descent:
         with self.replicas.scope():
             # Built now: a checkpoint restores its variables before the first step.
             self.optimizer.build(self.variables)
-            self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in twin.layers for _ in SHARES]
+            self.units, self.longest = (
+                [tf.Variable(start, trainable=False, dtype=tf.float64) for _ in twin.layers for _ in SHARES]
+                for start in (1.0, float("inf"))
+            )
 
     def parts(self, found: Sequence[Any]) -> list[Any]:
         """For each layer the gradients by weights, by bias and by the logarithm of each channel's gain."""
@@ -88,24 +97,29 @@ class Descent:
             found: gradients by each variable.
             kinds: of the parts to go along; see `halve`.
         """
-        units = [unit if index % len(SHARES) in kinds else 0.0 for index, unit in enumerate(self.units)]
-        parts = [part * tf.cast(unit, part.dtype) for part, unit in zip(self.parts(found), units, strict=True)]
+        parts = []
+        for index, (part, unit, longest) in enumerate(zip(self.parts(found), self.units, self.longest, strict=True)):
+            length = tf.cast(tf.norm(part), tf.float64)
+            factor = tf.where(length > longest, unit * longest / length, unit) if index % len(SHARES) in kinds else 0.0
+            parts.append(part * tf.cast(factor, part.dtype))
         steps = []
         for layer, kernel, bias, gain in zip(self.twin.layers.values(), parts[::3], parts[1::3], parts[2::3], strict=True):
             by_kernel, by_bias = layer.spread_gain(gain)
             steps += [kernel + by_kernel, bias + by_bias]
         return steps
 
-    def set_units(self, squares: Sequence[float], loss: float) -> None:
-        """Chooses the units.
+    def set_units(self, squares: Sequence[float], loss: float, batches: int) -> None:
+        """Chooses the units, and how long parts may be.
 
         Args:
             squares: of each part's gradient, summed over probed batches.
             loss: of these batches, summed.
+            batches: how many they are.
         """
-        for index, (unit, square) in enumerate(zip(self.units, squares, strict=True)):
+        for index, (unit, longest, square) in enumerate(zip(self.units, self.longest, squares, strict=True)):
             wanted = SHARES[index % len(SHARES)] * loss / len(self.twin.layers)
             unit.assign(wanted / square if square > 0 else 0.0)
+            longest.assign(SURGE * math.sqrt(square / batches))
 
     def halve(self, kinds: Sequence[int] = range(len(SHARES))) -> None:
         """Goes by half of the steps from now on.
@@ -144,8 +158,8 @@ class Descent:
             layer.bias_variable.assign(weights[f"{key}.bias"])
 
     def state(self) -> list[np.ndarray]:
-        """The optimizer's variables, then the units."""
-        return [v.numpy() for v in [*self.optimizer.variables, *self.units]]
+        """The optimizer's variables, then units and the longest parts."""
+        return [v.numpy() for v in [*self.optimizer.variables, *self.units, *self.longest]]
 
     def set_state(self, state: Sequence[np.ndarray]) -> None:
         """Gives the optimizer and the units a state of before.
@@ -153,7 +167,7 @@ class Descent:
         Raises:
             ModelError: it is another optimizer's.
         """
-        variables = [*self.optimizer.variables, *self.units]
+        variables = [*self.optimizer.variables, *self.units, *self.longest]
         if len(variables) != len(state):
             raise ModelError("the checkpoint is of another optimizer; give the one that it was made with")
         for variable, value in zip(variables, state, strict=True):

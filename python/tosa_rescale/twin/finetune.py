@@ -10,7 +10,7 @@ integer up to 127 that small steps never change. Four things make plain gradient
   batches; steps are scaled so that, to first order, all layers together take away `learning_rate` of the loss in each
   batch. A rate of 1 is Polyak's step, right for a loss whose minimum is near 0, as a distillation's is.
   Before anything moves, steps are halved until a first one leaves the loss on these batches no higher: all together, or where
-  that takes more, those of weights, biases and gains each by itself.
+  that takes more, those of weights, biases and gains each by itself. Gradients far longer than those measured are shortened.
   An epoch that leaves the held-out loss no lower is taken back, and the next one goes by half of the steps: near the end the
   loss is the noise of rounding, of which no step takes anything away.
 - **Gains.** A narrowed multiplier is wrong by one factor for a whole output channel. To follow it in single weights is a

@@ -115,11 +115,6 @@ class Objective:
             )
 
     @property
-    def labels(self) -> bool:
-        """What is wanted are classes, not values."""
-        return self._wanted is None
-
-    @property
     def decides(self) -> bool:
         """There are decisions, which may agree or not."""
         return self._compare is not squares

@@ -80,7 +80,7 @@ class _Probe:
 
     Attributes:
         rows: of the samples that it was measured on.
-        gradients: the mean over their batches, for each variable.
+        gradients: of the first batch of them, for each variable.
     """
 
     rows: np.ndarray
@@ -191,23 +191,23 @@ class Trainer:
         """Chooses what each part of a gradient is multiplied by; see finetune.py's text."""
         squares = np.zeros(len(self._descent.units))
         order = np.random.default_rng([self._options.seed, 0]).permutation(len(self._course.training))
-        rows, losses, summed = order[: PROBE_BATCHES * self._options.batch], [], None
+        rows, losses, first = order[: PROBE_BATCHES * self._options.batch], [], None
         for batch in self._batches(self._course.training, rows):
             loss, *found = self._steps.gradients(*batch)
             self._require_finite([bool(np.isfinite(g.numpy()).all()) for g in found], 0)
             squares += [float(np.sum(np.square(part.numpy(), dtype=np.float64))) for part in self._descent.parts(found)]
             losses.append(float(loss))
-            summed = found if summed is None else [a + b for a, b in zip(summed, found, strict=True)]
+            first = first or found
         # Where nothing is lost, gradients are the noise of float32 and must not be blown up to steps.
         if max(losses) <= NOTHING_LOST:
             squares[:] = 0
-        self._descent.set_units(squares.tolist(), sum(losses))
-        assert summed is not None
-        return _Probe(rows, [each / len(losses) for each in summed])
+        self._descent.set_units(squares.tolist(), sum(losses), len(losses))
+        assert first is not None
+        return _Probe(rows, first)
 
     def _shorten_steps(self, probe: _Probe) -> None:
-        """Halves steps until a first one along the probe's mean gradient leaves its loss no higher: all together, or, where
-        that takes more than one, those of weights, biases and gains each by itself.
+        """Halves steps until a first one leaves the loss of the probe no higher: all together, else
+        those of weights, biases and gains each by itself.
         """
         before = self._scores(self._course.training, probe.rows)[0]
         if before <= NOTHING_LOST or self._gains_by(probe, before, range(len(SHARES))):
