@@ -504,7 +504,7 @@ def test_an_epoch_that_gains_nothing_is_taken_back(
     monkeypatch.setattr("tosa_rescale.twin.trainer.DIVERGED", 1e9)  # which would stop it first
     monkeypatch.setattr("tosa_rescale.twin.trainer.TRIALS", 0)  # which would find such a rate before
     path = tmp_path / "state.npz"
-    found = short(original.narrow(2), training.take(128), learning_rate=12.0, teacher=original, checkpoint=path)
+    found = short(original.narrow(2), training.take(128), learning_rate=1000.0, teacher=original, checkpoint=path)
     assert found.history[1]["validation_loss"] > found.history[0]["validation_loss"]  # such steps are too large
     with np.load(path) as state:
         weights = [name for name in state if name.startswith("weight:")]
