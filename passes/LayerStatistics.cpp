@@ -8,6 +8,7 @@
 #include "LayerStatistics.h"
 
 #include "Attributes.h"
+#include "Diagnostics.h"
 #include "RescaleOps.h"
 
 #include <cmath>
@@ -75,10 +76,10 @@ static LogicalResult readStatistic(Operation *op, StringRef name,
     return success();
   if (!readFloats(attribute, shape, out)) {
     InFlightDiagnostic error =
-        op->emitOpError("requires '")
-        << name << "' to be a "
-        << RankedTensorType::get(shape, Float32Type::get(op->getContext()))
-        << ", got ";
+        errorOn(op) << "requires '" << name << "' to be a "
+                    << RankedTensorType::get(shape,
+                                             Float32Type::get(op->getContext()))
+                    << ", got ";
     // The type says what is wrong; the elements may be millions.
     if (auto elements = dyn_cast<ElementsAttr>(attribute))
       return error << elements.getShapedType();
@@ -86,9 +87,28 @@ static LogicalResult readStatistic(Operation *op, StringRef name,
   }
   for (float value : out)
     if (!std::isfinite(value))
-      return op->emitOpError("requires '")
-             << name << "' to be finite, got " << std::to_string(value);
+      return errorOn(op) << "requires '" << name << "' to be finite, got "
+                         << std::to_string(value);
   return success();
+}
+
+void scaleStatistics(Operation *op, double factor) {
+  const std::pair<StringRef, double> powers[] = {
+      {kMeanAttrName, factor},
+      {kFactorsAttrName, factor},
+      {kSquareAttrName, factor * factor},
+      {kMomentAttrName, factor * factor}};
+  for (auto [name, power] : powers) {
+    auto elements = op->getAttrOfType<ElementsAttr>(name);
+    std::vector<float> values;
+    if (!elements ||
+        !readFloats(elements, elements.getShapedType().getShape(), values))
+      continue;
+    for (float &value : values)
+      value = static_cast<float>(value * power);
+    op->setAttr(name, DenseElementsAttr::get(elements.getShapedType(),
+                                             ArrayRef<float>(values)));
+  }
 }
 
 /// Makes `[T, C]` of `[C, T]`, the order of a depthwise convolution's weights
@@ -170,15 +190,14 @@ static LogicalResult checkTogether(Operation *op) {
   if (!op->hasAttr(kMeanAttrName))
     for (StringRef name : kStatisticNames)
       if (op->hasAttr(name))
-        return op->emitOpError("requires '")
-               << kMeanAttrName << "' beside '" << name << "', got none";
+        return errorOn(op) << "requires '" << kMeanAttrName << "' beside '"
+                           << name << "', got none";
   if (op->hasAttr(kSquareAttrName) != op->hasAttr(kFactorsAttrName))
-    return op->emitOpError("requires '")
-           << kSquareAttrName << "' and '" << kFactorsAttrName
-           << "', got one of them";
+    return errorOn(op) << "requires '" << kSquareAttrName << "' and '"
+                       << kFactorsAttrName << "', got one of them";
   if (op->hasAttr(kMomentAttrName) && op->hasAttr(kFactorsAttrName))
-    return op->emitOpError("requires '")
-           << kMomentAttrName << "' or '" << kFactorsAttrName << "', got both";
+    return errorOn(op) << "requires '" << kMomentAttrName << "' or '"
+                       << kFactorsAttrName << "', got both";
   return success();
 }
 
@@ -187,8 +206,8 @@ FailureOr<LayerStatistics> readStatistics(Convolution convolution) {
   const Type type = convolution.getWeights().getType();
   const std::optional<WeightLayout> layout = convolution.getLayout();
   if (!layout)
-    return op->emitOpError("requires weights of static shape for '")
-           << kMeanAttrName << "', got " << type;
+    return errorOn(op) << "requires weights of static shape for '"
+                       << kMeanAttrName << "', got " << type;
   if (failed(checkTogether(op)))
     return failure();
 

@@ -37,6 +37,10 @@ struct LayerStatistics {
 /// Whether `op` has an attribute of input statistics.
 bool hasStatistics(mlir::Operation *op);
 
+/// Makes the attributes of input statistics those of an input that is `factor`
+/// times as large. What is no statistic is left for `readStatistics` to refuse.
+void scaleStatistics(mlir::Operation *op, double factor);
+
 /// Removes the attributes of input statistics.
 void removeStatistics(mlir::Operation *op);
 

@@ -135,7 +135,7 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     The multipliers of an addition, a mean or a product are ratios of the scales of the tensors that meet there. This pass gives each such tensor a new
     scale `S' = S * f`, so that these ratios become multipliers of `bits` bits, with one bit powers of two. What makes and reads the tensor
     makes up for it: a multiplier from tensor a to tensor b becomes `M * f_a / f_b`; a convolution that reads a tensor has its bias divided by f; the bounds of `clamp`
-    move in proportion about the zero point and stay within the type. Weights and zero points stay. In real arithmetic the network computes what it did;
+    move in proportion about the zero point and stay within the type; statistics of its input that a convolution has (see `tosa-rescale-compensate`) too. Weights and zero points stay. In real arithmetic the network computes what it did;
     integers differ by rounding, and where f is below 1 by clipping.
 
     Multipliers behind convolutions with constant weights may become anything: `tosa-rescale-compensate` narrows them afterwards, and the whole network is narrow.
@@ -234,7 +234,7 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
     | `tosa_rescale.input_factors` | F, with E[xx'] = F'F but on the diagonal | [R,K] | [R,K] | [C,R,T] |
     | `tosa_rescale.input_moment` | E[xx'], instead of the two above | [K,K] | [K,K] | [C,T,T] |
 
-    With means alone, deviations are taken to be as large as the means.
+    With `use-statistics=false` they are removed unread, and the result is the one without data. With means alone, deviations are taken to be as large as the means.
 
     The bias makes up for the mean of what rounding loses: `b' = round(b*r + sum((w*r - w') * E[x]))`.
 
@@ -280,6 +280,8 @@ def TosaRescaleCompensatePass : Pass<"tosa-rescale-compensate", "::mlir::func::F
       Choice<"Nearest", "nearest", "each to the nearest, ties up">], "How scaled weights become integers">,
     Option<"shrinkage", "shrinkage", "double", /*default=*/"0.3",
            "Weight of the prior against measured moments, 0 to 1">,
+    Option<"useStatistics", "use-statistics", "bool", /*default=*/"true",
+           "Read statistics of inputs; they are removed unread otherwise">,
     RoundingModeOption<[SingleRound, KeepRound]>,
   ];
   let statistics = [

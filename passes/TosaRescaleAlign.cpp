@@ -11,6 +11,7 @@
 #include "Constants.h"
 #include "Convolution.h"
 #include "Diagnostics.h"
+#include "LayerStatistics.h"
 #include "MovedTables.h"
 #include "Passes.h"
 #include "ValueRange.h"
@@ -304,8 +305,10 @@ void TosaRescaleAlignPass::moveScales(AlignNetwork &network) {
         dyn_cast_or_null<FloatAttr>(op->removeAttr(kReachAttrName));
     if (const Convolution convolution = Convolution::match(op)) {
       const double factor = network.getLog2Factor(convolution.getInput());
-      if (hasFactor(factor))
+      if (hasFactor(factor)) {
         scaleConstant(convolution.getBiasOperand(), /*zeroPoint=*/0, factor);
+        scaleStatistics(op, std::exp2(-factor));
+      }
       continue;
     }
     if (op->getNumResults() != 1 || isa<tosa::ConstOp>(op))

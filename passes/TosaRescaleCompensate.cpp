@@ -127,9 +127,11 @@ TosaRescaleCompensatePass::readAllStatistics() {
   getOperation().walk([&](Operation *op) {
     if (!hasStatistics(op))
       return;
+    if (!useStatistics)
+      return removeStatistics(op);
     const Convolution convolution = Convolution::match(op);
     if (!convolution) {
-      op->emitOpError("requires no input statistics: it is not a convolution");
+      errorOn(op) << "requires no input statistics: it is not a convolution";
       anyFailed = true;
       return;
     }

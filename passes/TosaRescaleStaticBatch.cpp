@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Diagnostics.h"
 #include "Passes.h"
 
 #include "mlir/Interfaces/InferTypeOpInterface.h"
@@ -88,8 +89,9 @@ resolveShape(Operation *op, unsigned operandIndex,
       continue;
     value = resolve(i, old);
     if (value < 0)
-      return op->emitOpError("requires a shape that fits its input ")
-             << op->getOperand(0).getType() << ", got -1 in dimension " << i;
+      return errorOn(op) << "requires a shape that fits its input "
+                         << op->getOperand(0).getType()
+                         << ", got -1 in dimension " << i;
   }
   OpBuilder builder(constant);
   auto elements = DenseIntElementsAttr::get(
@@ -146,8 +148,8 @@ static LogicalResult inferResults(Operation *op) {
           op->getDiscardableAttrDictionary(), op->getPropertiesStorage(),
           op->getRegions(), components)) ||
       components.size() != op->getNumResults())
-    return op->emitOpError("requires operands whose shapes fit together, got a "
-                           "batch that contradicts them");
+    return errorOn(op) << "requires operands whose shapes fit together, got a "
+                          "batch that contradicts them";
   for (auto [result, component] :
        llvm::zip_equal(op->getResults(), components)) {
     auto type = dyn_cast<ShapedType>(result.getType());
@@ -176,8 +178,8 @@ LogicalResult TosaRescaleStaticBatchPass::makeStatic(func::FuncOp function) {
         for (OpResult result : op->getResults()) {
           if (isStatic(result.getType()))
             continue;
-          op->emitOpError(
-              "requires a result whose shape follows from its operands, got ")
+          errorOn(op)
+              << "requires a result whose shape follows from its operands, got "
               << result.getType();
           return WalkResult::interrupt();
         }

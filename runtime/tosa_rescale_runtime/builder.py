@@ -26,6 +26,7 @@ from .graph import Op, accumulator
 from .iree_forms import reinterpret, returnable, storage_type
 from .mlir import Operation, Type, Value, ir
 from .module import Module
+from .packed import pack
 from .rescale import Rescale, read_rescale
 
 SCOPE = "model"
@@ -114,7 +115,7 @@ class SkeletonBuilder:
         self._globals = ir.InsertionPoint(module.function)
 
     def return_also(self, values: Sequence[Returned]) -> None:
-        """Appends values to the function's results."""
+        """Appends values to the function's results, packed; see `packed`."""
         if not values:
             return
         terminator = self.module.block.operations[len(self.module.block.operations) - 1].operation
@@ -122,7 +123,7 @@ class SkeletonBuilder:
             channel_sum(each.value, each.unsigned, terminator) if each.channel_sum else returnable(each.value, terminator)
             for each in values
         ]
-        returned = [*terminator.operands, *values]
+        returned = [*terminator.operands, *pack(values, terminator)]
         with self.location:
             ir.Operation.create("func.return", operands=returned, ip=ir.InsertionPoint(terminator))
             terminator.erase()

@@ -8,6 +8,7 @@ Environment:
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import importlib.metadata
@@ -18,6 +19,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +44,7 @@ the second of them a pointwise layer writes into its reader's padded buffer and 
 
 _MOST_REFUSED = 64
 _refused: dict[str, CompileError] = {}
+_under_way: collections.defaultdict[str, threading.Lock] = collections.defaultdict(threading.Lock)
 """What iree-compile said of graphs that it cannot compile, by cache key, in this process: at every width a graph has the same
 skeleton, and each attempt may take minutes."""
 
@@ -239,23 +242,28 @@ def compile_module(bytecode: bytes, flags: Sequence[str] = DEFAULT_FLAGS, cache:
     """
     store = default_cache() if cache is True else cache or None
     key = cache_key(bytecode, flags)
-    cached = store.get(key) if store else None
-    if cached is not None:
-        return cached
-    if (known := _refused.get(key)) is not None:
-        raise known.again()
+    with _under_way[key]:  # another thread may be at it
+        if store and (cached := store.get(key)) is not None:
+            return cached
+        if (known := _refused.get(key)) is not None:
+            raise known.again()
+        vmfb = _compiled_or_refused(bytecode, flags, key)
+        if store:
+            store.put(key, vmfb)
+        return vmfb
+
+
+def _compiled_or_refused(bytecode: bytes, flags: Sequence[str], key: str) -> bytes:
+    """Runs the compiler, and remembers what it cannot compile."""
     with _watch():
         try:
-            vmfb = _compiled(bytecode, flags, key)
+            return _compiled(bytecode, flags, key)
         except CompileError as error:
             if error.unsupported and error.status != -signal.SIGKILL:  # the kernel kills for memory, which may come back
                 _refused[key] = error.again()  # without the frames that the traceback of the first one keeps
                 if len(_refused) > _MOST_REFUSED:
                     del _refused[next(iter(_refused))]
             raise
-    if store:
-        store.put(key, vmfb)
-    return vmfb
 
 
 def _compiled(bytecode: bytes, flags: Sequence[str], key: str) -> bytes:

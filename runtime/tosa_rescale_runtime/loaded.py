@@ -14,6 +14,7 @@ import numpy as np
 from .builder import SCOPE
 from .errors import ExecutionError, one_line
 from .externalize import Tap
+from .packed import unpack
 from .signature import Signature, TensorSpec
 
 _DRIVER = "local-sync"
@@ -149,10 +150,13 @@ class Loaded:
         except Exception as error:  # IREE's statuses come as exceptions of a dozen types.
             raise ExecutionError(f"IREE failed in `{self.function}`: {one_line(str(error))}") from None
         returned = returned if isinstance(returned, tuple) else (returned,)
-        outputs = self.outputs
-        results = tuple(_to_numpy(v, spec.dtype) for v, spec in zip(returned[: len(outputs)], outputs, strict=True))
+        outputs = self.signature.outputs
+        plain, packed = returned[: len(outputs)], returned[len(outputs) :]
+        results = [_to_numpy(v, spec.dtype) for v, spec in zip(plain, outputs, strict=True)]
+        if self.taps:
+            results += unpack(packed, self.tap_specs)
         self._idle.append(call)
-        return results
+        return tuple(results)
 
     def _load(self) -> Callable[..., Any]:
         """Makes a context: reads the parameters and lays the weights out for this CPU."""

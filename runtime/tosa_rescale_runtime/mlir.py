@@ -24,7 +24,9 @@ class _LazyModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(importlib.import_module(self._name), attribute)
+        found = getattr(importlib.import_module(self._name), attribute)
+        setattr(self, attribute, found)  # asked for a hundred thousand times where a large network is walked
+        return found
 
 
 ir: Any = _LazyModule("iree.compiler.ir")

@@ -91,12 +91,17 @@ func.func @chain(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>) {
 // -----
 
 // Another convolution reads the tensor: its bias is divided by 4/3, its multiplier 0.75 * 2^-8 becomes 2^-8.
+// What it saw gets smaller as well: means and factors by 3/4, squares by 9/16. What reads the sum sees what it did.
 // CHECK-LABEL: func.func @shared
 // CHECK:       %[[OLD:.*]] = "tosa.const"() <{values = dense<[1000, -400]> : tensor<2xi32>}>
 // CHECK:       tosa.conv2d %arg0, %{{.*}}, %[[OLD]],
 // CHECK:       %[[A:.*]] = tosa.rescale {{.*}}tosa_rescale.scale_factor = 1.3333
 // CHECK:       %[[BIAS:.*]] = "tosa.const"() <{values = dense<[750, -300]> : tensor<2xi32>}>
 // CHECK:       tosa.conv2d %[[A]], %{{.*}}, %[[BIAS]],
+// CHECK-SAME:  tosa_rescale.input_factors = dense<{{\[\[}}3.000000e+00, 6.000000e+00]]> : tensor<1x2xf32>
+// CHECK-SAME:  tosa_rescale.input_mean = dense<{{\[\[\[}}6.000000e+00, -3.000000e+00]]]> : tensor<1x1x2xf32>
+// CHECK-SAME:  tosa_rescale.input_square = dense<{{\[\[\[}}3.600000e+01, 4.500000e+01]]]> : tensor<1x1x2xf32>
+// CHECK:       tosa_rescale.input_mean = dense<8.000000e+00> : tensor<1x1x2xf32>
 func.func @shared(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>, tensor<1x2x2x2xi8>) {
   %w = "tosa.const"() <{values = dense<[[[[100, -60]]], [[[20, 30]]]]> : tensor<2x1x1x2xi8>}> : () -> tensor<2x1x1x2xi8>
   %bias = "tosa.const"() <{values = dense<[1000, -400]> : tensor<2xi32>}> : () -> tensor<2xi32>
@@ -113,14 +118,14 @@ func.func @shared(%arg0: tensor<1x2x2x2xi8>) -> (tensor<1x2x2x2xi8>, tensor<1x2x
   %a = tosa.rescale %acc_a, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   %acc_b = tosa.conv2d %arg0, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
   %b = tosa.rescale %acc_b, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
-  %acc_e = tosa.conv2d %a, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
+  %acc_e = tosa.conv2d %a, %w, %bias, %zp, %wzp {tosa_rescale.input_mean = dense<[[[8.0, -4.0]]]> : tensor<1x1x2xf32>, tosa_rescale.input_square = dense<[[[64.0, 80.0]]]> : tensor<1x1x2xf32>, tosa_rescale.input_factors = dense<[[4.0, 8.0]]> : tensor<1x2xf32>, acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
   %e = tosa.rescale %acc_e, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   %c_a20 = tosa.rescale %a, %one, %s10, %zp, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
   %c_a = tosa.rescale %c_a20, %three_quarters, %s31, %zero, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
   %c_b = tosa.rescale %b, %one, %s10, %zp, %zero {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x2x2x2xi32>
   %c_sum = tosa.add %c_a, %c_b : (tensor<1x2x2x2xi32>, tensor<1x2x2x2xi32>) -> tensor<1x2x2x2xi32>
   %c = tosa.rescale %c_sum, %one, %s50, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
-  %acc_d = tosa.conv2d %c, %w, %bias, %zp, %wzp {acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
+  %acc_d = tosa.conv2d %c, %w, %bias, %zp, %wzp {tosa_rescale.input_mean = dense<8.0> : tensor<1x1x2xf32>, acc_type = i32, dilation = array<i64: 1, 1>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 1, 1>} : (tensor<1x2x2x2xi8>, tensor<2x1x1x2xi8>, tensor<2xi32>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x2x2x2xi32>
   %d = tosa.rescale %acc_d, %three_quarters, %s39, %zero, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = DOUBLE_ROUND, scale32 = true} : (tensor<1x2x2x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x2x2x2xi8>
   return %d, %e : tensor<1x2x2x2xi8>, tensor<1x2x2x2xi8>
 }

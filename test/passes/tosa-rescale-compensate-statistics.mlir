@@ -4,12 +4,15 @@
 // RUN: tosa-rescale-opt %s --split-input-file --tosa-rescale-compensate="bits=1 shrinkage=0" | FileCheck %s --check-prefixes=CHECK,MEASURED
 // RUN: tosa-rescale-opt %s --split-input-file --tosa-rescale-compensate="bits=1 shrinkage=1" | FileCheck %s --check-prefixes=CHECK,PRIOR
 // RUN: tosa-rescale-opt %s --split-input-file --tosa-rescale-compensate="bits=1 weight-rounding=nearest" | FileCheck %s --check-prefixes=CHECK,NEAREST
+// RUN: tosa-rescale-opt %s --split-input-file --tosa-rescale-compensate="bits=1 use-statistics=false" | FileCheck %s --check-prefix=UNREAD
 // RUN: tosa-rescale-opt %s --split-input-file --mlir-disable-threading --tosa-rescale-compensate="bits=1 shrinkage=0" | FileCheck %s --check-prefixes=CHECK,MEASURED
 
 // r = 0.75: 74.25 and -37.5. To nearest 74 and -37 (half up), d = (0.25, -0.5), bias 750 + 8 * 0.25 - 4 * 0.5 = 750.
 // shrinkage=1: sum(d) = -0.25, nothing to gain.
 // shrinkage=0: the mean square of the means is 40, so H = 40 I + mm' = ((104, 32), (32, 56)) and Hd = (10, -20): 2 * 20 < 56.
+// Unread, the bias makes up for nothing: 750.
 // CHECK-LABEL: func.func @mean_only
+// UNREAD-NOT:  tosa_rescale.input
 // PRIOR-DAG:   dense<{{\[\[\[\[}}74, -37]]]]> : tensor<1x1x1x2xi8>
 // MEASURED-DAG: dense<{{\[\[\[\[}}74, -37]]]]> : tensor<1x1x1x2xi8>
 // CHECK-DAG:   %[[B:.*]] = "tosa.const"() <{values = dense<750> : tensor<1xi32>}>

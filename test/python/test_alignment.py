@@ -13,7 +13,8 @@ import tosa_rescale as tr
 from conftest import ROOT, Cli
 from tosa_rescale.core.errors import OptionError, PassError
 from tosa_rescale.core.options import CompensateOptions
-from tosa_rescale.core.passes import run_passes
+from tosa_rescale.core.passes import run_passes, run_passes_on
+from tosa_rescale.core.recipe import Step
 from tosa_rescale.demo import DATA, MODEL
 from tosa_rescale_runtime import Module, Op
 
@@ -211,10 +212,13 @@ def test_ranges_say_what_cutting_off_costs() -> None:
 
 
 def test_measured_ranges_are_written_and_consumed(demo: tr.Model, digits: tr.Dataset) -> None:
-    from tosa_rescale.core.passes import run_passes_on
-    from tosa_rescale.rewrite.clipping import CLIPPING_ERRORS, measure_ranges
+    from tosa_rescale.rewrite.clipping import CLIPPING_ERRORS, Ranges
+    from tosa_rescale.rewrite.observe import observe
 
-    module = measure_ranges(demo, [np.concatenate(list(digits.take(8).quantized(demo.input_spec)))])
+    module = demo.module()
+    observer = Ranges(module)
+    observe(demo, [observer], [np.concatenate(list(digits.take(8).quantized(demo.input_spec)))])
+    observer.write(module)
     marked = [op for op in module.ops() if module.attribute(op, CLIPPING_ERRORS) is not None]
     assert len(marked) == sum(each.output_bits == 8 for each in module.rescales())
     aligned = Module.parse(run_passes_on(module, ["tosa-rescale-align=bits=1"]).bytecode)
@@ -229,3 +233,31 @@ def test_what_a_kernel_makes_at_one_scale_only_keeps_it(shared_models: pathlib.P
     model = tr.load(shared_models / "keyword_spotting_int8.tflite")  # ends with a softmax
     assert model.flatbuffer is not None and model.quantization is not None
     assert fixed_scale_tensors(model.flatbuffer) == {model.quantization.outputs[0].name}
+
+
+def test_statistics_move_with_the_scales(demo: tr.Model, digits: tr.Dataset) -> None:
+    # Measured in the original and moved, against measured in the aligned network: rounding alone tells them apart.
+    from tosa_rescale.rewrite.calibration import InputStatistics
+    from tosa_rescale.rewrite.observe import observe
+
+    inputs = [np.concatenate(list(digits.take(16).quantized(demo.input_spec)))]
+
+    def measured(model: tr.Model) -> Module:
+        module = model.module()
+        observer = InputStatistics(module)
+        observe(model, [observer], inputs)
+        observer.write(module)
+        return module
+
+    def read(module: Module, name: str) -> list[np.ndarray]:
+        return [np.asarray(module.attribute(layer.op, f"tosa_rescale.input_{name}")) for layer in module.mac_layers()]
+
+    original, align = measured(demo), ["tosa-rescale-align=bits=1"]
+    moved = Module.parse(run_passes_on(original, align).bytecode)
+    aligned = demo.after(run_passes_on(demo.module(), align).bytecode, Step("align", {}), ())
+    for name, power in (("mean", 1), ("square", 2)):
+        for found, expected in zip(read(moved, name), read(measured(aligned), name), strict=True):
+            roots = np.abs(np.abs(found) ** (1 / power) - np.abs(expected) ** (1 / power))
+            assert roots.max() < 1  # step of the layer's input
+    ratios = [found.sum() / before.sum() for found, before in zip(read(moved, "mean"), read(original, "mean"), strict=True)]
+    assert max(abs(ratio - 1) for ratio in ratios) > 0.05  # something did move

@@ -14,8 +14,9 @@ from runtime_modules import tensor
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.data.synthetic import synthetic_inputs
-from tosa_rescale.rewrite.calibration import LayerStatistics, Measure, calibrate, leading_factors
+from tosa_rescale.rewrite.calibration import InputStatistics, LayerStatistics, Measure, leading_factors
 from tosa_rescale.rewrite.geometry import Geometry
+from tosa_rescale.rewrite.observe import observe
 from tosa_rescale_runtime import Executable, Tap
 
 
@@ -75,7 +76,10 @@ def test_planes_are_what_the_specifications_loops_read(geometry: Geometry) -> No
 def test_statistics_of_every_layer_match_a_direct_sum(demo_model: pathlib.Path) -> None:
     model = tr.load(demo_model)
     inputs = model.random_inputs(5)
-    module = calibrate(model, inputs)
+    module = model.module()
+    observer = InputStatistics(module)
+    observe(model, [observer], inputs)
+    observer.write(module)
     layers = [layer.op for layer in module.mac_layers()]
     seen = Executable.build(model.bytecode, taps=[Tap(op.key, operand=0) for op in layers]).run_many(*inputs)[1:]
     assert len(layers) == 11
@@ -174,7 +178,7 @@ def test_factors_are_the_leading_ones() -> None:
 
 def test_calibration_without_samples_is_an_error(demo_model: pathlib.Path) -> None:
     with pytest.raises(DataError, match="there are no samples; give at least one"):
-        calibrate(tr.load(demo_model), [np.zeros((0, 8, 8, 1), np.int8)])
+        observe(tr.load(demo_model), [], [np.zeros((0, 8, 8, 1), np.int8)])
 
 
 @pytest.mark.parametrize("shape", [(24, 32, 3), (1, 1, 1), (49, 10, 1), (40,), (3, 5, 7, 2)])

@@ -191,7 +191,7 @@ def test_ops_whose_bytecode_differs_between_releases_survive(tmp_path: pathlib.P
 class Naive(Compensator[tr.Model]):
     """Narrows without compensating, so that one bit is too few for the whole."""
 
-    def _run_passes(self, bytecode, options, bits_of):  # type: ignore[no-untyped-def]
+    def _run_passes(self, bytecode, options, bits_of, use_statistics):  # type: ignore[no-untyped-def]
         module = mark_bits(self._program, Module.parse(bytecode), bits_of or {})
         return run_passes_on(module, [f"tosa-rescale-narrow=bits={options.bits}"])
 
@@ -240,8 +240,8 @@ def test_wrong_labels_prove_nothing(demo: tr.Model, digits: tr.Dataset, tmp_path
 
 def test_a_width_that_falls_at_once_is_said(demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path) -> None:
     class OneBit(Naive):
-        def _run_passes(self, bytecode, options, bits_of):  # type: ignore[no-untyped-def]
-            return super()._run_passes(bytecode, dataclasses.replace(options, bits=1), bits_of)
+        def _run_passes(self, bytecode, options, bits_of, use_statistics):  # type: ignore[no-untyped-def]
+            return super()._run_passes(bytecode, dataclasses.replace(options, bits=1), bits_of, use_statistics)
 
     with pytest.raises(OptionError, match=r"max-drop: k=12 loses 14.6 of top1, proven to be more than 0.5; allow more"):
         find_bits(demo, digits, tmp_path, OneBit(demo, None), max_drop=0.5)

@@ -219,6 +219,35 @@ def test_taps_return_inner_values_in_addition(cache):
         next(executable.run_taps(x, chunk=0))
 
 
+def test_taps_of_all_sizes_and_ranks_come_back_apart(cache):
+    # One result for each width of elements; a scalar is a tensor without dimensions.
+    text = """"builtin.module"() ({
+  "func.func"() <{function_type = (tensor<2x3xi8>) -> (tensor<2x3xi8>, tensor<i32>), sym_name = "main"}> ({
+  ^bb0(%x: tensor<2x3xi8>):
+    %zero = "tosa.const"() <{values = dense<0> : tensor<1x1xi32>}> : () -> tensor<1x1xi32>
+    %none = "tosa.const_shape"() <{values = dense<> : tensor<0xindex>}> : () -> !tosa.shape<0>
+    %wide = "tosa.cast"(%x) : (tensor<2x3xi8>) -> tensor<2x3xi16>
+    %wider = "tosa.cast"(%x) : (tensor<2x3xi8>) -> tensor<2x3xi32>
+    %above = "tosa.greater"(%wider, %zero) : (tensor<2x3xi32>, tensor<1x1xi32>) -> tensor<2x3xi1>
+    %row = "tosa.reduce_sum"(%wider) <{axis = 0 : i32}> : (tensor<2x3xi32>) -> tensor<1x3xi32>
+    %sum = "tosa.reduce_sum"(%row) <{axis = 1 : i32}> : (tensor<1x3xi32>) -> tensor<1x1xi32>
+    %scalar = "tosa.reshape"(%sum, %none) : (tensor<1x1xi32>, !tosa.shape<0>) -> tensor<i32>
+    %y = "tosa.abs"(%wider) : (tensor<2x3xi32>) -> tensor<2x3xi32>
+    %low = "tosa.cast"(%y) : (tensor<2x3xi32>) -> tensor<2x3xi8>
+    "func.return"(%low, %scalar) : (tensor<2x3xi8>, tensor<i32>) -> ()
+  }) : () -> ()
+}) : () -> ()
+"""
+    x = np.random.default_rng(0).integers(-128, 128, (2, 3), dtype=np.int8)
+    taps = ["cast1", "greater0", "cast0", "reshape0", Tap("cast0", 0), "reduce_sum0"]
+    got = Executable.build(text, taps=taps, flags=FAST, cache=cache).run(x)
+    wide = x.astype(np.int32)
+    wanted = [abs(wide).astype(np.int8), wide.sum(), wide, x > 0, x.astype(np.int16), wide.sum(), x, wide.sum(0, keepdims=True)]
+    for found, expected in zip(got, wanted, strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_channel_sum_of_an_unsigned_input_counts_it_as_unsigned(cache):
     text = rescale_module([RescaleCase("ui8", "i8", (1 << 30,), (30,), input_zp=128)], SHAPE)
     executable = Executable.build(text, taps=[Tap("rescale0", 0, True)], flags=FAST, cache=cache)

@@ -47,6 +47,7 @@ class Bars:
     def __init__(self) -> None:
         self._shown: Any = None
         self._tasks = 0
+        self._lock = threading.Lock()  # something may be compiled beside other work
 
     @contextlib.contextmanager
     def task(self, label: str, total: int | None) -> Iterator[Advance]:
@@ -55,19 +56,21 @@ class Bars:
                 sys.stderr.write(f"{label} ...\n")
             yield lambda _count: None
             return
-        if self._shown is None:
-            self._shown = _bars()
-            self._shown.start()
-        shown, self._tasks = self._shown, self._tasks + 1
+        with self._lock:
+            if self._shown is None:
+                self._shown = _bars()
+                self._shown.start()
+            shown, self._tasks = self._shown, self._tasks + 1
         identity = shown.add_task(label, total=total)
         try:
             yield lambda count: shown.advance(identity, count)
         finally:
             shown.remove_task(identity)
-            self._tasks -= 1
-            if not self._tasks:  # rich allows one display at a time, so all tasks share it
-                shown.stop()
-                self._shown = None
+            with self._lock:
+                self._tasks -= 1
+                if not self._tasks:  # rich allows one display at a time, so all tasks share it
+                    shown.stop()
+                    self._shown = None
 
 
 class Cell:

@@ -21,6 +21,7 @@ E[x_i x_j] itself, [K, K], in place of squares and factors.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +30,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tosa_rescale.core.attributes import INPUT_FACTORS, INPUT_MEAN, INPUT_MOMENT, INPUT_SQUARE
-from tosa_rescale.core.program import Program
-from tosa_rescale.core.progress import Progress
 from tosa_rescale.rewrite.geometry import Geometry
-from tosa_rescale.rewrite.observe import input_taps, observe, weighted_layers
+from tosa_rescale.rewrite.observe import input_taps, weighted_layers
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module, Op
@@ -66,41 +65,40 @@ class LayerStatistics:
                 module.set_attribute(op, name, value)
 
 
-def calibrate(
-    program: Program,
-    inputs: Sequence[np.ndarray],
-    progress: Progress | None = None,
-    workers: int | None = None,
-    label: str = "calibrate",
-) -> Module:
-    """Runs samples through the model and writes each MAC layer's input statistics on it.
+class InputStatistics:
+    """What every layer with weights sees at its input; an observer of `observe`.
 
     Args:
-        program: the model.
-        inputs: one array [N, *shape of a sample] for each input.
-        progress: shows rate and remaining time.
-        workers: processes that run samples; None: one for each core.
-        label: of the progress.
+        module: the model that is observed.
+        workers: threads that add up, which is where most of the time goes; None: one for each core.
 
-    Returns:
-        The module with the attributes.
-
-    Raises:
-        DataError: there are no samples.
+    Attributes:
+        taps: the inputs of the layers.
     """
-    from tosa_rescale_runtime import usable_cores
 
-    module = program.module()
-    layers = weighted_layers(module)
-    measures = [Measure(module, op) for op in layers]
-    # Most of the time goes into long sums, which other threads need not wait for.
-    with ThreadPoolExecutor(workers or usable_cores()) as pool:
-        for seen in observe(program, input_taps(module, layers), inputs, label, progress, workers):
-            list(pool.map(Measure.add, measures, seen))
-        results = list(pool.map(Measure.result, measures))
-    for op, result in zip(layers, results, strict=True):
-        result.write(module, op)
-    return module
+    def __init__(self, module: Module, workers: int | None = None) -> None:
+        from tosa_rescale_runtime import usable_cores
+
+        self._layers = weighted_layers(module)
+        self.taps = input_taps(module, self._layers)
+        self._measures = [Measure(module, op) for op in self._layers]
+        self._workers = workers or usable_cores()
+
+    def add(self, seen: Sequence[np.ndarray]) -> None:
+        """Adds one sample: the input of each layer."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            list(pool.map(Measure.add, self._measures, seen))
+
+    def write(self, module: Module) -> None:
+        """Writes the statistics on the layers of the observed module, or of one with the same operations."""
+        ops = {op.key: op for op in module.ops()}
+        for op, result in zip(self._layers, self._results, strict=True):
+            result.write(module, ops[op.key])
+
+    @functools.cached_property
+    def _results(self) -> list[LayerStatistics]:
+        with ThreadPoolExecutor(self._workers) as pool:
+            return list(pool.map(Measure.result, self._measures))
 
 
 class Measure:

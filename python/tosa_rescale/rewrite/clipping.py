@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tosa_rescale.core.attributes import CLIPPING_ERRORS
-from tosa_rescale.core.program import Program
-from tosa_rescale.core.progress import Progress
-from tosa_rescale.rewrite.observe import narrow_results, observe
+from tosa_rescale.rewrite.observe import narrow_results
 
 if TYPE_CHECKING:
     from tosa_rescale_runtime import Module
@@ -26,40 +24,40 @@ STEPS_PER_OCTAVE = 8  # as kClippingSteps of the pass
 OCTAVES = 1  # few samples do not show every large value, and below half a step rounding is no longer what limits
 
 
-def measure_ranges(
-    program: Program, inputs: Sequence[np.ndarray], progress: Progress | None = None, workers: int | None = None
-) -> Module:
-    """Runs samples through the model and writes on each rescale to 8 or 16 bits what cutting off its result costs.
+class Ranges:
+    """How often each rescale to 8 or 16 bits makes which value; an observer of `observe`.
 
     Args:
-        program: the model.
-        inputs: one array [N, *shape of a sample] for each input.
-        progress: shows rate and remaining time.
-        workers: processes that run samples; None: one for each core.
+        module: the model that is observed.
 
-    Returns:
-        The module with the attributes.
-
-    Raises:
-        DataError: there are no samples.
+    Attributes:
+        taps: the results of the rescales.
     """
-    from tosa_rescale_runtime import Tap, type_limits
 
-    module = program.module()
-    ops = {op.key: op for op in module.ops()}
-    measured = narrow_results(module)
-    histograms = [np.zeros(1 << each.output_bits, np.int64) for each in measured]
-    for seen in observe(program, [Tap(each.key) for each in measured], inputs, "measure ranges", progress, workers):
-        for each, histogram, result in zip(measured, histograms, seen, strict=True):
-            low, _ = type_limits(each.output_bits, each.output_unsigned)
-            stored = result.view(result.dtype.str.replace("i", "u") if each.output_unsigned else result.dtype)
-            histogram += np.bincount(stored.reshape(-1).astype(np.int64) - low, minlength=len(histogram))
-    for each, histogram in zip(measured, histograms, strict=True):
-        low, high = type_limits(each.output_bits, each.output_unsigned)
-        assert each.output_zp is not None
-        errors = clipping_errors(histogram, low - each.output_zp, high - each.output_zp)
-        module.set_attribute(ops[each.key], CLIPPING_ERRORS, errors)
-    return module
+    def __init__(self, module: Module) -> None:
+        from tosa_rescale_runtime import Tap
+
+        self._rescales = narrow_results(module)
+        self.taps = [Tap(each.key) for each in self._rescales]
+        self._histograms = [np.zeros(1 << each.output_bits, np.int64) for each in self._rescales]
+
+    def add(self, seen: Sequence[np.ndarray]) -> None:
+        """Adds one sample: the result of each rescale."""
+        for histogram, result in zip(self._histograms, seen, strict=True):
+            # By the bits as they are stored: that spares a copy eight times as large.
+            histogram += np.bincount(result.reshape(-1).view(f"u{result.itemsize}"), minlength=len(histogram))
+
+    def write(self, module: Module) -> None:
+        """Writes what cutting off costs on the rescales of the observed module, or of one with the same operations."""
+        from tosa_rescale_runtime import type_limits
+
+        ops = {op.key: op for op in module.ops()}
+        for each, histogram in zip(self._rescales, self._histograms, strict=True):
+            low, high = type_limits(each.output_bits, each.output_unsigned)
+            assert each.output_zp is not None
+            ordered = histogram if each.output_unsigned else np.roll(histogram, len(histogram) // 2)
+            errors = clipping_errors(ordered, low - each.output_zp, high - each.output_zp)
+            module.set_attribute(ops[each.key], CLIPPING_ERRORS, errors)
 
 
 def clipping_errors(histogram: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -24,10 +24,10 @@ from tosa_rescale.core.rescales import raised
 from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
 from tosa_rescale.formats.litert.tables import compute_tables
-from tosa_rescale.rewrite.calibration import calibrate
-from tosa_rescale.rewrite.clipping import measure_ranges
+from tosa_rescale.rewrite.calibration import InputStatistics
+from tosa_rescale.rewrite.clipping import Ranges
 from tosa_rescale.rewrite.narrow import mark_bits
-from tosa_rescale.rewrite.observe import run
+from tosa_rescale.rewrite.observe import observe, run
 
 
 def compensate(
@@ -61,10 +61,6 @@ def compensate(
     return Compensator(program, inputs, progress).compensate(options, bits_of)
 
 
-STARTS = ("calibrate, scales by bounds", "calibrate, scales by measured ranges")
-"""What progress calls the calibrations of both alignments that compete."""
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Candidate:
     """One compensated module of those to choose from.
@@ -83,7 +79,7 @@ class _Candidate:
 
 
 class Compensator(Generic[P]):
-    """Compensates one program at several widths: samples are run through the original, and each aligned one, once.
+    """Compensates one program at several widths: what its layers see of the samples is measured once, in the original.
 
     Args:
         program: the original.
@@ -101,12 +97,11 @@ class Compensator(Generic[P]):
     ) -> None:
         self._program, self._inputs, self._workers = raised(program), inputs, workers
         self._progress = progress or Silent()
-        self._calibrated: dict[bytes, bytes] = {}  # by the module that the statistics were measured in
+        self._statistics: InputStatistics | None = None
+        self._ranges: Ranges | None = None
         self._outputs: tuple[np.ndarray, ...] | None = None
-        self._startable: list[bytes] | None = None
+        self._starts: dict[bool, list[bytes]] = {}  # by whether they are to be aligned
         self._weighted: Compensator[P] | None = None
-        if inputs is not None:
-            self._outputs = self._run(self._program.bytecode)
 
     def compensate(self, options: CompensateOptions, bits_of: Mapping[str, int] | None = None) -> P:
         """Compensates at one width.
@@ -128,14 +123,14 @@ class Compensator(Generic[P]):
         if options.weighted_pools:
             return self._with_weighted_pools(options, bits_of)
         if not options.aligns:
-            found = self._candidates(self._program.bytecode, (), options, bits_of)
+            found = self._candidates(self._start(aligns=False)[0], (), options, bits_of)
         else:
             # Which scales are best shows in the outputs, as ranges of few samples can mislead too.
             found = [
                 candidate
-                for start, label in zip(self._alignable(), STARTS, strict=False)
+                for start in self._start(aligns=True)
                 for aligned in [self._align(start, options, bits_of)]
-                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None, label)
+                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None)
             ]
         best = min(found, key=lambda each: each.mean_lsb or 0.0)
         recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": best.mean_lsb}
@@ -148,8 +143,9 @@ class Compensator(Generic[P]):
         if self._weighted is None:
             done = run_passes(self._program.bytecode, [POOLS], self._program.source)
             program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
-            self._weighted = Compensator(program, None, self._progress, self._workers)
-            self._weighted._inputs, self._weighted._outputs = self._inputs, self._outputs
+            self._weighted = Compensator(program, self._inputs, self._progress, self._workers)
+            if self._inputs is not None:
+                self._weighted._outputs = self._outputs or self._run(self._program.bytecode)
         made = self._weighted.compensate(dataclasses.replace(options, weighted_pools=False), bits_of)
         step = made.recipe[-1]
         recorded = Step(step.name, {**step.options, "weighted_pools": True})
@@ -160,15 +156,34 @@ class Compensator(Generic[P]):
     def _litert(self) -> bool:
         return self._program.flatbuffer is not None
 
-    def _alignable(self) -> list[bytes]:
-        """The original, and with samples also one that knows the ranges of its tensors."""
-        if self._startable is None:
-            self._startable = [to_bytecode(with_kernel_limits(self._program), self._program.source)]
-            if self._inputs is not None:
-                marked = dataclasses.replace(self._program, bytecode=self._startable[0])
-                measured = measure_ranges(marked, self._inputs, self._progress, self._workers)
-                self._startable.append(to_bytecode(measured, self._program.source))
-        return self._startable
+    def _start(self, aligns: bool) -> list[bytes]:
+        """The original with statistics of what its layers see; to be aligned, also one that knows the ranges of its tensors."""
+        if aligns not in self._starts:
+            self._measure(aligns)
+            module = with_kernel_limits(self._program) if aligns else self._program.module()
+            made = []
+            for measured in (self._statistics, self._ranges if aligns else None):
+                if measured is not None:
+                    measured.write(module)
+                if measured is not None or not made:
+                    made.append(to_bytecode(module, self._program.source))
+            self._starts[aligns] = made
+        return self._starts[aligns]
+
+    def _measure(self, aligns: bool) -> None:
+        """Runs the samples if there is anything that they have not been asked for."""
+        if self._inputs is None:
+            return
+        module, wanted = self._program.module(), []
+        if self._statistics is None:
+            wanted.append(statistics := InputStatistics(module, self._workers))
+            self._statistics = statistics
+        if self._ranges is None and aligns:
+            wanted.append(ranges := Ranges(module))
+            self._ranges = ranges
+        if wanted:
+            outputs = observe(self._program, wanted, self._inputs, self._progress, self._workers)
+            self._outputs = self._outputs or outputs
 
     def _align(self, start: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
         """Widths of single rescales are marked first: alignment may fold rescales, and keys count them."""
@@ -182,35 +197,24 @@ class Compensator(Generic[P]):
         remarks: tuple[Diagnostic, ...],
         options: CompensateOptions,
         bits_of: Mapping[str, int] | None,
-        label: str = "calibrate",
     ) -> list[_Candidate]:
         """The calibrated result and the data-free one, or the latter alone."""
 
-        def made(choice: str, bytecode: bytes) -> _Candidate:
-            done = self._run_passes(bytecode, options, bits_of)
+        def made(choice: str) -> _Candidate:
+            done = self._run_passes(start, options, bits_of, choice == "calibrated")
             distance = None if self._inputs is None else self._distance(done.bytecode)
             return _Candidate(done.bytecode, (*remarks, *done.remarks), choice, distance)
 
-        calibrated = [] if self._inputs is None else [made("calibrated", self._calibrate(start, label))]
-        return [*calibrated, made("data-free", start)]
+        return [made(choice) for choice in (["data-free"] if self._inputs is None else ["calibrated", "data-free"])]
 
     def calibrate(self) -> None:
-        """Measures the original now, not when it is first needed."""
-        if self._inputs is not None:
-            self._calibrate(self._program.bytecode)
+        """Runs the samples now, not when they are first needed."""
+        self._measure(aligns=True)
 
-    def _calibrate(self, bytecode: bytes, label: str = "calibrate") -> bytes:
-        """The module with statistics of what its own layers see: an aligned one has other integers than the original."""
-        assert self._inputs is not None
-        if bytecode not in self._calibrated:
-            measured = calibrate(
-                dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._progress, self._workers, label
-            )
-            self._calibrated[bytecode] = to_bytecode(measured, self._program.source)
-        return self._calibrated[bytecode]
-
-    def _run_passes(self, bytecode: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
-        return self._passed(bytecode, _passes(options), bits_of)
+    def _run_passes(
+        self, bytecode: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None, use_statistics: bool
+    ) -> PassResult:
+        return self._passed(bytecode, _passes(options, use_statistics), bits_of)
 
     def _passed(self, bytecode: bytes, passes: list[str], bits_of: Mapping[str, int] | None) -> PassResult:
         """A module after passes that read widths of single rescales from attributes."""
@@ -269,7 +273,7 @@ def align_pass(options: CompensateOptions, litert: bool) -> str:
     return options.pass_options(ALIGN, {"bits": options.elementwise_bits or options.bits, "litert": litert})
 
 
-def _passes(options: CompensateOptions) -> list[str]:
+def _passes(options: CompensateOptions, use_statistics: bool) -> list[str]:
     """The passes to run after alignment, with their options."""
     after = [options.narrow_options().pass_options(NARROW)] if options.scope is Scope.ALL else []
-    return [options.pass_options(COMPENSATE), *after]
+    return [options.pass_options(COMPENSATE, {"use_statistics": use_statistics}), *after]

@@ -8,11 +8,14 @@ so a network is compiled once.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from tosa_rescale_runtime import CompileError
 
 from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.errors import DataError
@@ -45,23 +48,36 @@ def input_taps(module: Module, layers: Sequence[Op]) -> list[Tap]:
     return [makers.get(op.operation.operands[0], Tap(op.key, operand=0)) for op in layers]
 
 
+class Observer(Protocol):
+    """Adds up over samples what it needs of some values inside a network."""
+
+    @property
+    def taps(self) -> Sequence[Tap]:
+        """The values, of `input_taps` and of `narrow_results`."""
+        ...
+
+    def add(self, seen: Sequence[np.ndarray]) -> None:
+        """Adds one sample: an array for each tap, whose first dimension may be a batch of the layer's own."""
+
+
 def observe(
     program: Program,
-    taps: Sequence[Tap],
+    observers: Sequence[Observer],
     inputs: Sequence[np.ndarray],
-    label: str,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> Iterator[list[np.ndarray]]:
-    """Runs samples and gives what the taps saw of each.
+) -> tuple[np.ndarray, ...]:
+    """Runs samples once and shows each observer what it asks for.
 
     Args:
         program: the model.
-        taps: values inside its graph, of `input_taps` and of `narrow_results`.
+        observers: who looks.
         inputs: one array [N, *shape of a sample] for each input.
-        label: of the progress.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
+
+    Returns:
+        The outputs, one array [N, *shape of a sample] for each.
 
     Raises:
         DataError: there are no samples.
@@ -77,12 +93,25 @@ def observe(
     )
     count = len(inputs[0])
     at_once = max(1, min(workers or (usable_cores() if count >= WORTH_PROCESSES else 1), MEMORY // max(size, 1)))
-    with (progress or Silent()).task(label, count) as advance:
+    outputs: list[tuple[np.ndarray, ...]] = []
+    with (progress or Silent()).task("calibrate", count) as advance:
         for some in executable.run_taps(*inputs, chunk=at_once, workers=at_once):
+            outputs.append(some.outputs)
             for index in range(len(some.outputs[0])):
-                # A sample's tensor, whose first dimension may be a batch of the layer's own.
-                yield [some.taps[tap][index].reshape(shapes[tap]) for tap in taps]
+                for each in observers:
+                    each.add([some.taps[tap][index].reshape(shapes[tap]) for tap in each.taps])
                 advance(1)
+    return tuple(np.concatenate(column) for column in zip(*outputs, strict=True))
+
+
+def compile_beside(program: Program) -> None:
+    """Begins to compile what `observe` runs, in a thread. Whoever needs it waits for it, and is told of errors then."""
+
+    def compile_quietly() -> None:
+        with contextlib.suppress(CompileError):
+            _tapped(program)
+
+    threading.Thread(target=compile_quietly, name="tosa-rescale-compile", daemon=True).start()
 
 
 def run(program: Program, inputs: Sequence[np.ndarray], workers: int | None = None) -> tuple[np.ndarray, ...]:

@@ -46,6 +46,7 @@ class LocalMeasurer:
             options: of the narrowing; its `bits` is not used.
             metrics: what is measured; empty: what outputs and labels suggest.
         """
+        context.prepare(method for method, _ in points)
         with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
             outputs = OutputStore(pathlib.Path(folder), len(data))
             for method, k in points:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import CompensateOptions, FinetuneOptions, NarrowOptions, Options, Scope
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.data.source import CalibrationPlan
+from tosa_rescale.core.rescales import raised
+from tosa_rescale.data.source import CalibrationPlan, Source
 from tosa_rescale.rewrite.compensate import Compensator
 from tosa_rescale.rewrite.narrow import narrow
+from tosa_rescale.rewrite.observe import compile_beside
 from tosa_rescale.sweeping.results import BASE
 from tosa_rescale.sweeping.training import TrainingPlan, train
 
@@ -50,6 +52,11 @@ class MethodContext:
         found = self.own.get(method, kind())
         assert isinstance(found, kind)  # own_options has seen to it
         return found
+
+    def prepare(self, methods: Iterable[str]) -> None:
+        """Begins with what the methods will need, beside other work."""
+        if self.plan.source is not Source.NONE and any(name in METHODS and METHODS[name].calibrates for name in methods):
+            compile_beside(raised(self.model))
 
     @functools.cached_property
     def compensator(self) -> Compensator[Program]:
