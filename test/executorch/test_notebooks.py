@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 import re
 import sys
@@ -47,7 +48,9 @@ def test_from_litert_to_shifts(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
     assert accuracy > 90 and re.search(r"samples +468\n", base["text/plain"])
     at_one_bit = dict(re.findall(r"^ +(\w+) +1 +([\d.]+)", swept["text/plain"], re.MULTILINE))
     assert float(at_one_bit["narrow"]) < accuracy - 10 < accuracy - 3 < float(at_one_bit["align"])
-    assert all("<table>" in each["text/html"] for each in (model, base, swept, checked)) and "<img" in swept["text/html"]
+    assert all("<table>" in each["text/html"] for each in (model, base, swept, checked))
+    drawn = importlib.util.find_spec("matplotlib") is not None  # of the extra `report`
+    assert ("<img" in swept["text/html"]) == drawn
     assert checked["text/plain"].startswith("bit-exact on 8 samples")
     assert (tmp_path / "digits_shifts.tflite").is_file()
 

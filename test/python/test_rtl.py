@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import shutil
 
@@ -91,6 +92,18 @@ def at_the_ends(beats: Beats, rng: np.random.Generator) -> Beats:
     return Beats(activations, weights, beats.bias, beats.multiplier, beats.shift, 0, result, beats.activation_bits)
 
 
+def in_every_cycle(beats: Beats, rng: np.random.Generator) -> tuple[str, str]:
+    """Files of outputs of one beat, each with its own shift and zero point: what is held too short or too long shows."""
+    shift = np.maximum(beats.shift + rng.integers(-3, 4, len(beats.shift)), 1)
+    zero_points = rng.integers(-128, 128, len(shift)) if beats.activation_bits == 8 else np.zeros_like(shift)
+    totals = beats.bias + (beats.activations * beats.weights).sum((1, 2))
+    outputs = zip(totals, beats.multiplier, shift, zero_points, strict=True)
+    result = np.array([rescale(int(a), int(m), int(s), beats.activation_bits, None, int(z)) for a, m, s, z in outputs])
+    lines, results = dataclasses.replace(beats, shift=shift, result=result).lines()
+    fields = zip(lines.splitlines(), zero_points, strict=True)
+    return "".join(f"{line.rsplit(' ', 1)[0]} {int(zero_point) & 0xFF:x}\n" for line, zero_point in fields), results
+
+
 @pytest.mark.parametrize(("macs", "bits"), [(4, 15), (8, 1)])
 @pytest.mark.parametrize("ends", [False, True])
 def test_the_engine_of_int16_activations_is_exact(macs: int, bits: int, ends: bool, tmp_path: pathlib.Path) -> None:
@@ -107,6 +120,30 @@ def test_the_engine_of_int16_activations_is_exact(macs: int, bits: int, ends: bo
         parameters = {"MACS": macs, "BITS": bits, "ACTIVATION": 16}
         arguments = {"beats": "b.txt", "results": "r.txt"}
         assert simulate(tool, "beats_tb", tmp_path, parameters, arguments) == (60, 0)
+
+
+@pytest.mark.parametrize(("macs", "bits", "activation"), [(4, 32, 8), (4, 4, 8), (8, 1, 8), (16, 3, 8), (4, 15, 16)])
+@pytest.mark.parametrize(("pipelined", "plain"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_engines_built_in_other_ways_compute_the_same(
+    pipelined: int, plain: int, macs: int, bits: int, activation: int, tmp_path: pathlib.Path
+) -> None:
+    tool = simulator()
+    rng = np.random.default_rng(3)
+    beats = random_beats(macs, bits, activation, outputs=200, products=4 * macs)
+    single = random_beats(macs, bits, activation, outputs=200, products=macs, seed=1)
+    for lines, results in (beats.lines(), at_the_ends(beats, rng).lines(), in_every_cycle(single, rng)):
+        (tmp_path / "b.txt").write_text(lines)
+        (tmp_path / "r.txt").write_text(results)
+        parameters = {
+            "VARIANT": 1,
+            "PIPELINED": pipelined,
+            "PLAIN": plain,
+            "MACS": macs,
+            "BITS": bits,
+            "ACTIVATION": activation,
+        }
+        arguments = {"beats": "b.txt", "results": "r.txt"}
+        assert simulate(tool, "beats_tb", tmp_path, parameters, arguments) == (200, 0)
 
 
 @pytest.mark.parametrize(("bits", "result", "double"), [(1, 32, 0), (32, 32, 0), (8, 32, 1), (4, 8, 0), (1, 16, 1)])
@@ -164,6 +201,9 @@ def test_verilator_agrees_on_the_other_datapaths_and_has_nothing_to_warn_of(tmp_
         ("dot_product_engine", "DOUBLE_ROUND=1", "BITS=8"),
         ("elementwise_rescaler", "BITS=1", "DOUBLE_ROUND=1"),
         ("elementwise_rescaler", "BITS=32"),
+        ("variant_engine", "BITS=32", "PIPELINED=1"),
+        ("variant_engine", "BITS=1", "ACTIVATION=16"),
+        ("variant_engine", "BITS=4", "PLAIN=1"),
         ("tile", "BITS=4"),
     ):
         flags = [f"-G{value}" for value in values]

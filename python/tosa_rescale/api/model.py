@@ -23,6 +23,7 @@ from tosa_rescale.core.options import (
     CompensateOptions,
     Encoding,
     FinetuneOptions,
+    Loss,
     LowerOptions,
     MultiplierRounding,
     NarrowOptions,
@@ -197,6 +198,7 @@ class Model(Program, Shown):
         seed: int = 0,
         reference: bool = False,
         fold_gains: bool = True,
+        loss: Loss | str = Loss.AUTO,
     ) -> Model:
         """Trains weights and biases through the exact integer arithmetic (extra `train`).
 
@@ -212,7 +214,7 @@ class Model(Program, Shown):
             strategy: a tf.distribute strategy, Mirrored or MultiWorkerMirrored; every worker returns the same model.
             progress: see Model; shows loss and agreement as well.
             multiplier_rounding: of the narrowing; None: up where a teacher's gains can be folded in, else to nearest.
-            epochs, batch, learning_rate, validation, seed, reference, fold_gains: those of FinetuneOptions.
+            epochs, batch, learning_rate, validation, seed, reference, fold_gains, loss: those of FinetuneOptions.
 
         Returns:
             The best epoch on held-out samples, never worse there than the start; the recipe has the history.

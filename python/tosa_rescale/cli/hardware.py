@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 import tempfile
@@ -42,9 +43,17 @@ if TYPE_CHECKING:
     help="With --liberty: whose widest dense layer or 1 x 1 convolution gives the nets' activity. Default: the demo's model.",
 )
 @click.option(
-    "--regenerate", is_flag=True, help="Renew the stored figures (an hour for a library): of gates, or with --liberty of cells."
+    "--flows", is_flag=True, help="The int8 engine by several flows: Booth or array multipliers, speed or area, pipelined."
 )
-@click.option("-o", "--output", type=click.Path(), help="With --liberty or --regenerate: file, or folder for LIBRARY.json.")
+@click.option(
+    "--regenerate", is_flag=True, help="Renew the stored figures (hours for a library): of gates, or with --liberty of cells."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="With --liberty or --regenerate: file, or folder for LIBRARY.json (with --flows flows/LIBRARY.json).",
+)
 @options.wide
 @options.json_file
 def hardware_cost(
@@ -54,6 +63,7 @@ def hardware_cost(
     macs: str | None,
     bits: str | None,
     activity: str | None,
+    flows: bool,
     regenerate: bool,
     output: str | None,
     json_file: str | None,
@@ -67,6 +77,10 @@ def hardware_cost(
         raise OptionError("output: has no effect without --liberty or --regenerate; pass one of them")
     if not liberty and (bits or activity or period != "auto"):
         raise OptionError("period, bits and activity: have no effect without --liberty; pass the library's files")
+    if flows:
+        if design or activity or period != "auto":
+            raise OptionError("period, design and activity: have no effect with --flows; leave them out")
+        return _flows(liberty, macs, bits, output, regenerate, json_file)
     designs = _designs(design or ("all" if regenerate else "int8"))
     if liberty:
         jobs = _stored_jobs(designs, macs, bits) if regenerate else _jobs(designs, _numbers("macs", macs or "4"), bits)
@@ -89,7 +103,6 @@ def _measure(
     liberty: Sequence[str], jobs: Sequence[Job], period: float | None, activity: str | None, output: str | None, stored: bool
 ) -> CellCosts:
     from tosa_rescale.cli import common
-    from tosa_rescale.core.files import require_writable
     from tosa_rescale.data.source import input_arrays
     from tosa_rescale.demo import DATA, MODEL
     from tosa_rescale.hardware.cells import STORED
@@ -105,11 +118,47 @@ def _measure(
             data = input_arrays(common.load_data(str(DATA), {}).take(64), model.input_specs) if activity is None else None
             stimuli = layer_stimuli(model, data or model.random_inputs(16))
             said = f"a layer of {pathlib.Path(activity or MODEL).name} at each width, simulated without glitches"
-        path = pathlib.Path(output) if output else STORED if stored else None
-        if path is not None:
-            path = path / f"{library.name}.json" if path.is_dir() else path
-            require_writable(path, force=True)
+        path = _target(output, library.name, STORED if stored else None)
         return measure_jobs(jobs, library, stimuli, said, path, period, common.progress())
+
+
+def _target(output: str | None, name: str, default: pathlib.Path | None, within: str = ".") -> pathlib.Path | None:
+    """The file of a library's costs: `output`, or where that is a folder NAME.json, `within` it."""
+    from tosa_rescale.core.files import require_writable
+
+    path = pathlib.Path(output) if output else default
+    if path is None:
+        return None
+    if path.is_dir():
+        (path / within).mkdir(exist_ok=True)
+        path = path / within / f"{name}.json"
+    return require_writable(path, force=True)
+
+
+def _flows(
+    liberty: Sequence[str], macs: str | None, bits: str | None, output: str | None, stored: bool, json_file: str | None
+) -> int:
+    """Measures flows in a library, or shows the stored ones."""
+    from tosa_rescale.cli import common
+    from tosa_rescale.cli.show import cells as show_cells
+    from tosa_rescale.hardware import flows
+    from tosa_rescale.hardware.liberty import read_library
+
+    if not liberty:
+        if stored or output or macs or bits:
+            raise OptionError(
+                "flows: stored ones are shown as they are; to measure others, pass a library's files with --liberty"
+            )
+        found = list(flows.stored_flows())
+    else:
+        lanes, widths = _numbers("macs", macs or str(flows.MACS)), _numbers("bits", bits) if bits else flows.BITS
+        with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
+            library = read_library(liberty, pathlib.Path(folder))
+            path = _target(output, library.name, flows.STORED if stored else None, flows.FOLDER)
+            found = [flows.measure_flows(list(flows.FLOWS.values()), lanes, widths, library, path, common.progress())]
+    show_cells.flows(found)
+    common.write_json(json_file, {"flows": [dataclasses.asdict(each) for each in found]})
+    return 0
 
 
 def _designs(text: str) -> list[str]:
@@ -195,8 +244,6 @@ def _show_gates(macs: Sequence[int], path: pathlib.Path | None = None) -> None:
 
 
 def _gate_rows(path: pathlib.Path | None = None) -> list[dict[str, object]]:
-    import dataclasses
-
     from tosa_rescale.hardware import read_costs, relative_costs
     from tosa_rescale.hardware.costs import COSTS
 

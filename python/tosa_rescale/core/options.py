@@ -68,6 +68,14 @@ class ShiftRounding(enum.StrEnum):
     BIAS = "bias"  # half that is added before, in the bias of the convolution where that can be
 
 
+class Loss(enum.StrEnum):
+    """How a training compares the model with its teacher."""
+
+    AUTO = "auto"  # by what the output holds
+    DIVERGENCE = "divergence"  # Kullback-Leibler, of classes and tokens: their likelihoods
+    SQUARES = "squares"  # of real values, embeddings, hidden states: the error as a share of their variance
+
+
 class Preset(enum.StrEnum):
     """Named settings of several options at once."""
 
@@ -408,4 +416,7 @@ class FinetuneOptions(Options):
     reference: bool = option("float64 everywhere (slow).", default=False, only_in_python=True)
     fold_gains: bool = option(
         "Before training, scale the weights of each channel by what narrowing did to its multiplier.", default=True
+    )
+    loss: Loss = option(
+        "How outputs are compared with the teacher's: as likelihoods of classes, or as real values.", default=Loss.AUTO
     )

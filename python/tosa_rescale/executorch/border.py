@@ -50,6 +50,33 @@ def read_border(program: Any) -> Border:
     )
 
 
+def given_input(node: Any) -> Any:
+    """What a program's user gives for an argument of a delegate.
+
+    TOSA has no int64. ExecuTorch's quantizer narrows tokens, positions and masks of this type to int32 in front of the
+    delegate, which is exact: they are indices or flags.
+
+    Args:
+        node: the argument, in the lowered program.
+
+    Returns:
+        The input in front of its conversions; the node itself where an operator of the program makes it.
+    """
+    inner = node.args[0] if _is(node, _WRITES) or narrows_input(node) else node
+    return inner if inner.op == "placeholder" else node
+
+
+def narrows_input(node: Any) -> bool:
+    """Whether all that a node does is to make int32 of an input of int64."""
+    import torch
+
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or schema.name != "dim_order_ops::_to_dim_order_copy" or node.args[0].op != "placeholder":
+        return False
+    before, after = node.args[0].meta["val"], node.meta["val"]
+    return (before.dtype, after.dtype) == (torch.int64, torch.int32) and before.dim_order() == after.dim_order()
+
+
 def _is(node: Any, name: str) -> bool:
     schema = getattr(node.target, "_schema", None)
     # The overload `tensor` has no numbers for scale and zero point; the Arm quantizer never makes it.

@@ -11,6 +11,7 @@ from tosa_rescale.api import Model
 from tosa_rescale.core.errors import MissingToolError, OptionError
 from tosa_rescale.core.passes import to_bytecode
 from tosa_rescale.core.quantization import GraphQuantization
+from tosa_rescale.executorch.border import given_input, narrows_input
 from tosa_rescale.executorch.environment import HINT, tosa_backend
 from tosa_rescale.executorch.errors import ExecutorchError
 from tosa_rescale.executorch.lowering import Partition, intercepted
@@ -31,7 +32,7 @@ def load(program: Any, example: Sequence[Any] | None = None, spec: Any = "TOSA-1
 
     Returns:
         The model, with scales and zero points of its inputs and outputs under their names in PyTorch. Its operators are
-        named after the torch modules that they come from.
+        named after the torch modules that they come from. Tokens, positions and masks of int64 are int32 there.
 
     Raises:
         MissingToolError: torch, executorch or tosa-opt is not installed.
@@ -112,23 +113,25 @@ def _require_static(exported: Any) -> None:
 
 def _require_whole(lowered: Any, partitions: int, spec: str) -> None:
     """All but the border's conversions must be in one delegate."""
-    left = [
-        node
-        for node in lowered.graph.nodes
-        if node.op == "call_function"
-        and not any(each in str(node.target) for each in ("executorch_call_delegate", "getitem", "quantized_decomposed"))
-    ]
+    left = [node for node in lowered.graph.nodes if node.op == "call_function" and not _is_border(node)]
     if left:
         named = ", ".join(_describe(node) for node in left[:NAMED_AT_MOST])
         more = f" and {len(left) - NAMED_AT_MOST} more" if len(left) > NAMED_AT_MOST else ""
         raise ExecutorchError(
-            f"{len(left)} operators are not delegated with {spec}: {named}{more}; change them, leave them out, or lower the"
-            " program with `rescaling`, which takes each delegated part"
+            f"{len(left)} operator{'s are' if len(left) > 1 else ' is'} not delegated with {spec}: {named}{more}; change or"
+            " leave out what is named, or lower the program with `rescaling`, which takes each delegated part"
         )
     if partitions != 1:
         raise ExecutorchError(
             f"the program is delegated in {partitions} parts, not as a whole; lower it with `rescaling`, which takes each part"
         )
+
+
+def _is_border(node: Any) -> bool:
+    """The delegate, what takes its results apart, and the conversions around it."""
+    if any(each in str(node.target) for each in ("executorch_call_delegate", "getitem", "quantized_decomposed")):
+        return True
+    return narrows_input(node) and all("executorch_call_delegate" in str(user.target) for user in node.users)
 
 
 def _describe(node: Any) -> str:
@@ -144,9 +147,6 @@ def _with_names(model: Model, lowered: Any) -> Model:
     results = {int(node.args[1]): node for node in nodes if "getitem" in str(node.target) and node.args[0] is delegate}
     order = list(lowered.graph_signature.user_outputs)
 
-    def argument(node: Any) -> str:
-        return node.args[0].name if "quantize_per_tensor" in str(node.target) else node.name
-
     def result(index: int) -> str:
         node = results.get(index)
         given = [] if node is None else [order.index(each.name) for each in (node, *node.users) if each.name in order]
@@ -154,7 +154,7 @@ def _with_names(model: Model, lowered: Any) -> Model:
 
     quantization = model.quantization
     assert quantization is not None  # of every partition
-    inputs = [argument(node) for node in delegate.args[1:]]
+    inputs = [given_input(node).name for node in delegate.args[1:]]
     outputs = [result(index) for index in range(len(quantization.outputs))]
     named = GraphQuantization(
         tuple(dataclasses.replace(q, name=name) for q, name in zip(quantization.inputs, inputs, strict=True)),

@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
 
-from tosa_rescale.core.errors import DataError, OptionError
-from tosa_rescale.core.files import PathLike, write_text
+from tosa_rescale.core.errors import OptionError
+from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.activity import Stimulus, activities
 from tosa_rescale.hardware.designs import Design
 from tosa_rescale.hardware.liberty import Library
 from tosa_rescale.hardware.mapping import Netlist, map_design
+from tosa_rescale.hardware.stored import read_table
 from tosa_rescale.hardware.timing import Timing, power_of, time_netlists
 
 STORED = pathlib.Path(__file__).with_name("libraries")
@@ -175,41 +175,28 @@ def _cost(
         macs,
         bits,
         chosen.netlist.recipe,
-        _figure(own),
-        _figure(chosen.timing.register),
-        _figure(chosen.netlist.area),
-        _figure(leakage),
-        None if dynamic is None else _figure(dynamic),
-        _figure(clock),
-        _figure(smallest.netlist.area),
-        _figure(iso_leakage),
-        None if iso_dynamic is None else _figure(iso_dynamic),
+        figure(own),
+        figure(chosen.timing.register),
+        figure(chosen.netlist.area),
+        figure(leakage),
+        None if dynamic is None else figure(dynamic),
+        figure(clock),
+        figure(smallest.netlist.area),
+        figure(iso_leakage),
+        None if iso_dynamic is None else figure(iso_dynamic),
     )
 
 
-def _figure(value: float) -> float:
+def figure(value: float) -> float:
     """Five digits: more would say more than the method knows."""
     return float(f"{value:.5g}")
 
 
 def read_cells(path: PathLike) -> CellCosts:
     """Reads measured costs. Raises DataError."""
-    try:
-        read = json.loads(pathlib.Path(path).read_text())
-        return CellCosts(**{**read, "costs": tuple(CellCost(**each) for each in read["costs"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: is no file of costs in cells ({error}); renew it: tosa-rescale hardware-cost --liberty FILE -o {path}"
-        ) from None
+    return read_table(path, CellCosts, CellCost, "tosa-rescale hardware-cost --liberty FILE")
 
 
 def stored_cells() -> tuple[CellCosts, ...]:
     """The package's own costs, one entry for each library, by name."""
     return tuple(read_cells(path) for path in sorted(STORED.glob("*.json")))
-
-
-def write_cells(costs: CellCosts, path: PathLike) -> None:
-    """Writes measured costs whole or not at all. Raises OutputError."""
-    head = {field.name: getattr(costs, field.name) for field in dataclasses.fields(costs) if field.name != "costs"}
-    rows = ",\n  ".join(json.dumps(dataclasses.asdict(cost)) for cost in costs.costs)
-    write_text(path, json.dumps(head, indent=1)[:-2] + f',\n "costs": [\n  {rows}\n ]\n}}\n')

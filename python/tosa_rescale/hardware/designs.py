@@ -23,6 +23,8 @@ class Design:
         base_bits: the multiplier of today's models, with which others are compared.
         parameters: of the module, beside BITS and MACS.
         has_macs: whether the module has a parameter MACS.
+        tile: MACs of the whole block where it holds several engines; 0 for one engine.
+        kept: a module that is mapped once and then placed as often as the block has it; empty where the block is mapped as one.
     """
 
     name: str
@@ -32,6 +34,14 @@ class Design:
     base_bits: int = 32
     parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     has_macs: bool = True
+    tile: int = 0
+    kept: str = ""
+
+    def title(self, macs: int) -> str:
+        """What it is with so many MACs to a rescaler, for people."""
+        if self.tile:
+            return f"{self.says}, a rescaler for each {macs}"
+        return f"{self.says}, {macs} MACs" if self.has_macs else self.says
 
     def values(self, macs: int, bits: int) -> dict[str, int]:
         """The module's parameters for so many MACs to a rescaler of so many bits. Raises OptionError."""
@@ -42,10 +52,15 @@ class Design:
         found = {**self.parameters, "BITS": bits}
         if self.has_macs:
             found["MACS"] = macs
+        if self.tile:
+            if self.tile % macs:
+                raise OptionError(f"macs: {macs} does not divide the {self.tile} MACs of {self.name}; give 4, 8 or 16")
+            found["ENGINES"] = self.tile // macs
         return found
 
 
 _ENGINE = ("rescaler.sv", "dot_product_engine.sv")
+_VARIANT = ("rescaler.sv", "variant_engine.sv")
 _TILE = (*_ENGINE, "tile.sv")
 _ELEMENTWISE = ("rescaler.sv", "elementwise_rescaler.sv")
 
@@ -55,6 +70,17 @@ DESIGNS = {
         Design("int8", "dot-product engine of int8", "dot_product_engine", _ENGINE),
         Design("int8-double-round", "the same with DOUBLE_ROUND", "dot_product_engine", _ENGINE, 32, {"DOUBLE_ROUND": 1}),
         Design("int8-registers", "the same with registers in front of its operands", "tile_engine", _TILE),
+        Design(
+            "int8-pipelined", "the same with a register behind its multiplier", "variant_engine", _VARIANT, 32, {"PIPELINED": 1}
+        ),
+        Design(
+            "int8-plain",
+            "the same with a rescaler as the specification writes it",
+            "variant_engine",
+            _VARIANT,
+            32,
+            {"PLAIN": 1},
+        ),
         Design("int16", "dot-product engine of int16 by int8", "dot_product_engine", _ENGINE, 15, {"ACTIVATION": 16}),
         Design("elementwise", "rescale of int32 to int32", "elementwise_rescaler", _ELEMENTWISE, 32, {"RESULT": 32}, False),
         Design(
@@ -65,6 +91,10 @@ DESIGNS = {
             32,
             {"RESULT": 32, "DOUBLE_ROUND": 1},
             False,
+        ),
+        *(
+            Design(f"tile{macs}", f"tile of {macs} int8 MACs", "tile", _TILE, tile=macs, kept="dot_product_engine")
+            for macs in (64, 256)
         ),
     )
 }

@@ -15,11 +15,12 @@ from tosa_rescale.core.options import NarrowOptions
 from tosa_rescale.core.progress import Progress
 from tosa_rescale.hardware.activity import Stimulus, engine_stimulus
 from tosa_rescale.hardware.beats import Beats, layer_beats, random_beats
-from tosa_rescale.hardware.cells import CellCost, CellCosts, Stimuli, measure_cells, read_cells, write_cells
-from tosa_rescale.hardware.costs import BITS, MACS
+from tosa_rescale.hardware.cells import CellCost, CellCosts, Stimuli, measure_cells, read_cells
+from tosa_rescale.hardware.costs import MACS
 from tosa_rescale.hardware.designs import DESIGNS, Design
 from tosa_rescale.hardware.liberty import Library
 from tosa_rescale.hardware.mapping import fingerprint
+from tosa_rescale.hardware.stored import write_table
 from tosa_rescale.hardware.timing import opensta
 from tosa_rescale.hardware.yosys import tool_version
 from tosa_rescale.rewrite.narrow import narrow
@@ -37,25 +38,29 @@ class Job:
     bits: tuple[int, ...]
 
 
+EVERY = (32, 16, 12, 8, 6, 5, 4, 3, 2, 1)
 FEW = (32, 8, 4, 1)
+LEAST = (32, 4, 1)
 FEW_INT16 = (15, 8, 4, 1)
 
 # What the package stores for each library.
 JOBS = (
-    *(Job("int8", macs, BITS) for macs in MACS),
+    *(Job("int8", macs, EVERY) for macs in MACS),
     Job("int16", 4, FEW_INT16),
     Job("int16", 16, FEW_INT16),
     Job("elementwise", 1, FEW),
     Job("elementwise-double-round", 1, FEW),
     Job("int8-double-round", 4, FEW),
     *(Job("int8-registers", macs, FEW) for macs in MACS),
+    Job("int8-pipelined", 4, FEW),
+    *(Job(tile, macs, LEAST) for tile in ("tile64", "tile256") for macs in MACS),
 )
 
 
 def layer_stimuli(model: Program, inputs: Sequence[np.ndarray]) -> Stimuli:
     """Activity from a layer of a model, narrowed to each width, for engines of its activations' type.
 
-    Other engines see uniform random operands, and element-wise rescales the default activity.
+    Other engines see uniform random operands, and element-wise rescales the default activity. Tiles have none.
 
     Args:
         model: see `tosa_rescale.hardware.beats.layer_beats`.
@@ -68,7 +73,7 @@ def layer_stimuli(model: Program, inputs: Sequence[np.ndarray]) -> Stimuli:
         return layer_beats(narrowed, macs, inputs)
 
     def stimulus(design: Design, macs: int, bits: int) -> Stimulus | None:
-        if not design.has_macs:
+        if not design.has_macs or design.tile:
             return None
         wanted = design.parameters.get("ACTIVATION", 8)
         found = beats(macs, bits)
@@ -117,7 +122,7 @@ def measure_jobs(
         measured = measure_cells(DESIGNS[job.design], job.macs, missing, library, stimuli, period, iso, progress)
         costs = _with(costs, measured, sources)
         if path is not None:
-            write_cells(costs, path)
+            write_table(costs, path)
     return costs
 
 

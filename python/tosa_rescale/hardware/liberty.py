@@ -252,7 +252,8 @@ class _Groups:
                 yield self._cell(name, body, watts, farads)
 
     def _cell(self, name: str, body: tuple[int, int], watts: float, farads: float) -> Cell:
-        inputs, outputs, leakages, drive = {}, {}, [], 0.0
+        inputs, outputs, drive = {}, {}, 0.0
+        leakages: dict[str, list[float]] = {}  # by the supply that it is drawn from, one for each state of the inputs
         sequential: dict[str, object] = {}
         for kind, label, inner in self.inside(body):
             if kind == "pin":
@@ -269,8 +270,8 @@ class _Groups:
                     "forced": tuple(filter(None, (self.attribute(inner, "clear"), self.attribute(inner, "preset")))),
                 }
             elif kind == "leakage_power":
-                leakages.append(self.number(inner, "value", 0.0))
-        mean = sum(leakages) / len(leakages) if leakages else 0.0
+                leakages.setdefault(self.attribute(inner, "related_pg_pin"), []).append(self.number(inner, "value", 0.0))
+        mean = sum(sum(each) / len(each) for each in leakages.values())
         leakage = watts * self.number(body, "cell_leakage_power", mean)
         usable = self.attribute(body, "dont_use") != "true"
         area = self.number(body, "area", 0.0)

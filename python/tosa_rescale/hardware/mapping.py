@@ -45,11 +45,17 @@ RECIPES = (
     Recipe("array quick", "", _QUICK),
     Recipe("array fastest", KOGGE_STONE, _FASTEST),
 )
+# For comparing flows; see `tosa_rescale.hardware.flows`.
+BOOTH_SMALL, ARRAY_SMALL, _, ARRAY_FAST = RECIPES
+BOOTH_FAST = Recipe("booth fastest", f"-booth {KOGGE_STONE}", _FASTEST)
 
 _READ = """\
 read_verilog -sv {sources}
 hierarchy -top {top} {parameters}
 """
+# Where engines are mapped once: `-flatten` stops at their module.
+_KEEP = "setattr -mod -set keep_hierarchy 1 {kept} *\\{kept}\n"
+_SIZING = "upsize{target};dnsize{target};"
 # The tool that reads the netlist for timing knows no concatenation on the left of `assign`.
 _MAP = """\
 design -load read
@@ -57,14 +63,14 @@ design -load read
 synth -flatten -noabc {front} -top {top}
 delete t:$scopeinfo
 dfflibmap {libraries}
-abc {libraries} -constr block.sdc -script +{script};topo;buffer,-c,-N,16;upsize{target};dnsize{target};stime,-d
+abc {libraries} -constr block.sdc -script +{script};topo;buffer,-c,-N,16;{sizing}stime,-d
 splitnets
 opt_clean -purge
 rename -enumerate
 tee -q -o {name}.stat stat {libraries} -json
 write_json -noscopeinfo {name}.json
 write_verilog -noattr -noexpr -nohex {name}.v
-"""
+""".replace("{sizing}", _SIZING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +82,9 @@ class Netlist:
         verilog, json: its files.
         top: its module.
         area: in um2.
-        logic_delay: of the longest path through logic alone, in ps, by abc: no flip-flop's delay or set-up time in it.
+        logic_delay: of the longest path through logic alone, in ps, by abc: no flip-flop's delay or set-up time in it,
+            and of several modules the longest within one.
+        flat: whether all cells are in one module.
     """
 
     recipe: str
@@ -85,13 +93,17 @@ class Netlist:
     top: str
     area: float
     logic_delay: float
+    flat: bool = True
 
 
 def fingerprint(design: Design) -> str:
     """A hash of the RTL of a design, comments and white space left out, and of how it is mapped."""
     code = [re.sub(r"//.*", "", (RTL / name).read_text()).split() for name in design.sources]
     recipes = [dataclasses.astuple(each) for each in RECIPES]
-    return hashlib.sha256(json.dumps([code, _READ, _MAP, recipes, dict(design.parameters)]).encode()).hexdigest()
+    parts = [code, _READ, _MAP, recipes, dict(design.parameters)]
+    if design.kept:
+        parts += [_KEEP, design.kept, design.tile]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def map_design(
@@ -102,6 +114,7 @@ def map_design(
     folder: pathlib.Path,
     recipes: tuple[Recipe, ...] = RECIPES,
     period: float | None = None,
+    sized: bool = True,
 ) -> tuple[Netlist, ...]:
     """Maps one design by every recipe.
 
@@ -113,6 +126,7 @@ def map_design(
         folder: for the netlists.
         recipes: ways to map.
         period: target of sizing in ps; as fast as it gets unless given.
+        sized: False leaves the sizes of cells as the mapper chose them.
 
     Raises:
         OptionError: a number is out of range.
@@ -123,10 +137,14 @@ def map_design(
     # Relative: the WebAssembly build of yosys sees another /tmp.
     libraries = " ".join(f"-liberty {os.path.relpath(path, folder)}" for path in library.lean)
     parameters = " ".join(f"-chparam {name} {value}" for name, value in values.items())
-    script = _READ.format(sources=" ".join(design.sources), top=design.top, parameters=parameters) + "design -save read\n"
+    script = _READ.format(sources=" ".join(design.sources), top=design.top, parameters=parameters)
+    if design.kept:
+        script += _KEEP.format(kept=design.kept)
+    script += "design -save read\n"
+    template = _MAP if sized else _MAP.replace(_SIZING, "")
     target = f",-D,{period:.0f}" if period else ""
     for index, recipe in enumerate(recipes):
-        script += _MAP.format(
+        script += template.format(
             front=recipe.front,
             top=design.top,
             libraries=libraries,
@@ -141,14 +159,16 @@ def map_design(
     )
     what = f"{design.name}, {macs} MACs at {bits} bits"
     run_yosys(script, folder, what, TIMEOUT)
-    return tuple(_netlist(recipe, index, design.top, folder) for index, recipe in enumerate(recipes))
+    return tuple(_netlist(recipes, index, design, folder) for index in range(len(recipes)))
 
 
-def _netlist(recipe: Recipe, index: int, top: str, folder: pathlib.Path) -> Netlist:
+def _netlist(recipes: tuple[Recipe, ...], index: int, design: Design, folder: pathlib.Path) -> Netlist:
     verilog, answer = folder / f"n{index}.v", folder / f"n{index}.stat"
     try:
         area = float(json.loads(answer.read_text())["design"]["area"])
-        delay = _logic_delays((folder / "stats.txt").read_text())[index]
+        delays = _logic_delays((folder / "stats.txt").read_text())
+        modules = len(delays) // len(recipes)
+        delay = max(delays[modules * index : modules * (index + 1)])
         text = verilog.read_text()
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise SynthesisError(
@@ -156,11 +176,11 @@ def _netlist(recipe: Recipe, index: int, top: str, folder: pathlib.Path) -> Netl
         ) from None
     # OpenSTA reads no `signed`.
     verilog.write_text(re.sub(r"\bsigned ", "", text))
-    return Netlist(recipe.name, verilog, folder / f"n{index}.json", top, area, delay)
+    return Netlist(recipes[index].name, verilog, folder / f"n{index}.json", design.top, area, delay, not design.kept)
 
 
 def _logic_delays(stats: str) -> list[float]:
-    """Delays in ps from what abc's `stime -d` writes: the first mapped netlist in full, later ones in per cent of it."""
+    """Delays in ps from what abc's `stime -d` writes: the first mapped module in full, later ones in per cent of it."""
     words = stats.split()
     inputs_to_delay, later = words[:6], words[6:]
     first = float(inputs_to_delay[5])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -10,12 +11,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tosa_rescale.hardware.liberty import Library
 from tosa_rescale.hardware.mapping import Netlist
 from tosa_rescale.hardware.yosys import SynthesisError
 
 DEFAULT_ACTIVITY = 0.1  # transitions a cycle, where nothing was simulated
+_NO_PATH = "OpenSTA: found no path between registers; give a library whose flip-flops have timing tables"
 _LONG = 1e6  # ps: a period that every path meets; what is left of it gives the path
 
 
@@ -62,7 +65,7 @@ def time_netlists(netlists: Sequence[Netlist], library: Library, folder: pathlib
             for line in re.finditer(r"^\S+ \(\S+\)\s+[-\d.]+\s+[-\d.]+\s+([-\d.]+) \((?:MET|VIOLATED)\)", part, re.M)
         ]
         if not slacks:
-            raise SynthesisError("OpenSTA: found no path between registers; give a library whose flip-flops have timing tables")
+            raise SynthesisError(_NO_PATH)
         periods = [_LONG - slack for slack in slacks]
         found.append(Timing(periods[0], max(periods)))
     if len(found) != len(netlists):
@@ -85,10 +88,11 @@ def power_of(
 
     OpenSTA gives what each cell takes when its output never changes and when it changes once a cycle; in between, power is
     linear. Debian's release takes no activity of single pins, and spreads those of inputs as if nets were independent, which
-    gives a multiplier's nets a hundred times what they do.
+    gives a multiplier's nets a hundred times what they do. Of a netlist with several modules the leakage alone is given: each
+    engine of a tile would need the activity of its own weights.
 
     Args:
-        netlist: flat.
+        netlist: mapped.
         library: of its cells.
         period: of the clock, in ps.
         changes: cell to transitions of its output a cycle; every one 0.1 unless given.
@@ -97,9 +101,8 @@ def power_of(
     Raises:
         SynthesisError: OpenSTA failed.
     """
-    if opensta() is None:
-        cells = json.loads(netlist.json.read_text())["modules"][netlist.top]["cells"].values()
-        return Power(sum(library.cells[each["type"]].leakage for each in cells), None)
+    if opensta() is None or not netlist.flat:
+        return Power(_leakage(json.loads(netlist.json.read_text())["modules"], netlist.top, library), None)
     script = _read(library) + _link(netlist) + _clock(period)
     for activity in (0, 1):
         script += f'puts "activity"\nset_power_activity -global -activity {activity} -duty 0.5\n'
@@ -114,6 +117,15 @@ def power_of(
         share = DEFAULT_ACTIVITY if changes is None else changes.get(name, 0.0)
         dynamic += (1 - share) * (internal + switching) + share * (busy[name][0] + busy[name][1])
     return Power(sum(each[2] for each in still.values()), dynamic)
+
+
+def _leakage(modules: Mapping[str, Mapping[str, Any]], top: str, library: Library) -> float:
+    """Of all cells of a module and of the modules in it, in uW."""
+    kinds = collections.Counter(each["type"] for each in modules[top]["cells"].values())
+    return sum(
+        count * (library.cells[kind].leakage if kind in library.cells else _leakage(modules, kind, library))
+        for kind, count in kinds.items()
+    )
 
 
 def _read(library: Library) -> str:
@@ -137,6 +149,8 @@ def _run(script: str, folder: pathlib.Path) -> str:
         [program, "-exit", "-no_splash", str(path)], cwd=folder, capture_output=True, text=True, check=False, timeout=1800
     )
     errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+    if any("no valid objects specified for -from" in line for line in errors):  # it takes nothing for a register
+        raise SynthesisError(_NO_PATH)
     if done.returncode or errors:
         raise SynthesisError(f"OpenSTA: {(errors or [done.stderr.strip() or str(done.returncode)])[0][:200]}")
     return done.stdout

@@ -13,13 +13,11 @@ import numpy as np
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.quantization import TensorQuantization
 from tosa_rescale.data.dataset import Dataset
-from tosa_rescale.measure.given import Kind
+from tosa_rescale.data.kinds import Kind, Shape, has_keypoints, has_masks, has_tokens, has_values, output_kind
 from tosa_rescale.measure.metrics import METRICS, Metric, Needs, find_metrics
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
-
-Shape = tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,80 +134,17 @@ def _labels_fit_output(shape: Shape, kind: Kind, data: Dataset) -> bool:
     labels = data.labels
     if data.classes is not None:
         return kind is Kind.CLASSES and math.prod(shape) > data.classes.max(initial=0)
-    if _has_keypoints(data):
+    if has_keypoints(data):
         assert isinstance(labels, np.ndarray)
         points = labels.shape[1]
         maps = len(shape) == 3 and min(shape[:2]) > 1
         return shape[-1] == points if maps else math.prod(shape) in (2 * points, 3 * points)
-    if _has_masks(data):
+    if has_masks(data):
         return kind in (Kind.PIXELS, Kind.INDICES)
-    return labels is not None and (_has_tokens(data, shape) or _has_values(data, shape))
+    return labels is not None and (has_tokens(data, shape) or has_values(data, shape))
 
 
-# -- what outputs and labels are -----------------------------------------------------------------------------------------
-
-
-def output_kind(
-    shape: Shape, dtype: np.dtype, quantization: TensorQuantization | None, inputs: Sequence[Shape], data: Dataset
-) -> Kind:
-    """What an output holds.
-
-    Args:
-        shape: of one sample.
-        dtype: of its integers.
-        quantization: its meaning; None where it is not known.
-        inputs: shapes of one sample of the model's inputs.
-        data: whose labels may tell what the shape does not.
-    """
-    extents = [extent for extent in shape if extent != 1]
-    unscaled = quantization is None or quantization.scale <= 0
-    if dtype.kind in "iu" and dtype.itemsize >= 4 and unscaled:
-        return Kind.INDICES
-    if not shape or not extents or (shape[-1] == 1 and len(extents) > 1):
-        return Kind.VALUES
-    if len(extents) == 1:
-        rebuilt = data.group > 1 or any(math.prod(each) == extents[0] for each in inputs)
-        return Kind.CLASSES if data.classes is not None or not (rebuilt or shape[-1] == 1) else Kind.VALUES
-    if len(shape) == 2:
-        return Kind.TOKENS if _has_tokens(data, shape) else Kind.SEQUENCE
-    return Kind.VALUES if _is_picture(shape, inputs) and not _has_masks(data) else Kind.PIXELS
-
-
-def _is_picture(shape: Shape, inputs: Sequence[Shape]) -> bool:
-    """An output [H, W, C] as large as an input with as many channels, or larger by whole factors."""
-    return any(
-        len(each) == 3
-        and each[2] == shape[-1]
-        and all(own % given == 0 for own, given in zip(shape[:2], each[:2], strict=True))
-        for each in inputs
-        if len(shape) == 3
-    )
-
-
-def _has_masks(data: Dataset) -> bool:
-    labels = data.labels
-    if isinstance(labels, np.ndarray):
-        return labels.ndim == 3 and labels.dtype.kind in "iub"
-    return labels is not None
-
-
-def _has_keypoints(data: Dataset) -> bool:
-    labels = data.labels
-    return isinstance(labels, np.ndarray) and labels.ndim == 3 and labels.shape[2] in (2, 3) and labels.dtype.kind == "f"
-
-
-def _has_values(data: Dataset, shape: Shape) -> bool:
-    """The labels are what the output shall be, value by value."""
-    labels = data.labels
-    if not isinstance(labels, np.ndarray) or math.prod(labels.shape[1:]) != math.prod(shape):
-        return False
-    return labels.dtype.kind == "f" or labels.ndim > 1
-
-
-def _has_tokens(data: Dataset, shape: Shape) -> bool:
-    labels = data.labels
-    return isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and labels.shape[1:] == shape[:1] and len(shape) == 2
-
+# -- outputs and labels in words -----------------------------------------------------------------------------------------
 
 _WORDS = {
     Kind.CLASSES: "holds classes",
@@ -233,9 +168,9 @@ def _labels_of(data: Dataset) -> str:
         return ", the data no labels"
     if data.classes is not None:
         return ", the data a class for each sample"
-    if _has_keypoints(data):
+    if has_keypoints(data):
         return ", the data keypoints"
-    if _has_masks(data) or not isinstance(labels, np.ndarray):
+    if has_masks(data) or not isinstance(labels, np.ndarray):
         return ", the data masks"
     return f", the data labels of shape {list(labels.shape[1:])}"
 
@@ -269,14 +204,14 @@ def _suggested(kind: Kind, shape: Shape, data: Dataset) -> tuple[str, ...]:
     picture = sum(extent > 1 for extent in shape) >= 2
     if data.group > 1:
         return "spearman", "cosine"
-    if _has_keypoints(data):
+    if has_keypoints(data):
         return "keypoints", "pck"
     if kind is Kind.CLASSES:
         if data.classes is None:
             return "agreement", "cosine"
         return ("top1", "top5", "agreement") if math.prod(shape) > 5 else ("top1", "agreement")
     if kind in (Kind.PIXELS, Kind.INDICES) and (picture or kind is Kind.PIXELS):
-        return ("miou", "pixel-agreement") if _has_masks(data) else ("pixel-agreement",)
+        return ("miou", "pixel-agreement") if has_masks(data) else ("pixel-agreement",)
     if kind is Kind.INDICES:
         return ("top1", "agreement") if data.classes is not None and math.prod(shape) == 1 else ("agreement",)
     if kind is Kind.TOKENS:
@@ -300,10 +235,10 @@ def _labels_fit(metric: Metric, shape: Shape, data: Dataset) -> bool:
     if metric.name in ("top1", "top5"):
         return data.classes is not None
     if metric.name == "miou":
-        return _has_masks(data)
+        return has_masks(data)
     if metric.name in ("keypoints", "pck"):
-        return _has_keypoints(data)
-    return _has_tokens(data, shape) if metric.name == "perplexity" else _has_values(data, shape)
+        return has_keypoints(data)
+    return has_tokens(data, shape) if metric.name == "perplexity" else has_values(data, shape)
 
 
 def require_what_it_needs(metric: Metric, data: Dataset, reference: bool, by_labels: bool) -> None:

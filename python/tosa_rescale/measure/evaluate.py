@@ -19,11 +19,12 @@ from tosa_rescale.core.errors import DataError, ModelError
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.core.progress import Advance, Progress, Silent
 from tosa_rescale.data.dataset import Dataset
+from tosa_rescale.data.kinds import Kind
 from tosa_rescale.data.source import as_dataset
 from tosa_rescale.measure.choice import MetricPlan, plan_metrics
 from tosa_rescale.measure.engines import Engine, engine_or_twin
 from tosa_rescale.measure.evaluation import Evaluation
-from tosa_rescale.measure.given import Given, Kind, Outputs
+from tosa_rescale.measure.given import Given, Outputs
 from tosa_rescale.measure.metrics import METRICS, Metric
 from tosa_rescale.measure.tally import Tally, paired
 

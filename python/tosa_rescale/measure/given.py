@@ -4,24 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Sequence
 
 import numpy as np
 
 from tosa_rescale.core.quantization import TensorQuantization
 from tosa_rescale.data.dataset import Dataset
-
-
-class Kind(enum.StrEnum):
-    """What the output of a model holds."""
-
-    CLASSES = "classes"  # one value for each class, one decision a sample
-    PIXELS = "pixels"  # the same for each pixel
-    INDICES = "indices"  # the numbers of classes, behind an argmax
-    SEQUENCE = "sequence"  # a vector for each step
-    TOKENS = "tokens"  # the same, a value for each token that may come next
-    VALUES = "values"  # real values: an image, a regression
+from tosa_rescale.data.kinds import Kind
 
 
 @dataclasses.dataclass(frozen=True)

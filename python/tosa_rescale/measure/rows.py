@@ -7,7 +7,8 @@ import numpy as np
 
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.data.contents import MASK, SCORE
-from tosa_rescale.measure.given import Given, Kind, Outputs
+from tosa_rescale.data.kinds import Kind
+from tosa_rescale.measure.given import Given, Outputs
 
 IGNORED_CLASS = 255  # of a mask's pixels that belong to no class, as the segmentation benchmarks write it
 NEAR = 0.05  # a keypoint counts as found within this part of the image's side

@@ -8,6 +8,7 @@ has a unit of its own, a factor that is measured before anything moves.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,10 @@ from tosa_rescale.twin.twin import Twin
 
 SHARES = (0.5, 0.3, 0.2)
 """What steps along weights, biases and gains are to take away of a layer's part of the loss."""
+
+
+SURGE = 2.0
+"""A part of a gradient that is longer than this many times what was measured before anything moved counts as if it was not."""
 
 
 class Optimizer:
@@ -64,6 +69,7 @@ class Descent:
         twin: what is trained.
         variables: weights and bias of each layer, in their order.
         units: factors of the parts of the gradient: three for each layer.
+        longest: how long each part of a gradient may be; a longer one is shortened to that.
     """
 
     def __init__(self, twin: Twin, optimizer: Optimizer) -> None:
@@ -72,7 +78,10 @@ class Descent:
         with self.replicas.scope():
             # Built now: a checkpoint restores its variables before the first step.
             self.optimizer.build(self.variables)
-            self.units = [tf.Variable(1.0, trainable=False, dtype=tf.float64) for _ in twin.layers for _ in SHARES]
+            self.units, self.longest = (
+                [tf.Variable(start, trainable=False, dtype=tf.float64) for _ in twin.layers for _ in SHARES]
+                for start in (1.0, float("inf"))
+            )
 
     def parts(self, found: Sequence[Any]) -> list[Any]:
         """For each layer the gradients by weights, by bias and by the logarithm of each channel's gain."""
@@ -81,30 +90,59 @@ class Descent:
             parts += [kernel, bias, layer.gain_gradient(kernel, bias)]
         return parts
 
-    def scaled(self, found: Sequence[Any]) -> list[Any]:
-        """The step that a rate of 1 takes, for each variable."""
-        parts = [part * tf.cast(unit, part.dtype) for part, unit in zip(self.parts(found), self.units, strict=True)]
+    def scaled(self, found: Sequence[Any], kinds: Sequence[int] = range(len(SHARES))) -> list[Any]:
+        """The step that a rate of 1 takes, for each variable.
+
+        Args:
+            found: gradients by each variable.
+            kinds: of the parts to go along; see `halve`.
+        """
+        parts = []
+        for index, (part, unit, longest) in enumerate(zip(self.parts(found), self.units, self.longest, strict=True)):
+            length = tf.cast(tf.norm(part), tf.float64)
+            factor = tf.where(length > longest, unit * longest / length, unit) if index % len(SHARES) in kinds else 0.0
+            parts.append(part * tf.cast(factor, part.dtype))
         steps = []
         for layer, kernel, bias, gain in zip(self.twin.layers.values(), parts[::3], parts[1::3], parts[2::3], strict=True):
             by_kernel, by_bias = layer.spread_gain(gain)
             steps += [kernel + by_kernel, bias + by_bias]
         return steps
 
-    def set_units(self, squares: Sequence[float], loss: float) -> None:
-        """Chooses the units.
+    def set_units(self, squares: Sequence[float], loss: float, batches: int) -> None:
+        """Chooses the units, and how long parts may be.
 
         Args:
             squares: of each part's gradient, summed over probed batches.
             loss: of these batches, summed.
+            batches: how many they are.
         """
-        for index, (unit, square) in enumerate(zip(self.units, squares, strict=True)):
+        for index, (unit, longest, square) in enumerate(zip(self.units, self.longest, squares, strict=True)):
             wanted = SHARES[index % len(SHARES)] * loss / len(self.twin.layers)
             unit.assign(wanted / square if square > 0 else 0.0)
+            longest.assign(SURGE * math.sqrt(square / batches))
 
-    def halve(self) -> None:
-        """Goes by half of the steps from now on."""
-        for unit in self.units:
-            unit.assign(tf.convert_to_tensor(unit) / 2)
+    def halve(self, kinds: Sequence[int] = range(len(SHARES))) -> None:
+        """Goes by half of the steps from now on.
+
+        Args:
+            kinds: of which parts: 0 along weights, 1 along biases, 2 along gains.
+        """
+        for index, unit in enumerate(self.units):
+            if index % len(SHARES) in kinds:
+                unit.assign(tf.convert_to_tensor(unit) / 2)
+
+    def move(self, gradients: Sequence[Any], kinds: Sequence[int]) -> None:
+        """Takes one plain step at the optimizer's rate.
+
+        Args:
+            gradients: by each variable.
+            kinds: of the parts to go along; see `halve`.
+        """
+        rate = float(tf.convert_to_tensor(self.optimizer.learning_rate))
+        for variable, step in zip(self.variables, self.scaled(gradients, kinds), strict=True):
+            variable.assign(tf.convert_to_tensor(variable) - tf.cast(rate, step.dtype) * step)
+        for layer in self.twin.layers.values():
+            layer.project(self.replicas.update)
 
     def weights(self) -> dict[str, np.ndarray]:
         """A copy of every variable, by name."""
@@ -120,8 +158,8 @@ class Descent:
             layer.bias_variable.assign(weights[f"{key}.bias"])
 
     def state(self) -> list[np.ndarray]:
-        """The optimizer's variables, then the units."""
-        return [v.numpy() for v in [*self.optimizer.variables, *self.units]]
+        """The optimizer's variables, then units and the longest parts."""
+        return [v.numpy() for v in [*self.optimizer.variables, *self.units, *self.longest]]
 
     def set_state(self, state: Sequence[np.ndarray]) -> None:
         """Gives the optimizer and the units a state of before.
@@ -129,7 +167,7 @@ class Descent:
         Raises:
             ModelError: it is another optimizer's.
         """
-        variables = [*self.optimizer.variables, *self.units]
+        variables = [*self.optimizer.variables, *self.units, *self.longest]
         if len(variables) != len(state):
             raise ModelError("the checkpoint is of another optimizer; give the one that it was made with")
         for variable, value in zip(variables, state, strict=True):
@@ -156,10 +194,10 @@ class Steps:
 
     def __init__(self, model: Program, course: Course, descent: Descent) -> None:
         self._descent, self._loss, self._replicas = descent, course.objective.loss, descent.replicas
-        target = course.training.targets
+        lesson = course.training
         self._signature = [
             tuple(tf.TensorSpec([None, *each.shape], each.dtype) for each in model.input_specs),
-            tf.TensorSpec([None, *target.shape[1:]], target.dtype),
+            *(tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in (lesson.targets, lesson.weights)),
             tf.TensorSpec([], tf.int32),
         ]
         self._trace()
@@ -202,10 +240,10 @@ class Steps:
         functions = {"score": self._score, "gradients": self._gradients, "step": self._step}
         self._traced = {name: traced(function) for name, function in functions.items()}
 
-    def _own(self, inputs: tuple[Any, ...], target: Any, count: Any) -> Batch:
+    def _own(self, inputs: tuple[Any, ...], target: Any, weights: Any, count: Any) -> Batch:
         """What this replica computes of its process's share."""
-        *own, target = self._replicas.own(count, *inputs, target)
-        return tuple(own), target, count
+        *own, target, weights = self._replicas.own(count, *inputs, target, weights)
+        return tuple(own), target, weights, count
 
     def _differentiated(self, *batch: Any) -> tuple[Any, list[Any]]:
         own = self._own(*batch)

@@ -9,6 +9,8 @@ integer up to 127 that small steps never change. Four things make plain gradient
 - **The rate is a share of the loss.** Before anything moves, the squared gradient of each layer is measured on the first
   batches; steps are scaled so that, to first order, all layers together take away `learning_rate` of the loss in each
   batch. A rate of 1 is Polyak's step, right for a loss whose minimum is near 0, as a distillation's is.
+  Before anything moves, steps are halved until a first one leaves the loss on these batches no higher: all together, or where
+  that takes more, those of weights, biases and gains each by itself. Gradients far longer than those measured are shortened.
   An epoch that leaves the held-out loss no lower is taken back, and the next one goes by half of the steps: near the end the
   loss is the noise of rounding, of which no step takes anything away.
 - **Gains.** A narrowed multiplier is wrong by one factor for a whole output channel. To follow it in single weights is a
@@ -52,20 +54,24 @@ class Finetuned(Generic[P]):
     Attributes:
         model: with the weights of the best epoch; those of the start, with known gains, where none was better.
         history: for the start (epoch 0) and each epoch {epoch, loss, validation_loss, agreement, seconds}; loss and agreement
-            (in per cent, with the teacher's decisions or the labels) are of the held-out samples but for `loss`. Where gains
-            were folded in, the start has `folded` too: {layers, validation_loss, agreement} after that.
+            (in per cent, with the teacher's decisions or the labels; of real values the part of their variance that is
+            right) are of the held-out samples but for `loss`. Where gains were folded in, the start has `folded` too:
+            {layers, validation_loss, agreement} after that.
         best_epoch: the one that was kept.
         changes: of the weights, from the start.
+        loss: what was compared: divergence, squares or cross-entropy.
     """
 
     model: P
     history: tuple[dict[str, Any], ...]
     best_epoch: int
     changes: WeightChanges
+    loss: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: history, best_epoch, changes."""
-        return {"history": list(self.history), "best_epoch": self.best_epoch, "changes": self.changes.as_dict()}
+        """Plain values, for JSON: history, best_epoch, changes, loss."""
+        plain_values = {"history": list(self.history), "best_epoch": self.best_epoch, "loss": self.loss}
+        return plain_values | {"changes": self.changes.as_dict()}
 
 
 def narrowed_for_training(
@@ -140,7 +146,8 @@ def finetune(
     step = Step(
         "finetune",
         {
-            **dataclasses.asdict(options),
+            **options.as_dict(),
+            "loss": trainer.loss,
             "teacher": teacher if isinstance(teacher, str) else teacher.source,
             "optimizer": optimizer.keras.name,
             "best_epoch": state.best_epoch,
@@ -150,7 +157,7 @@ def finetune(
             "layers_touched": changes.touched,
         },
     )
-    return Finetuned(model.after(bytecode, step), tuple(state.history), state.best_epoch, changes)
+    return Finetuned(model.after(bytecode, step), tuple(state.history), state.best_epoch, changes, trainer.loss)
 
 
 def _agreed_start(replicas: Replicas, source: str, identity: dict[str, Any], run: TrainingRun) -> Checkpoint | None:

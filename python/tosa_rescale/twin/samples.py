@@ -18,8 +18,8 @@ from tosa_rescale.twin.backend import tf
 IN_MEMORY = 1 << 30
 """Bytes of samples that are kept; larger data sets are read again for every epoch."""
 
-Batch = tuple[tuple[Any, ...], Any, Any]
-"""One tensor [n, ...] for each input, the targets [n, ...], and how many samples the batch of all replicas has."""
+Batch = tuple[tuple[Any, ...], Any, Any, Any]
+"""Tensors [n, ...]: one for each input, targets, weights; and how many samples the batch of all replicas has."""
 
 
 def split(data: Dataset, validation: float) -> tuple[Dataset, Dataset]:
@@ -32,6 +32,28 @@ def split(data: Dataset, validation: float) -> tuple[Dataset, Dataset]:
     if len(data) < 2 or count >= len(data):
         raise DataError(f"{data.source}: {len(data)} samples cannot be split into training and validation; give at least 2")
     return data.drop(count), data.take(count)
+
+
+def weights_of(data: Dataset, positions: tuple[int, ...]) -> np.ndarray:
+    """What each step of each sample counts: nothing where a mask says that it is none, else alike; 1 in the mean.
+
+    Args:
+        data: may have a mask [N, steps].
+        positions: shape of the positions of a sample.
+
+    Returns:
+        float32 [N, steps] where the mask's steps are the first of the positions, else ones [N].
+
+    Raises:
+        DataError: the mask leaves nothing.
+    """
+    mask = data.extras.get("mask")
+    if mask is None or mask.shape[1:] != positions[:1]:
+        return np.ones(len(data), np.float32)
+    real = (mask > 0).astype(np.float32)
+    if not real.any():
+        raise DataError(f"{data.source}: `mask` leaves no step to learn from; it is 1 where a step is real")
+    return real / real.mean()
 
 
 class Samples:
@@ -64,14 +86,29 @@ class Lesson:
 
     Attributes:
         samples: the inputs.
-        targets: labels [N], or the teacher's logits [N, ...].
+        targets: labels [N, ...], or the teacher's integers [N, ...].
+        weights: float32 [N] or [N, steps], 1 in the mean; see `weights_of`.
     """
 
     samples: Samples
     targets: np.ndarray
+    weights: np.ndarray
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def counted(self, positions: tuple[int, ...]) -> int:
+        """How many positions count.
+
+        Args:
+            positions: their shape in one sample.
+        """
+        beside = math.prod(positions[self.weights.ndim - 1 :])
+        return int(np.count_nonzero(self.weights)) * beside
+
+    def spread(self) -> float:
+        """The standard deviation of the targets that count."""
+        return float(np.std(self.targets[self.weights > 0]))
 
     def batches(self, order: np.ndarray, size: int, share: Callable[[np.ndarray], np.ndarray]) -> Iterator[Batch]:
         """Batches in this order.
@@ -85,4 +122,4 @@ class Lesson:
             rows = order[start : start + size]
             own = share(rows)
             inputs = tuple(map(tf.constant, self.samples.at(own)))
-            yield inputs, tf.constant(self.targets[own]), tf.constant(len(rows))
+            yield inputs, tf.constant(self.targets[own]), tf.constant(self.weights[own]), tf.constant(len(rows))

@@ -17,13 +17,16 @@ from tosa_rescale.core.errors import ModelError, TosaRescaleError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.progress import Progress
 from tosa_rescale.twin.checkpoint import Checkpoint
-from tosa_rescale.twin.descent import Descent, Optimizer, Steps, variables_of
+from tosa_rescale.twin.descent import SHARES, Descent, Optimizer, Steps, variables_of
 from tosa_rescale.twin.objective import Assignment, prepared
 from tosa_rescale.twin.samples import Lesson
 from tosa_rescale.twin.twin import Twin, emit
 
 PROBE_BATCHES = 4
 """Batches on which the size of gradients is measured."""
+
+TRIALS = 16
+"""How often steps are halved at most before anything moves."""
 
 DITHER = 0.49
 """How far from its integer a trained weight may start."""
@@ -69,6 +72,19 @@ class TrainingRun:
     def kept(self) -> str:
         """Where the last good state is, as the end of a message; empty where there is none."""
         return f"; the last good state is {self.path}" if self.path is not None and self.path.exists() else ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Probe:
+    """What was measured before anything moves.
+
+    Attributes:
+        rows: of the samples that it was measured on.
+        gradients: of the first batch of them, for each variable.
+    """
+
+    rows: np.ndarray
+    gradients: list[Any]
 
 
 class _Trained:
@@ -117,6 +133,11 @@ class Trainer:
         self._descent = Descent(self.twin, optimizer)
         self._steps = Steps(self._model, self._course, self._descent)
 
+    @property
+    def loss(self) -> str:
+        """What is compared."""
+        return self._course.objective.loss_name
+
     # -- start and end -------------------------------------------------------------------------------------------------
 
     def begin(self, identity: dict[str, Any]) -> Checkpoint:
@@ -128,10 +149,12 @@ class Trainer:
         loss, agreement = self.validate()
         first = {"epoch": 0, "loss": None, "validation_loss": loss, "agreement": agreement, "seconds": 0.0}
         self._fold_gains(first)
-        self._choose_units()
+        probe = self._choose_units()
         rng = np.random.default_rng([self._options.seed, 0, 0])
         for layer in self.twin.layers.values():
             layer.dither(rng, DITHER)
+        if self._backtracks:
+            self._shorten_steps(probe)
         weights = self._descent.weights()
         return Checkpoint(identity, 0, weights, weights, self._descent.state(), [first], 0)
 
@@ -164,20 +187,45 @@ class Trainer:
             self._descent.set_weights(before)
             self._steps.keep_bounds()
 
-    def _choose_units(self) -> None:
+    def _choose_units(self) -> _Probe:
         """Chooses what each part of a gradient is multiplied by; see finetune.py's text."""
         squares = np.zeros(len(self._descent.units))
         order = np.random.default_rng([self._options.seed, 0]).permutation(len(self._course.training))
-        losses = []
-        for batch in self._batches(self._course.training, order[: PROBE_BATCHES * self._options.batch]):
+        rows, losses, first = order[: PROBE_BATCHES * self._options.batch], [], None
+        for batch in self._batches(self._course.training, rows):
             loss, *found = self._steps.gradients(*batch)
             self._require_finite([bool(np.isfinite(g.numpy()).all()) for g in found], 0)
             squares += [float(np.sum(np.square(part.numpy(), dtype=np.float64))) for part in self._descent.parts(found)]
             losses.append(float(loss))
+            first = first or found
         # Where nothing is lost, gradients are the noise of float32 and must not be blown up to steps.
         if max(losses) <= NOTHING_LOST:
             squares[:] = 0
-        self._descent.set_units(squares.tolist(), sum(losses))
+        self._descent.set_units(squares.tolist(), sum(losses), len(losses))
+        assert first is not None
+        return _Probe(rows, first)
+
+    def _shorten_steps(self, probe: _Probe) -> None:
+        """Halves steps until a first one leaves the loss of the probe no higher: all together, else
+        those of weights, biases and gains each by itself.
+        """
+        before = self._scores(self._course.training, probe.rows)[0]
+        if before <= NOTHING_LOST or self._gains_by(probe, before, range(len(SHARES))):
+            return
+        for kind in range(len(SHARES)):
+            for _ in range(TRIALS):
+                if self._gains_by(probe, before, [kind]):
+                    break
+                self._descent.halve([kind])
+
+    def _gains_by(self, probe: _Probe, before: float, kinds: Sequence[int]) -> bool:
+        """Whether one step along some kinds of parts leaves the probe's loss no higher; the weights stay as they are."""
+        weights = self._descent.weights()
+        self._descent.move(probe.gradients, kinds)
+        # Beyond its bounds the twin is not exact, and no step goes as far that is any good.
+        good = not self._descent.outgrown() and self._scores(self._course.training, probe.rows)[0] <= before
+        self._descent.set_weights(weights)
+        return good
 
     # -- epochs --------------------------------------------------------------------------------------------------------
 
@@ -225,8 +273,8 @@ class Trainer:
                 self._require_finite(finite.numpy().tolist(), number, float(loss))
                 if not held.numpy().all():
                     self._steps.renew()
-                total += float(loss) * int(batch[2])
-                advance(int(batch[2]))
+                total += float(loss) * int(batch[-1])
+                advance(int(batch[-1]))
                 self._call("on_train_batch_end", index, {"loss": float(loss)})
         return total / len(order)
 
@@ -249,13 +297,18 @@ class Trainer:
 
     def validate(self) -> tuple[float, float]:
         """Loss and agreement in per cent on the held-out samples."""
-        loss = same = 0.0
         lesson = self._course.held_out
-        for batch in self._batches(lesson, np.arange(len(lesson))):
+        loss, same = self._scores(lesson, np.arange(len(lesson)))
+        return loss, self._course.objective.agreement(loss, same, lesson)
+
+    def _scores(self, lesson: Lesson, rows: np.ndarray) -> tuple[float, float]:
+        """Mean loss, and the number of decisions that equal the target's, on some samples of a lesson."""
+        loss = same = 0.0
+        for batch in self._batches(lesson, rows):
             one, equal = self._steps.score(*batch)
-            loss += float(one) * int(batch[2])
+            loss += float(one) * int(batch[-1])
             same += float(equal)
-        return loss / len(lesson), 100 * same / self._course.objective.decisions(lesson.targets)
+        return loss / len(rows), same
 
     def _batches(self, lesson: Lesson, order: np.ndarray) -> Any:
         return lesson.batches(order, self._options.batch, self._replicas.share)

@@ -11,8 +11,10 @@ from tosa_rescale.cli.show.console import Column, line, table
 from tosa_rescale.hardware import PAPER
 from tosa_rescale.hardware.cells import CellCost, CellCosts
 from tosa_rescale.hardware.designs import DESIGNS
+from tosa_rescale.hardware.flows import FLOWS, FlowCosts
 
 TITLES = ("k", "clock, ps", "vs", "path, ps", "area, um2", "vs", "area-delay, times better", "power, uW", "energy, fJ a cycle")
+WITHOUT_OPENSTA = "OpenSTA is not installed (Debian: opensta): paths are abc's, without flip-flops' own delays"
 ISO = ("area at the base's clock, um2", "vs", "power there, uW", "vs")
 
 
@@ -33,9 +35,29 @@ def tables(found: Sequence[CellCosts], designs: Collection[str] | None = None, m
         line(f"{costs.library}: {costs.tool}; timing and power by {costs.timing}; wires and clock tree not counted")
         line(f"activity: {costs.activity}")
         if costs.timing != "OpenSTA":
-            line(
-                "OpenSTA is not installed (Debian: opensta): paths are abc's, without flip-flops' own delays; no dynamic power"
-            )
+            line(f"{WITHOUT_OPENSTA}; no dynamic power")
+
+
+def flows(found: Sequence[FlowCosts]) -> None:
+    """One table for each library and number of MACs.
+
+    Args:
+        found: the flows in each library.
+    """
+    for costs in found:
+        for macs in dict.fromkeys(each.macs for each in costs.costs):
+            rows = []
+            for cost in (each for each in costs.costs if each.macs == macs):
+                base = costs.base_of(cost)
+                figures = [f"{cost.period:.0f}", _against(cost.period, base.period)]
+                figures += [f"{cost.area:,.0f}", _against(cost.area, base.area), f"{base.area_delay / cost.area_delay:.2f}"]
+                rows.append([FLOWS[cost.flow].says, str(cost.bits), *figures])
+            titles = ("k", "clock, ps", "vs", "area, um2", "vs", "area-delay, times better")
+            columns = [Column("flow", left=True), *map(Column, titles)]
+            table(columns, rows, title=f"{costs.library}: dot-product engine of int8, {macs} MACs, by flow")
+        line(f"{costs.library}: {costs.tool}; timing by {costs.timing}; wires and clock tree not counted")
+        if costs.timing != "OpenSTA":
+            line(WITHOUT_OPENSTA)
 
 
 def _group(costs: CellCosts, group: Sequence[CellCost]) -> None:
@@ -57,11 +79,12 @@ def _group(costs: CellCosts, group: Sequence[CellCost]) -> None:
                 _against(cost.iso_area, base.iso_area),
                 _power(cost.iso_leakage, cost.iso_dynamic),
                 "-" if not (cost.iso_dynamic and base.iso_dynamic) else _against(cost.iso_dynamic, base.iso_dynamic),
+                cost.recipe,
             ]
         )
     columns = [Column(title, minor=index if index > 6 else 0) for index, title in enumerate((*TITLES, *ISO))]
-    lanes = f", {base.macs} MACs" if DESIGNS[base.design].has_macs else ""
-    table(columns, rows, title=f"{costs.library}: {DESIGNS[base.design].says}{lanes}, against {base.bits} bits")
+    columns.append(Column("mapping", left=True, minor=len(columns)))
+    table(columns, rows, title=f"{costs.library}: {DESIGNS[base.design].title(base.macs)}, against {base.bits} bits")
     if base.design == "int8" and base.macs in PAPER:
         line(f"source paper, 16 nm, k = 4: area {PAPER[base.macs]:+.1f} %, critical path about -50 %")
 

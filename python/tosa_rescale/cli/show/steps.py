@@ -102,7 +102,7 @@ def finetuned(found: Finetuned[Any]) -> None:
             kept = " *" if entry["epoch"] == found.best_epoch and figures is stages[-1][1] else ""
             rows.append([f"{name}{kept}", f"{figures['validation_loss']:.4f}", f"{figures['agreement']:.2f}", seconds])
     columns = [Column("epoch"), Column("loss"), Column("agreement %"), Column("seconds")]
-    table(columns, rows, title="held-out samples")
+    table(columns, rows, title=f"held-out samples, {found.loss}")
     columns = [
         Column("layer", left=True),
         Column("name", left=True, name=True),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Runs `dot_product_engine`, or with TILE = 1 a `tile` of them, over beats, one a cycle without a pause, and compares what the engines
-// give with what is expected.
+// Runs `dot_product_engine`, with VARIANT = 1 `variant_engine`, or with TILE = 1 a `tile` of engines, over beats, one a cycle without a
+// pause, and compares what the engines give with what is expected.
 //
 //   +beats=FILE     lines `first last activations weights bias multiplier shift zero_point`, hexadecimal;
 //                   weights, bias, multiplier and shift of all engines, the first in the low bits
@@ -11,11 +11,14 @@
 `timescale 1ns / 1ps
 module beats_tb #(
     parameter TILE         = 0,
+    parameter VARIANT      = 0,
+    parameter PIPELINED    = 0,  // of a variant, as PLAIN is
+    parameter PLAIN        = 0,
     parameter ENGINES      = 1,  // of a tile
     parameter MACS         = 4,
     parameter BITS         = 4,
     parameter ACTIVATION   = 8,
-    parameter DOUBLE_ROUND = 0   // of a single engine
+    parameter DOUBLE_ROUND = 0   // of `dot_product_engine`
 );
   localparam ACCUMULATOR = ACTIVATION == 16 ? 48 : 32;
   reg clock = 0, reset = 1, valid = 0, first = 0, last = 0;
@@ -34,6 +37,16 @@ module beats_tb #(
           .MACS(MACS),
           .BITS(BITS),
           .ACTIVATION(ACTIVATION)
+      ) dut (
+          .*
+      );
+    end else if (VARIANT != 0) begin : g_variant
+      variant_engine #(
+          .MACS(MACS),
+          .BITS(BITS),
+          .ACTIVATION(ACTIVATION),
+          .PIPELINED(PIPELINED),
+          .PLAIN(PLAIN)
       ) dut (
           .*
       );
