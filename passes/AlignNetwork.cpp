@@ -12,6 +12,7 @@
 #include "ConstantProduct.h"
 #include "Constants.h"
 #include "Convolution.h"
+#include "Diagnostics.h"
 
 #include <cmath>
 
@@ -134,8 +135,8 @@ LogicalResult AlignNetwork::readFixedFactor(Operation *op) {
   if (!factor || !factor.getType().isF64() ||
       !(factor.getValueAsDouble() > 0) ||
       !std::isfinite(factor.getValueAsDouble()))
-    return op->emitOpError("requires attribute '")
-           << kFixedFactorAttrName << "' to be an f64 above 0";
+    return errorOn(op) << "requires attribute '" << kFixedFactorAttrName
+                       << "' to be an f64 above 0";
   for (Value result : op->getResults())
     if (isInteger(result)) {
       pin(result, "given by '" + kFixedFactorAttrName + "'");

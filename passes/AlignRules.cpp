@@ -13,6 +13,7 @@
 #include "ConstantProduct.h"
 #include "Constants.h"
 #include "Convolution.h"
+#include "Diagnostics.h"
 #include "MovedTables.h"
 
 #include "llvm/ADT/StringMap.h"
@@ -36,14 +37,14 @@ static LogicalResult readClippingErrors(AlignNetwork &network,
   auto errors = dyn_cast<DenseElementsAttr>(attribute);
   if (!errors || !errors.getElementType().isF32() ||
       errors.getType().getRank() != 1 || errors.getNumElements() < 2)
-    return op.emitOpError("requires attribute '")
-           << kClippingAttrName << "' to be a tensor of f32 with one dimension "
-           << "and at least 2 elements";
+    return errorOn(op) << "requires attribute '" << kClippingAttrName
+                       << "' to be a tensor of f32 with one dimension "
+                       << "and at least 2 elements";
   SmallVector<double> values;
   for (float value : errors.getValues<float>()) {
     if (!(value >= 0) || !std::isfinite(value))
-      return op.emitOpError("requires attribute '")
-             << kClippingAttrName << "' to hold finite numbers of at least 0";
+      return errorOn(op) << "requires attribute '" << kClippingAttrName
+                         << "' to hold finite numbers of at least 0";
     values.push_back(value);
   }
   network.addClippingErrors(op.getOutput(), std::move(values));
