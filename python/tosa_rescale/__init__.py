@@ -23,6 +23,7 @@ from tosa_rescale.core.options import CalibrationOptions as CalibrationOptions
 from tosa_rescale.core.options import CompensateOptions as CompensateOptions
 from tosa_rescale.core.options import Encoding as Encoding
 from tosa_rescale.core.options import FinetuneOptions as FinetuneOptions
+from tosa_rescale.core.options import Loss as Loss
 from tosa_rescale.core.options import LowerOptions as LowerOptions
 from tosa_rescale.core.options import MultiplierRounding as MultiplierRounding
 from tosa_rescale.core.options import NarrowOptions as NarrowOptions

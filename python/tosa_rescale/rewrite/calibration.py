@@ -79,9 +79,10 @@ class InputStatistics:
     def __init__(self, module: Module, workers: int | None = None) -> None:
         from tosa_rescale_runtime import usable_cores
 
-        self._layers = weighted_layers(module)
-        self.taps = input_taps(module, self._layers)
-        self._measures = [Measure(module, op) for op in self._layers]
+        layers = weighted_layers(module)
+        self.taps = input_taps(module, layers)
+        self._keys = [op.key for op in layers]  # not the operations: a cluster carries this elsewhere
+        self._measures = [Measure(module, op) for op in layers]
         self._workers = workers or usable_cores()
 
     def add(self, seen: Sequence[np.ndarray]) -> None:
@@ -92,8 +93,8 @@ class InputStatistics:
     def write(self, module: Module) -> None:
         """Writes the statistics on the layers of the observed module, or of one with the same operations."""
         ops = {op.key: op for op in module.ops()}
-        for op, result in zip(self._layers, self._results, strict=True):
-            result.write(module, ops[op.key])
+        for key, result in zip(self._keys, self._results, strict=True):
+            result.write(module, ops[key])
 
     @functools.cached_property
     def _results(self) -> list[LayerStatistics]:

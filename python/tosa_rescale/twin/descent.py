@@ -139,7 +139,9 @@ class Descent:
             kinds: of the parts to go along; see `halve`.
         """
         rate = float(tf.convert_to_tensor(self.optimizer.learning_rate))
-        for variable, step in zip(self.variables, self.scaled(gradients, kinds), strict=True):
+        # Replicas add their gradients up in float64.
+        own = [tf.cast(gradient, variable.dtype) for gradient, variable in zip(gradients, self.variables, strict=True)]
+        for variable, step in zip(self.variables, self.scaled(own, kinds), strict=True):
             variable.assign(tf.convert_to_tensor(variable) - tf.cast(rate, step.dtype) * step)
         for layer in self.twin.layers.values():
             layer.project(self.replicas.update)
