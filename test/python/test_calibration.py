@@ -12,9 +12,11 @@ import tosa_rescale as tr
 from op_cases import op_module
 from runtime_modules import tensor
 from tosa_rescale.core.errors import DataError
+from tosa_rescale.core.options import CompensateOptions, Scope
 from tosa_rescale.core.program import InputSpec
 from tosa_rescale.data.synthetic import synthetic_inputs
 from tosa_rescale.rewrite.calibration import InputStatistics, LayerStatistics, Measure, leading_factors
+from tosa_rescale.rewrite.compensate import Compensator
 from tosa_rescale.rewrite.geometry import Geometry
 from tosa_rescale.rewrite.observe import observe
 from tosa_rescale_runtime import Executable, Tap
@@ -179,6 +181,13 @@ def test_factors_are_the_leading_ones() -> None:
 def test_calibration_without_samples_is_an_error(demo_model: pathlib.Path) -> None:
     with pytest.raises(DataError, match="there are no samples; give at least one"):
         observe(tr.load(demo_model), [], [np.zeros((0, 8, 8, 1), np.int8)])
+
+
+def test_a_calibration_that_failed_is_not_taken_for_one(demo_model: pathlib.Path) -> None:
+    compensator = Compensator(tr.load(demo_model), [np.zeros((0, 8, 8, 1), np.int8)])
+    for options in (CompensateOptions(bits=1), CompensateOptions(bits=1, scope=Scope.ALL), CompensateOptions(bits=1)):
+        with pytest.raises(DataError, match="there are no samples; give at least one"):
+            compensator.compensate(options)
 
 
 @pytest.mark.parametrize("shape", [(24, 32, 3), (1, 1, 1), (49, 10, 1), (40,), (3, 5, 7, 2)])

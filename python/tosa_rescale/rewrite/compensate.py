@@ -195,16 +195,14 @@ class Compensator(Generic[P]):
         """Runs the samples if there is anything that they have not been asked for."""
         if self._inputs is None:
             return
-        module, wanted = self._program.module(), []
-        if self._statistics is None:
-            wanted.append(statistics := InputStatistics(module, self._workers))
-            self._statistics = statistics
-        if self._ranges is None and aligns:
-            wanted.append(ranges := Ranges(module))
-            self._ranges = ranges
+        module = self._program.module()
+        statistics = self._statistics or InputStatistics(module, self._workers)
+        ranges = self._ranges or (Ranges(module) if aligns else None)
+        wanted = [each for each in (statistics, ranges) if each not in (None, self._statistics, self._ranges)]
         if wanted:
             outputs = observe(self._program, wanted, self._inputs, self._progress, self._workers)
             self._outputs = self._outputs or outputs
+        self._statistics, self._ranges = statistics, ranges  # last: a run that failed has measured nothing
 
     def _align(self, start: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
         """Widths of single rescales are marked first: alignment may fold rescales, and keys count them."""
