@@ -11,6 +11,7 @@ import copy
 import dataclasses
 from typing import Any
 
+from tosa_rescale.formats.litert.float_arithmetic import FLOAT_ARITHMETIC, compute_in_integers
 from tosa_rescale.formats.litert.operators import INT8_VERSIONS, MOVES
 from tosa_rescale.formats.litert.part import describe
 from tosa_rescale.formats.litert.schema import op_name, pack, tensor_at, unpack
@@ -22,15 +23,17 @@ class Joined:
 
     Attributes:
         data: the flatbuffer; the bytes that were given where it had none.
-        operators: the islands' operators in words; empty where there were none.
+        movers: operators that move integers now, in words; empty where there were none.
+        computed: operators that compute with integers now, in words; see `float_arithmetic`.
     """
 
     data: bytes
-    operators: str = ""
+    movers: str = ""
+    computed: str = ""
 
 
 def join_islands(data: bytes, source: str) -> Joined:
-    """Lets operators that move data between equal scales move integers.
+    """Lets operators that move data between equal scales move integers, and negations and squares compute with integers.
 
     Args:
         data: a LiteRT flatbuffer.
@@ -41,14 +44,15 @@ def join_islands(data: bytes, source: str) -> Joined:
     """
     model = unpack(data, source)
     try:
+        computed = compute_in_integers(model)
         islands = _Islands(model)
-        if not islands.movers:
+        if not computed and not islands.movers:
             return Joined(data)
-        words = describe(model, sorted(islands.movers))
+        words = [describe(model, each) for each in (sorted(islands.movers), computed)]
         islands.join()
     except (IndexError, TypeError, ValueError, AttributeError):  # positions that lead nowhere: whoever reads the graph says so
         return Joined(data)
-    return Joined(pack(model), words)
+    return Joined(pack(model), *words)
 
 
 class _Islands:
@@ -112,7 +116,7 @@ class _Islands:
     def join(self) -> None:
         """Rewrites the graph: the movers read, make and hand on integers."""
         bypassed = {}  # from the float32 tensor to the integer one that stands for it
-        gone = set()
+        gone: set[int] = set()
         for position in sorted(self.movers):
             operator = self.graph.operators[position]
             for index in self.makes[position]:
@@ -126,10 +130,16 @@ class _Islands:
             operator.outputs = [bypassed.get(int(i), int(i)) for i in operator.outputs]
             code = self.model.operatorCodes[operator.opcodeIndex]
             code.version = max(code.version, INT8_VERSIONS.get(self.kinds[position], 1))
+        while unread := self._unread(gone):
+            gone |= unread
+        self.graph.operators = [each for p, each in enumerate(self.graph.operators) if p not in gone]
+
+    def _unread(self, gone: set[int]) -> set[int]:
+        """Operators of islands whose results no other operator reads, nor the caller."""
         read = {int(i) for p, each in enumerate(self.graph.operators) if p not in gone for i in each.inputs}
         read |= {int(i) for i in self.graph.outputs}
-        unread = {p for p, kind in enumerate(self.kinds) if kind == "DEQUANTIZE" and self.makes[p][0] not in read}
-        self.graph.operators = [each for p, each in enumerate(self.graph.operators) if p not in gone | unread]
+        kinds = ("DEQUANTIZE", *FLOAT_ARITHMETIC)
+        return {p for p, kind in enumerate(self.kinds) if kind in kinds and p not in gone and self.makes[p][0] not in read}
 
     def _gives_back_here(self, position: int) -> bool:
         return position not in self.movers and self._gives_back(position)

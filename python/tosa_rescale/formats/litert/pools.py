@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tosa_rescale.formats.litert.build import add_constant, add_operator_code
 from tosa_rescale.formats.litert.operators import INT8_VERSIONS
 from tosa_rescale.formats.litert.schema import dtype_of, name_of, op_name, pack, schema, unpack
 
@@ -68,33 +69,13 @@ def _replace(model: Any, pool: Any) -> None:
     name = name_of(graph.tensors[int(pool.outputs[0])])
     pool.inputs = [
         int(pool.inputs[0]),
-        _add_constant(model, f"{name}/weights", weights, 2.0**-shift, zero_point),
-        _add_constant(model, f"{name}/bias", bias, scale * 2.0**-shift, 0),
+        add_constant(model, f"{name}/weights", weights, 2.0**-shift, zero_point),
+        add_constant(model, f"{name}/bias", bias, scale * 2.0**-shift, 0),
     ]
     options = generated.DepthwiseConv2DOptionsT()
     options.padding, options.strideH, options.strideW = old.padding, old.strideH, old.strideW
     options.depthMultiplier = options.dilationHFactor = options.dilationWFactor = 1
     options.fusedActivationFunction = old.fusedActivationFunction
     pool.builtinOptions, pool.builtinOptionsType = options, generated.BuiltinOptions.DepthwiseConv2DOptions
-    code = generated.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = generated.BuiltinOperator.DEPTHWISE_CONV_2D
-    code.version = {"uint8": 1, "int16": _INT16_VERSION}.get(dtype, INT8_VERSIONS["DEPTHWISE_CONV_2D"])
-    model.operatorCodes.append(code)
-    pool.opcodeIndex = len(model.operatorCodes) - 1
-
-
-def _add_constant(model: Any, name: str, value: np.ndarray, scale: float, zero_point: int) -> int:
-    """A new constant tensor; returns its position."""
-    generated, graph = schema(), model.subgraphs[0]
-    buffer = generated.BufferT()
-    buffer.data = np.frombuffer(value.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor = generated.TensorT()
-    tensor.name, tensor.shape = name.encode(), np.array(value.shape, np.int32)
-    tensor.type = getattr(generated.TensorType, value.dtype.name.upper())
-    tensor.buffer = len(model.buffers) - 1
-    tensor.quantization = generated.QuantizationParametersT()
-    tensor.quantization.scale = np.array([scale], np.float32)
-    tensor.quantization.zeroPoint = np.array([zero_point], np.int64)
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
+    version = {"uint8": 1, "int16": _INT16_VERSION}.get(dtype, INT8_VERSIONS["DEPTHWISE_CONV_2D"])
+    pool.opcodeIndex = add_operator_code(model, "DEPTHWISE_CONV_2D", version)

@@ -53,9 +53,13 @@ def read_flatbuffer(
     left += [f"output {name!r}, which no operator of the part makes" for name in part.passed]
     remarks: tuple[Diagnostic, ...] = ()
     recipe: tuple[Step, ...] = ()
-    if joined.operators:
-        text = f"moves integers instead of float32, between a DEQUANTIZE and a QUANTIZE of one scale: {joined.operators}"
-        remarks = (Diagnostic(source, "remark", text),)
+    if joined.movers:
+        text = f"moves integers instead of float32, between a DEQUANTIZE and a QUANTIZE of one scale: {joined.movers}"
+        remarks += (Diagnostic(source, "remark", text),)
+    if joined.computed:
+        how = "computes with integers instead of float32, between a DEQUANTIZE and a QUANTIZE (a square rounds as MUL does)"
+        text = f"{how}: {joined.computed}"
+        remarks += (Diagnostic(source, "remark", text),)
     if left:
         ends = ", ".join(each.name for each in part.outputs)
         remarks += (Diagnostic(source, "remark", f"stays as it is: {'; '.join(left)}; the module's outputs are {ends}"),)
