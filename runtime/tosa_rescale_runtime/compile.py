@@ -29,7 +29,8 @@ from pathlib import Path
 from .errors import CompileError, one_line
 
 _FUSE_PADDING = "--iree-dispatch-creation-enable-fuse-padding-into-linalg-consumer-ops"
-"""IREE 3.13 crashes with it on a padded convolution of a 1 x 1 image; what crashes is compiled again without it."""
+"""IREE 3.13 crashes with it on a padded convolution of a 1 x 1 image, and refuses some of 160 channels; what it cannot compile
+is compiled again without it."""
 
 DEFAULT_FLAGS = (
     "--iree-hal-target-device=local",
@@ -267,11 +268,11 @@ def _compiled_or_refused(bytecode: bytes, flags: Sequence[str], key: str) -> byt
 
 
 def _compiled(bytecode: bytes, flags: Sequence[str], key: str) -> bytes:
-    """Runs the compiler; once more without the flag that it may crash with."""
+    """Runs the compiler; once more without the flag that may be what it cannot do."""
     try:
         return _run_compiler(bytecode, flags, key)
     except CompileError as error:
-        if error.status >= 0 or _FUSE_PADDING not in flags:
+        if not error.unsupported or _FUSE_PADDING not in flags:
             raise
         return _run_compiler(bytecode, [flag for flag in flags if flag != _FUSE_PADDING], key)
 
