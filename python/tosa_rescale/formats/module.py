@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from tosa_rescale.core.passes import run_passes
+from tosa_rescale.core.passes import run_passes, to_bytecode
+from tosa_rescale.formats.folding import fold_slices, slices_constants
 from tosa_rescale.formats.limits import read_limit
 
 
@@ -13,8 +14,14 @@ def passes(batch: int | None) -> list[str]:
 
 
 def sound(data: bytes, source: str, batch: int | None) -> bytes:
-    """The module, read and verified, with this batch. Raises PassError where that cannot be.
+    """The module, read and verified, with this batch and without slices of constants. Raises PassError where that cannot be.
 
     In a process of its own, because the reader may never return.
     """
-    return run_passes(data, passes(batch), source=source, timeout=read_limit(data)).bytecode
+    from tosa_rescale_runtime import Module
+
+    bytecode = run_passes(data, passes(batch), source=source, timeout=read_limit(data)).bytecode
+    if not slices_constants(bytecode):
+        return bytecode
+    module = Module.parse(bytecode, source)
+    return to_bytecode(module, source) if fold_slices(module) else bytecode

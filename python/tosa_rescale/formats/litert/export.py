@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.rescales import compact, raised
 from tosa_rescale.formats.litert.constants import moved_constants
-from tosa_rescale.formats.litert.match import MacOp, match_layers
+from tosa_rescale.formats.litert.match import MacOp, groups_of, match_layers
 from tosa_rescale.formats.litert.patch import LayerPatch
 from tosa_rescale.formats.litert.read import convert_like, original_of, part_like
 from tosa_rescale.formats.litert.scales import spread_factors, tensor_scales
@@ -54,12 +55,14 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     if [layer.op.kind for layer in layers] != [layer.op.kind for layer in old_layers]:
         raise ModelError(f"{program.source}: the flatbuffer does not belong to the model; give the one it was imported from")
     listed = litert_layers(conversion.alone, program.source)
-    rows = match_layers(listed, [_mac_op(old, each) for each in old_layers], program.source)
+    operators = groups_of([(each.op.kind, each.op.name) for each in old_layers], listed)
+    rows = match_layers(listed, [_mac_op(old, [old_layers[i] for i in each]) for each in operators], program.source)
 
     scales = moved_scales(new, conversion.alone, program.source)
     constants = moved_constants(new, conversion, scales, program.source)
-    numbers = [_numbers(new, layer) for layer in layers]
-    changed = [n != o for n, o in zip(numbers, (_numbers(old, layer) for layer in old_layers), strict=True)]
+    numbers = [_joined([_numbers(new, layers[i]) for i in each]) for each in operators]
+    before = [_joined([_numbers(old, old_layers[i]) for i in each]) for each in operators]
+    changed = [n != o for n, o in zip(numbers, before, strict=True)]
     expressible = {layer.rescale.key for layer in layers if layer.rescale and new.constant(layer.op, 1) is not None}
     unexpressed = _narrowed_elsewhere(new, old, expressible)
     if not any(changed) and not unexpressed and not scales and not constants:
@@ -141,15 +144,30 @@ def _numbers(module: Module, layer: MacLayer) -> _Numbers | None:
     return _Numbers(layer.op.name, _zero_point_free(module, layer, weights), bias, *compact(multiplier, shift))
 
 
+def _joined(parts: Sequence[_Numbers | None]) -> _Numbers | None:
+    """The numbers of an operator whose groups have these: one channel after the other."""
+    known = [each for each in parts if each is not None]
+    if len(known) < len(parts):
+        return None
+    if len(known) == 1:
+        return known[0]
+    multipliers = [np.broadcast_to(each.multiplier, each.bias.shape) for each in known]
+    shifts = [np.broadcast_to(each.shift, each.bias.shape) for each in known]
+    weights, biases = np.concatenate([each.weights for each in known]), np.concatenate([each.bias for each in known])
+    return _Numbers(known[0].name, weights, biases, np.concatenate(multipliers), np.concatenate(shifts))
+
+
 def _zero_point_free(module: Module, layer: MacLayer, weights: np.ndarray) -> np.ndarray:
     zero_point = module.constant(layer.op, 4)
     offset = 0 if zero_point is None else int(zero_point.reshape(-1)[0])
     return weights.astype(np.int16) - np.int16(offset)
 
 
-def _mac_op(module: Module, layer: MacLayer) -> MacOp:
-    weights = module.constant(layer.op, 1)
-    return MacOp(layer.op.name, layer.op.kind, None if weights is None else _zero_point_free(module, layer, weights))
+def _mac_op(module: Module, groups: Sequence[MacLayer]) -> MacOp:
+    parts = [(each, module.constant(each.op, 1)) for each in groups]
+    weights = [_zero_point_free(module, each, value) for each, value in parts if value is not None]
+    first = groups[0].op
+    return MacOp(first.name, first.kind, np.concatenate(weights) if len(weights) == len(groups) else None)
 
 
 def _scale_factors(module: Module) -> dict[str, float]:

@@ -8,51 +8,25 @@ dequantized gives the integer back, so such an operator moves integers; read as 
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
-from tosa_rescale.formats.litert.float_arithmetic import FLOAT_ARITHMETIC, compute_in_integers
+from tosa_rescale.formats.litert.float_arithmetic import FLOAT_ARITHMETIC
 from tosa_rescale.formats.litert.operators import INT8_VERSIONS, MOVES
-from tosa_rescale.formats.litert.part import describe
-from tosa_rescale.formats.litert.schema import op_name, pack, tensor_at, unpack
+from tosa_rescale.formats.litert.schema import op_name, tensor_at
 
 
-@dataclasses.dataclass(frozen=True)
-class Joined:
-    """A flatbuffer without islands.
-
-    Attributes:
-        data: the flatbuffer; the bytes that were given where it had none.
-        movers: operators that move integers now, in words; empty where there were none.
-        computed: operators that compute with integers now, in words; see `float_arithmetic`.
-    """
-
-    data: bytes
-    movers: str = ""
-    computed: str = ""
+def find_movers(model: Any) -> list[int]:
+    """Positions of the operators of a ModelT's first subgraph that can move integers instead of float32."""
+    return sorted(_Islands(model).movers)
 
 
-def join_islands(data: bytes, source: str) -> Joined:
-    """Lets operators that move data between equal scales move integers, and negations and squares compute with integers.
+def join_islands(model: Any) -> None:
+    """Lets operators that move data between equal scales move integers, and removes what nothing reads any more.
 
     Args:
-        data: a LiteRT flatbuffer.
-        source: its name, for errors.
-
-    Raises:
-        ModelError: not a readable LiteRT flatbuffer.
+        model: the ModelT; changed in place.
     """
-    model = unpack(data, source)
-    try:
-        computed = compute_in_integers(model)
-        islands = _Islands(model)
-        if not computed and not islands.movers:
-            return Joined(data)
-        words = [describe(model, each) for each in (sorted(islands.movers), computed)]
-        islands.join()
-    except (IndexError, TypeError, ValueError, AttributeError):  # positions that lead nowhere: whoever reads the graph says so
-        return Joined(data)
-    return Joined(pack(model), *words)
+    _Islands(model).join()
 
 
 class _Islands:

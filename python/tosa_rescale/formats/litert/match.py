@@ -31,6 +31,27 @@ class MacOp:
     weights: np.ndarray | None
 
 
+def groups_of(ops: Sequence[tuple[str, str]], layers: Sequence[LitertLayer]) -> list[list[int]]:
+    """Which of a module's ops are one operator of the flatbuffer: the groups of a grouped convolution follow one another.
+
+    Args:
+        ops: kind and location's name of the module's multiply-accumulate ops, in program order.
+        layers: what `litert_layers` gave.
+
+    Returns:
+        Positions in `ops`, in order, one list for each operator.
+    """
+    counts = {layer.name.split(";")[0]: layer.groups for layer in layers}
+    found: list[list[int]] = []
+    for position, (kind, name) in enumerate(ops):
+        open_group = found and ops[found[-1][0]] == (kind, name) and len(found[-1]) < counts.get(name, 1)
+        if kind == "conv2d" and open_group:
+            found[-1].append(position)
+        else:
+            found.append([position])
+    return found
+
+
 def match_layers(layers: Sequence[LitertLayer], ops: Sequence[MacOp], source: str = "model") -> list[LitertLayer]:
     """Finds the flatbuffer operator of every multiply-accumulate op of a module.
 

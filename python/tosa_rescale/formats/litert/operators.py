@@ -79,6 +79,10 @@ INT8_VERSIONS = {
 }
 
 
+# Versions of DEPTHWISE_CONV_2D with kernels for the type of its input.
+DEPTHWISE_VERSIONS = {"uint8": 1, "int8": 3, "int16": 5}
+
+
 # Activation functions that other operators end with, by the schema's ActivationFunctionType.
 FUSED_ACTIVATIONS = {1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from tosa_rescale.formats.litert.build import add_constant, add_operator_code
-from tosa_rescale.formats.litert.operators import INT8_VERSIONS
+from tosa_rescale.formats.litert.operators import DEPTHWISE_VERSIONS
 from tosa_rescale.formats.litert.schema import dtype_of, name_of, op_name, pack, schema, unpack
 
 LARGEST_WEIGHT = 127
-_INT16_VERSION = 5  # of DEPTHWISE_CONV_2D, the first one with int16 activations
 _UINT8_ZERO_POINT = 128
 
 
@@ -77,5 +76,4 @@ def _replace(model: Any, pool: Any) -> None:
     options.depthMultiplier = options.dilationHFactor = options.dilationWFactor = 1
     options.fusedActivationFunction = old.fusedActivationFunction
     pool.builtinOptions, pool.builtinOptionsType = options, generated.BuiltinOptions.DepthwiseConv2DOptions
-    version = {"uint8": 1, "int16": _INT16_VERSION}.get(dtype, INT8_VERSIONS["DEPTHWISE_CONV_2D"])
-    pool.opcodeIndex = add_operator_code(model, "DEPTHWISE_CONV_2D", version)
+    pool.opcodeIndex = add_operator_code(model, "DEPTHWISE_CONV_2D", DEPTHWISE_VERSIONS[dtype])

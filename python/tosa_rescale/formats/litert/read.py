@@ -13,11 +13,11 @@ from tosa_rescale.core.passes import Diagnostic
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.formats.litert.convert import Refusal, convert
-from tosa_rescale.formats.litert.islands import join_islands
 from tosa_rescale.formats.litert.part import Part, describe, find_part, part_alone
 from tosa_rescale.formats.litert.pools import with_weighted_pools
 from tosa_rescale.formats.litert.schema import name_of, op_name, unpack
 from tosa_rescale.formats.litert.shapes import resolve_shapes
+from tosa_rescale.formats.litert.simplify import simplify
 from tosa_rescale.formats.module import sound
 
 Shapes = Mapping[str, Sequence[int]]
@@ -45,21 +45,14 @@ def read_flatbuffer(
     data: bytes, source: str, batch: int = 1, until: str | None = None, shapes: Shapes | None = None
 ) -> Program:
     """Reads a LiteRT flatbuffer; see tosa_rescale.formats.read.read."""
-    joined = join_islands(data, source)
-    data = joined.data
+    simplified = simplify(data, source)
+    data = simplified.data
     conversion = convert_part(data, source, batch, until, shapes)
     part, model = conversion.part, conversion.model
     left = [f"{describe(model, each)} {where}" for each, where in ((part.before, "in front"), (part.after, "behind")) if each]
     left += [f"output {name!r}, which no operator of the part makes" for name in part.passed]
-    remarks: tuple[Diagnostic, ...] = ()
+    remarks = tuple(Diagnostic(source, "remark", each) for each in simplified.remarks)
     recipe: tuple[Step, ...] = ()
-    if joined.movers:
-        text = f"moves integers instead of float32, between a DEQUANTIZE and a QUANTIZE of one scale: {joined.movers}"
-        remarks += (Diagnostic(source, "remark", text),)
-    if joined.computed:
-        how = "computes with integers instead of float32, between a DEQUANTIZE and a QUANTIZE (a square rounds as MUL does)"
-        text = f"{how}: {joined.computed}"
-        remarks += (Diagnostic(source, "remark", text),)
     if left:
         ends = ", ".join(each.name for each in part.outputs)
         remarks += (Diagnostic(source, "remark", f"stays as it is: {'; '.join(left)}; the module's outputs are {ends}"),)
@@ -80,7 +73,7 @@ def original_of(program: Program, original: PathLike | None = None) -> tuple[byt
     data = program.flatbuffer if original is None else read_file(original)
     if data is None:
         raise ModelError(f"{program.source}: came from no .tflite; name the one it was made from (`original`)")
-    data = join_islands(data, program.source).data
+    data = simplify(data, program.source).data
     if any(step.options.get("weighted_pools") for step in program.recipe):
         data = with_weighted_pools(data, _convolutions(program), program.source)
     return data, convert_like(data, program)

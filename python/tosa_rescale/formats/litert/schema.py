@@ -80,6 +80,13 @@ class LitertLayer:
         return self.weights.shape[OPERANDS[self.kind].channel]
 
     @property
+    def groups(self) -> int:
+        """Number of groups of input channels, of which each output channel reads one."""
+        if self.kind != "CONV_2D" or not self.input.shape or not self.weights.shape[-1]:
+            return 1
+        return max(1, self.input.shape[-1] // self.weights.shape[-1])
+
+    @property
     def multiplier(self) -> np.ndarray:
         """float64 [C] or [1]: what LiteRT derives from the scales, S_x * S_w / S_y."""
         return implied_multiplier(self.weights.scale, self.input.scale[0], self.output.scale[0])

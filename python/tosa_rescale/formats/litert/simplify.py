@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What of a LiteRT flatbuffer is written in another way before it is read, with the same result: one file for each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from tosa_rescale.formats.litert.depthwise import convolve_depthwise
+from tosa_rescale.formats.litert.float_arithmetic import compute_in_integers
+from tosa_rescale.formats.litert.islands import find_movers, join_islands
+from tosa_rescale.formats.litert.part import describe
+from tosa_rescale.formats.litert.schema import pack, unpack
+
+_BETWEEN = "integers instead of float32, between a DEQUANTIZE and a QUANTIZE"
+_STEPS: tuple[tuple[str, Callable[[Any], list[int]]], ...] = (
+    ("is read as the depthwise convolution that it is", convolve_depthwise),
+    (f"computes with {_BETWEEN} (a square rounds as MUL does)", compute_in_integers),
+    (f"moves {_BETWEEN} of one scale", find_movers),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Simplified:
+    """A flatbuffer in the form that is read.
+
+    Attributes:
+        data: the flatbuffer; the bytes that were given where nothing was written in another way.
+        remarks: what was, a sentence for each kind.
+    """
+
+    data: bytes
+    remarks: tuple[str, ...] = ()
+
+
+def simplify(data: bytes, source: str) -> Simplified:
+    """Writes a flatbuffer in the form that is read; what it computes stays the same.
+
+    Args:
+        data: a LiteRT flatbuffer.
+        source: its name, for errors.
+
+    Raises:
+        ModelError: not a readable LiteRT flatbuffer.
+    """
+    model, remarks = unpack(data, source), []
+    try:
+        for says, step in _STEPS:
+            if operators := step(model):
+                remarks.append(f"{says}: {describe(model, operators)}")
+        if not remarks:
+            return Simplified(data)
+        join_islands(model)
+    except (IndexError, TypeError, ValueError, AttributeError):  # positions that lead nowhere: whoever reads the graph says so
+        return Simplified(data)
+    return Simplified(pack(model), tuple(remarks))
