@@ -55,13 +55,15 @@ hierarchy -top {top} {parameters}
 """
 # Where engines are mapped once: `-flatten` stops at their module.
 _KEEP = "setattr -mod -set keep_hierarchy 1 {kept} *\\{kept}\n"
-# `wreduce`, a pass of `synth`, narrows operands in the order of internal names. A first `synth` makes names that a second one
-# finds made, in another order; the first leaves one operand a bit wider, and so the rescaler's multiplier out of the carry-save
-# tree behind it. So it is run twice, and the second one counts.
-_NAMES = "design -save read\nsynth -flatten -noabc -run begin:fine -top {top}\ndesign -load read\n"
+# `wreduce`, a pass of `synth`, narrows operands in the order of internal names. A first `synth` makes names that later ones of
+# the process find made, in another order; it then leaves one operand a bit wider, and so the rescaler's multiplier out of the
+# carry-save tree behind it. After a run that is thrown away every netlist begins as the others do.
+_NAMES = "design -save read\nsynth -flatten -noabc -run begin:fine -top {top}\n"
 _SIZING = "upsize{target};dnsize{target};"
 # The tool that reads the netlist for timing knows no concatenation on the left of `assign`.
 _MAP = """\
+design -load read
+
 synth -flatten -noabc {front} -top {top}
 delete t:$scopeinfo
 dfflibmap {libraries}
@@ -69,9 +71,9 @@ abc {libraries} -constr block.sdc -script +{script};topo;buffer,-c,-N,16;{sizing
 splitnets
 opt_clean -purge
 rename -enumerate
-tee -q -o mapped.stat stat {libraries} -json
-write_json -noscopeinfo mapped.json
-write_verilog -noattr -noexpr -nohex mapped.v
+tee -q -o {name}.stat stat {libraries} -json
+write_json -noscopeinfo {name}.json
+write_verilog -noattr -noexpr -nohex {name}.v
 """.replace("{sizing}", _SIZING)
 
 
@@ -125,7 +127,7 @@ def map_design(
         macs: products a cycle for each rescaler.
         bits: width of the rescaler's multiplier.
         library: of cells.
-        folder: for the netlists, a folder for each recipe that must not exist.
+        folder: for the netlists.
         recipes: ways to map.
         period: target of sizing in ps; as fast as it gets unless given.
         sized: False leaves the sizes of cells as the mapper chose them.
@@ -135,37 +137,42 @@ def map_design(
         MissingToolError: yosys is not installed.
         SynthesisError: it failed.
     """
-    parameters = " ".join(f"-chparam {name} {value}" for name, value in design.values(macs, bits).items())
-    read = _READ.format(sources=" ".join(design.sources), top=design.top, parameters=parameters)
+    values = design.values(macs, bits)
+    # Relative: the WebAssembly build of yosys sees another /tmp.
+    libraries = " ".join(f"-liberty {os.path.relpath(path, folder)}" for path in library.lean)
+    parameters = " ".join(f"-chparam {name} {value}" for name, value in values.items())
+    script = _READ.format(sources=" ".join(design.sources), top=design.top, parameters=parameters)
     if design.kept:
-        read += _KEEP.format(kept=design.kept)
-    read += _NAMES.format(top=design.top)
+        script += _KEEP.format(kept=design.kept)
+    script += _NAMES.format(top=design.top)
     template = _MAP if sized else _MAP.replace(_SIZING, "")
     target = f",-D,{period:.0f}" if period else ""
-    what = f"{design.name}, {macs} MACs at {bits} bits"
-    found = []
     for index, recipe in enumerate(recipes):
-        # A process of its own: names, and with them the order of cells, depend on all that a process did before.
-        own = folder / f"n{index}"
-        own.mkdir()
-        for name in design.sources:
-            (own / name).write_bytes((RTL / name).read_bytes())
-        (own / "block.sdc").write_text(
-            f"set_driving_cell {library.driver()}\nset_load {library.load() / library.femtofarads:.4f}\n"
+        script += template.format(
+            front=recipe.front,
+            top=design.top,
+            libraries=libraries,
+            script=recipe.script,
+            target=target,
+            name=f"n{index}",
         )
-        # Relative: the WebAssembly build of yosys sees another /tmp.
-        libraries = " ".join(f"-liberty {os.path.relpath(path, own)}" for path in library.lean)
-        script = template.format(front=recipe.front, top=design.top, libraries=libraries, script=recipe.script, target=target)
-        run_yosys(read + script, own, what, TIMEOUT)
-        found.append(_netlist(recipe, design, own))
-    return tuple(found)
+    for name in design.sources:
+        (folder / name).write_bytes((RTL / name).read_bytes())
+    (folder / "block.sdc").write_text(
+        f"set_driving_cell {library.driver()}\nset_load {library.load() / library.femtofarads:.4f}\n"
+    )
+    what = f"{design.name}, {macs} MACs at {bits} bits"
+    run_yosys(script, folder, what, TIMEOUT)
+    return tuple(_netlist(recipes, index, design, folder) for index in range(len(recipes)))
 
 
-def _netlist(recipe: Recipe, design: Design, folder: pathlib.Path) -> Netlist:
-    verilog = folder / "mapped.v"
+def _netlist(recipes: tuple[Recipe, ...], index: int, design: Design, folder: pathlib.Path) -> Netlist:
+    verilog, answer = folder / f"n{index}.v", folder / f"n{index}.stat"
     try:
-        area = float(json.loads((folder / "mapped.stat").read_text())["design"]["area"])
-        delay = max(_logic_delays((folder / "stats.txt").read_text()))
+        area = float(json.loads(answer.read_text())["design"]["area"])
+        delays = _logic_delays((folder / "stats.txt").read_text())
+        modules = len(delays) // len(recipes)
+        delay = max(delays[modules * index : modules * (index + 1)])
         text = verilog.read_text()
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise SynthesisError(
@@ -173,7 +180,7 @@ def _netlist(recipe: Recipe, design: Design, folder: pathlib.Path) -> Netlist:
         ) from None
     # OpenSTA reads no `signed`.
     verilog.write_text(re.sub(r"\bsigned ", "", text))
-    return Netlist(recipe.name, verilog, folder / "mapped.json", design.top, area, delay, not design.kept)
+    return Netlist(recipes[index].name, verilog, folder / f"n{index}.json", design.top, area, delay, not design.kept)
 
 
 def _logic_delays(stats: str) -> list[float]:
