@@ -291,6 +291,7 @@ def test_a_part_of_what_is_stored_can_be_renewed(cli: Cli, tmp_path: pathlib.Pat
     [
         (-9, "", "int8, 256 MACs needs more memory than there is; try fewer MACs or bits"),
         (1, "terminate called after throwing an instance of 'std::bad_alloc'", "needs more memory than there is"),
+        (1, "Cannot allocate memory (os error 12)", "needs more memory than there is"),
         (1, "ERROR: no such module", "failed: ERROR: no such module"),
         (None, "", "took more than 5 s; try a smaller engine"),
     ],
@@ -307,6 +308,26 @@ def test_an_engine_that_is_too_large_is_said_to_be(
     monkeypatch.setattr(yosys.subprocess, "run", run)
     with pytest.raises(yosys.SynthesisError, match=message) as caught:
         yosys.run_yosys("", tmp_path, "int8, 256 MACs", 5.0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(-9, "OpenSTA: needs more memory than there is; try a smaller block"), (None, "OpenSTA: took more than 1800 s")],
+)
+def test_a_block_that_is_too_large_for_timing_is_said_to_be(
+    status: int | None, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if status is None:
+            raise subprocess.TimeoutExpired(command, 5)
+        return subprocess.CompletedProcess(command, status, "", "")
+
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: "sta")
+    monkeypatch.setattr(timing.subprocess, "run", run)
+    with pytest.raises(yosys.SynthesisError, match=message) as caught:
+        timing.time_netlists([toggle(tmp_path)], tiny, tmp_path)
     assert "\n" not in str(caught.value)
 
 

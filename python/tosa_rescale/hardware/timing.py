@@ -15,8 +15,9 @@ from typing import Any
 
 from tosa_rescale.hardware.liberty import Library
 from tosa_rescale.hardware.mapping import Netlist
-from tosa_rescale.hardware.yosys import SynthesisError
+from tosa_rescale.hardware.yosys import SynthesisError, out_of_memory
 
+TIMEOUT = 1800.0  # seconds
 DEFAULT_ACTIVITY = 0.1  # transitions a cycle, where nothing was simulated
 _INPUTS = "set_input_delay 0 -clock clock [all_inputs]\n"
 _NO_PATH = "OpenSTA: found no path between registers; give a library whose flip-flops have timing tables"
@@ -146,9 +147,19 @@ def _run(script: str, folder: pathlib.Path) -> str:
     assert program is not None
     path = folder / "timing.tcl"
     path.write_text(script + "exit\n")
-    done = subprocess.run(
-        [program, "-exit", "-no_splash", str(path)], cwd=folder, capture_output=True, text=True, check=False, timeout=1800
-    )
+    try:
+        done = subprocess.run(
+            [program, "-exit", "-no_splash", str(path)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        raise SynthesisError(f"OpenSTA: took more than {TIMEOUT:.0f} s; try a smaller block") from None
+    if out_of_memory(done):
+        raise SynthesisError("OpenSTA: needs more memory than there is; try a smaller block")
     errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
     if done.returncode or errors:
         raise SynthesisError(f"OpenSTA: {(errors or [done.stderr.strip() or str(done.returncode)])[0][:200]}")
