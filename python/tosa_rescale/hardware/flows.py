@@ -154,7 +154,7 @@ def _measure(flow: Flow, macs: int, bits: int, library: Library) -> FlowCost:
     small = flow.sizes == "small"
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-", dir=library.files[0].parent) as name:
         folder = pathlib.Path(name)
-        # abc answers another order of the same gates by up to a sixth of the clock; the second netlist has another order.
+        # abc answers another order of the same gates by up to 8 % of the clock; the second netlist has another order.
         twice = (flow.recipe, flow.recipe)
         target = _RELAXED if small else None
         netlists = map_design(DESIGNS[flow.design], macs, bits, library, folder, twice, target, flow.sizes != "mapped")

@@ -58,7 +58,7 @@ _KEEP = "setattr -mod -set keep_hierarchy 1 {kept} *\\{kept}\n"
 # `wreduce`, a pass of `synth`, narrows operands in the order of internal names. A first `synth` makes names that later ones of
 # the process find made, in another order; it then leaves one operand a bit wider, and so the rescaler's multiplier out of the
 # carry-save tree behind it. After a run that is thrown away every netlist begins with the same gates, but in another order,
-# which abc answers by up to a sixth of the clock. Rows can be repeated, as a process maps a design by all recipes in order.
+# which abc answers by up to 8 % of the clock. Rows can be repeated, as a process maps a design by all recipes in order.
 _NAMES = "design -save read\nsynth -flatten -noabc -run begin:fine -top {top}\n"
 _SIZING = "upsize{target};dnsize{target};"
 # The tool that reads the netlist for timing knows no concatenation on the left of `assign`.
