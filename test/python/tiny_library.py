@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 # Cell: area, function, inputs, resistance (ns a pF), and how the output follows.
 GATES = {
     "INV": (1.0, "!A", "A", 2.0, "negative_unate"),
@@ -71,3 +73,9 @@ def library(name: str = "tiny", gates: bool = True, flip_flop: bool = True, dela
     if flip_flop:
         parts.append(FLIP_FLOP % (tables(1.5) if delays else ""))
     return "".join([*parts, "}\n"])
+
+
+def written(folder: pathlib.Path, text: str, name: str = "tiny.lib") -> pathlib.Path:
+    """The path of a file with a library's text."""
+    (folder / name).write_text(text)
+    return folder / name

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.files import PathLike
-from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.activity import Stimulus, activities
 from tosa_rescale.hardware.designs import Design
 from tosa_rescale.hardware.liberty import Library
 from tosa_rescale.hardware.mapping import Netlist, map_design
-from tosa_rescale.hardware.stored import read_table
+from tosa_rescale.hardware.stored import Row, Rows, read_table
 from tosa_rescale.hardware.timing import Timing, power_of, time_netlists
 
 STORED = pathlib.Path(__file__).with_name("libraries")
@@ -24,7 +23,7 @@ Stimuli = Callable[[Design, int, int], Stimulus | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class CellCost:
+class CellCost(Row):
     """One design in the cells of a library. Wires and the clock's tree are not in it.
 
     Attributes:
@@ -57,9 +56,8 @@ class CellCost:
     iso_dynamic: float | None
 
     @property
-    def area_delay(self) -> float:
-        """um2 times ns."""
-        return self.area * self.period / 1000
+    def block(self) -> tuple[str, int]:
+        return self.design, self.macs
 
     def of_tile(self, macs: int) -> float:
         """Area in um2 of a tile of so many MACs that is made of this design: engines side by side, nothing between them."""
@@ -67,7 +65,7 @@ class CellCost:
 
 
 @dataclasses.dataclass(frozen=True)
-class CellCosts:
+class CellCosts(Rows[CellCost]):
     """The costs of several designs in one library.
 
     Attributes:
@@ -86,10 +84,6 @@ class CellCosts:
     sources: dict[str, str]
     costs: tuple[CellCost, ...]
 
-    def base_of(self, cost: CellCost) -> CellCost:
-        """The widest multiplier of the same design with as many MACs."""
-        return max((each for each in self.costs if (each.design, each.macs) == (cost.design, cost.macs)), key=lambda c: c.bits)
-
 
 @dataclasses.dataclass(frozen=True)
 class _Attempt:
@@ -105,7 +99,6 @@ def measure_cells(
     stimuli: Stimuli,
     period: float | None = None,
     iso_period: float | None = None,
-    progress: Progress | None = None,
 ) -> tuple[CellCost, ...]:
     """Costs of one design at several widths.
 
@@ -117,7 +110,6 @@ def measure_cells(
         stimuli: from design, MACs and width to what its ports see; None where activity is the tool's default.
         period: in ps; the fastest that each design reaches unless given.
         iso_period: clock at which areas are compared, in ps; the widest one's unless given.
-        progress: shows designs done.
 
     Raises:
         OptionError: a width cannot meet the period; the message names the best.
@@ -126,23 +118,21 @@ def measure_cells(
     """
     found = []
     iso = period or iso_period
-    with (progress or Silent()).task(f"synthesise {design.name}, {macs} MACs", len(bits)) as advance:
-        for width in sorted(bits, reverse=True):
-            with tempfile.TemporaryDirectory(prefix="tosa-rescale-", dir=library.files[0].parent) as name:
-                folder = pathlib.Path(name)
-                netlists = map_design(design, macs, width, library, folder, period=period)
-                timings = time_netlists(netlists, library, folder)
-                attempts = [_Attempt(*each) for each in zip(netlists, timings, strict=True)]
-                fastest = min(attempts, key=lambda each: (each.timing.period, each.netlist.area))
-                if period is not None and fastest.timing.period > period:
-                    raise OptionError(
-                        f"period: {period / 1000:g} ns cannot be met by {design.name} with {macs} MACs at {width} bits;"
-                        f" the best is {fastest.timing.period / 1000:.3f} ns; pass a longer one, or --period auto"
-                    )
-                iso = iso or fastest.timing.period
-                stimulus = stimuli(design, macs, width)
-                found.append(_cost(design, macs, width, library, attempts, fastest, iso, period, stimulus, folder))
-            advance(1)
+    for width in sorted(bits, reverse=True):
+        with tempfile.TemporaryDirectory(prefix="tosa-rescale-", dir=library.files[0].parent) as name:
+            folder = pathlib.Path(name)
+            netlists = map_design(design, macs, width, library, folder, period=period)
+            timings = time_netlists(netlists, library, folder)
+            attempts = [_Attempt(*each) for each in zip(netlists, timings, strict=True)]
+            fastest = min(attempts, key=lambda each: (each.timing.period, each.netlist.area))
+            if period is not None and fastest.timing.period > period:
+                raise OptionError(
+                    f"period: {period / 1000:g} ns cannot be met by {design.name} with {macs} MACs at {width} bits;"
+                    f" the best is {fastest.timing.period / 1000:.3f} ns; pass a longer one, or --period auto"
+                )
+            iso = iso or fastest.timing.period
+            stimulus = stimuli(design, macs, width)
+            found.append(_cost(design, macs, width, library, attempts, fastest, iso, period, stimulus, folder))
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tosa_rescale.core.options import NarrowOptions
-from tosa_rescale.core.progress import Progress
+from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.activity import Stimulus, engine_stimulus
 from tosa_rescale.hardware.beats import Beats, layer_beats, random_beats
 from tosa_rescale.hardware.cells import CellCost, CellCosts, Stimuli, measure_cells, read_cells
@@ -98,7 +98,7 @@ def measure_jobs(
         library: of cells.
         stimuli: see `layer_stimuli`.
         activity: what they are, for people.
-        path: file that is renewed after each job. What it has from the same tools, RTL and activity is kept and not measured
+        path: file that is renewed after each row. What it has from the same tools, RTL and activity is kept and not measured
             again, so that a run that was stopped goes on.
         period: of the clock in ps; the fastest unless given.
         progress: shows designs done.
@@ -113,16 +113,18 @@ def measure_jobs(
     if path is not None and path.exists():
         costs = _kept(read_cells(path), costs, sources)
     for job in jobs:
-        done = {each.bits: each for each in costs.costs if (each.design, each.macs) == (job.design, job.macs)}
+        done = {each.bits: each for each in costs.costs if each.block == (job.design, job.macs)}
         base = done.get(DESIGNS[job.design].base_bits)
         missing = [bits for bits in job.bits if base is None or bits not in done]
-        if not missing:
-            continue
         iso = base.iso_period if base else None
-        measured = measure_cells(DESIGNS[job.design], job.macs, missing, library, stimuli, period, iso, progress)
-        costs = _with(costs, measured, sources)
-        if path is not None:
-            write_table(costs, path)
+        with (progress or Silent()).task(f"synthesise {job.design}, {job.macs} MACs", len(missing)) as advance:
+            for bits in sorted(missing, reverse=True):
+                (cost,) = measure_cells(DESIGNS[job.design], job.macs, (bits,), library, stimuli, period, iso)
+                iso = iso or cost.iso_period
+                costs = _with(costs, cost, sources)
+                if path is not None:
+                    write_table(costs, path)
+                advance(1)
     return costs
 
 
@@ -134,10 +136,9 @@ def _kept(old: CellCosts, new: CellCosts, sources: dict[str, str]) -> CellCosts:
     return dataclasses.replace(new, costs=costs, sources={each.design: sources[each.design] for each in costs})
 
 
-def _with(costs: CellCosts, measured: Sequence[CellCost], sources: dict[str, str]) -> CellCosts:
-    """Costs with some renewed, in the order of designs, MACs and falling width."""
-    new = {(each.design, each.macs, each.bits) for each in measured}
-    every = [*(each for each in costs.costs if (each.design, each.macs, each.bits) not in new), *measured]
+def _with(costs: CellCosts, cost: CellCost, sources: dict[str, str]) -> CellCosts:
+    """Costs with one more, or one renewed, in the order of designs, MACs and falling width."""
+    every = [*(each for each in costs.costs if (each.block, each.bits) != (cost.block, cost.bits)), cost]
     order = list(DESIGNS)
     every.sort(key=lambda each: (order.index(each.design), each.macs, -each.bits))
     return dataclasses.replace(costs, costs=tuple(every), sources={each.design: sources[each.design] for each in every})

@@ -6,12 +6,43 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.files import PathLike, write_text
 
 Table = TypeVar("Table")
+
+
+class Row:
+    """What rows have in common: something built at a width of the multiplier, with its clock and area."""
+
+    bits: int
+    period: float
+    area: float
+
+    @property
+    def block(self) -> tuple[str, int]:
+        """What was built, apart from its width: a name, and MACs."""
+        raise NotImplementedError
+
+    @property
+    def area_delay(self) -> float:
+        """um2 times ns."""
+        return self.area * self.period / 1000
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Rows(Generic[RowT]):
+    """What tables have in common."""
+
+    costs: tuple[RowT, ...]
+
+    def base_of(self, cost: RowT) -> RowT:
+        """The widest multiplier of the same block."""
+        return max((each for each in self.costs if each.block == cost.block), key=lambda each: each.bits)
 
 
 def read_table(path: PathLike, table: type[Table], row: type, command: str) -> Table:

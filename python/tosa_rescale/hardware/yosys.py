@@ -48,10 +48,15 @@ def run_yosys(script: str, folder: pathlib.Path, what: str, timeout: float) -> N
     except subprocess.TimeoutExpired:
         raise SynthesisError(f"yosys: {what} took more than {timeout:.0f} s; try a smaller engine") from None
     if done.returncode:
-        # The system's killer says nothing; C++, and Python around WebAssembly, say it in their own words.
-        if done.returncode in (-9, 137) or any(word in done.stderr for word in ("bad_alloc", "MemoryError", "out of memory")):
+        if out_of_memory(done):
             raise SynthesisError(f"yosys: {what} needs more memory than there is; try fewer MACs or bits")
         raise SynthesisError(f"yosys: {what} failed: {_last_words(done.stderr or done.stdout)}")
+
+
+def out_of_memory(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a program ended for lack of memory. The system's killer says nothing; others say it in their own words."""
+    words = ("bad_alloc", "MemoryError", "out of memory", "annot allocate memory")
+    return done.returncode in (-9, 137) or any(word in done.stderr for word in words)
 
 
 def _last_words(text: str) -> str:
