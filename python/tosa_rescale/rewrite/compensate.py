@@ -26,6 +26,7 @@ from tosa_rescale.core.recipe import Step
 from tosa_rescale.core.rescales import raised
 from tosa_rescale.data.source import CalibrationPlan, Source
 from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
+from tosa_rescale.formats.litert.schema import unpack
 from tosa_rescale.formats.litert.tables import compute_tables
 from tosa_rescale.rewrite.calibration import InputStatistics
 from tosa_rescale.rewrite.clipping import Ranges
@@ -254,8 +255,8 @@ def with_kernel_limits(program: Program) -> Module:
     """A program's module, with marks on what LiteRT's kernels make at one scale only, and on how far they clamp."""
     module = program.module()
     if program.flatbuffer is not None:
-        fixed = fixed_scale_tensors(program.flatbuffer, program.source)
-        reaches = clamp_reaches(program.flatbuffer, program.source)
+        flatbuffer = unpack(program.flatbuffer, program.source)
+        fixed, reaches = fixed_scale_tensors(flatbuffer), clamp_reaches(flatbuffer)
         for op in module.ops():
             name = module.tensor_name(op)
             if op.kind == "table":

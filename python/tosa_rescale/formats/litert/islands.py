@@ -22,10 +22,12 @@ class Joined:
 
     Attributes:
         data: the flatbuffer; the bytes that were given where it had none.
+        model: its ModelT.
         operators: the islands' operators in words; empty where there were none.
     """
 
     data: bytes
+    model: Any
     operators: str = ""
 
 
@@ -43,12 +45,13 @@ def join_islands(data: bytes, source: str) -> Joined:
     try:
         islands = _Islands(model)
         if not islands.movers:
-            return Joined(data)
+            return Joined(data, model)
         words = describe(model, sorted(islands.movers))
         islands.join()
     except (IndexError, TypeError, ValueError, AttributeError):  # positions that lead nowhere: whoever reads the graph says so
-        return Joined(data)
-    return Joined(pack(model), words)
+        return Joined(data, unpack(data, source))  # joining may have begun
+    joined = pack(model)
+    return Joined(joined, unpack(joined, source), words)
 
 
 class _Islands:
