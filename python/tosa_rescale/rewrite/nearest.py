@@ -111,12 +111,10 @@ def still_in_question(distances: np.ndarray) -> list[int]:
     Returns:
         Positions of the nearest form so far and of those that are not farther by more than chance explains, the nearest first.
     """
-    samples = distances.shape[1]
-    nearest = int(distances.mean(axis=1).argmin())
-    found = [nearest]
-    limit = stdtrit(samples - 1, 1 - DOUBT) / np.sqrt(samples) if samples > 1 else np.inf
-    for form in range(len(distances)):
-        farther = distances[form] - distances[nearest]
-        if form != nearest and not farther.mean() > limit * farther.std(ddof=1 if samples > 1 else 0):
-            found.append(form)
-    return sorted(found, key=lambda each: distances[each].mean())  # stable: of equal ones the first
+    means, samples = distances.mean(axis=1), distances.shape[1]
+    order = np.argsort(means, kind="stable").tolist()  # of equal ones the first one first
+    if samples < 2:
+        return order
+    farther = distances - distances[order[0]]
+    limits = stdtrit(samples - 1, 1 - DOUBT) / np.sqrt(samples) * farther.std(axis=1, ddof=1)
+    return [form for form in order if not farther[form].mean() > limits[form]]
