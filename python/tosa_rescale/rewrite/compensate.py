@@ -62,7 +62,7 @@ def compensate(
         PassError: the pass refused the module.
     """
     program.require_rescales()
-    if calibration is None or calibration.source is not Source.NONE:
+    if not options.carry and (calibration is None or calibration.source is not Source.NONE):
         compile_beside(raised(program))  # while samples are read
     inputs = (calibration or CalibrationPlan()).inputs(program.input_specs)
     return Compensator(program, inputs, progress).compensate(options, bits_of)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from tosa_rescale_runtime import CompileError
+from tosa_rescale_runtime import TosaRescaleError
 
 from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.errors import DataError
@@ -108,7 +108,7 @@ def compile_beside(program: Program) -> None:
     """Begins to compile what `observe` runs, in a thread. Whoever needs it waits for it, and is told of errors then."""
 
     def compile_quietly() -> None:
-        with contextlib.suppress(CompileError):
+        with contextlib.suppress(TosaRescaleError):
             _tapped(program)
 
     threading.Thread(target=compile_quietly, name="tosa-rescale-compile", daemon=True).start()
