@@ -22,6 +22,7 @@ from .iree_forms import rewrite_for_iree, widen_weights
 from .mlir import Value, ir
 from .module import Module
 from .signature import Signature, TensorSpec
+from .zero_points import fold_zero_points
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ class Skeleton:
 
     Attributes:
         bytecode: the graph as MLIR bytecode for iree-compile, equal for all variants of one model.
-        parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias`; `rescale3.words`, int64 [C], for a rescale
-            with a word for each channel, and `rescales`, int64 [R], for the words of the others (see `pack_rescale`); `bounds`,
-            int64, of results of 8 and 16 bits (see `pack_bounds`); `add2.operand1` and the like for constants that are added,
-            multiplied with or looked up, and `constants.i32` and the like for those of one element. With shifts
-            `rescale3.steps`, int32 [C], instead of the words of accumulators.
+        parameters: the numbers by parameter name: `conv2d3.weight`, `conv2d3.bias` (see `fold_zero_points`);
+            `rescale3.words`, int64 [C], for a rescale with a word for each channel, and `rescales`, int64 [R], for the words
+            of the others (see `pack_rescale`); `bounds`, int64, of results of 8 and 16 bits (see `pack_bounds`);
+            `add2.operand1` and the like for constants that are added, multiplied with or looked up, and `constants.i32` and
+            the like for those of one element. With shifts `rescale3.steps`, int32 [C], instead of the words of accumulators.
         signature: what the model takes and gives.
         taps: what the function returns after the model's outputs.
         tap_specs: a spec for each tap, named `Tap.name`.
@@ -140,6 +141,7 @@ def externalize(data: bytes | str, taps: Sequence[Tap | str] = (), source: str =
             for tap, value, spec in zip(wanted, values, whole, strict=True)
         ]
     )
+    fold_zero_points(ops)
     builder.externalize_weights([op for op in ops if op.kind in MAC_KINDS])
     builder.externalize_constants(ops)
     rescales = [op for op in ops if op.kind == "rescale"]

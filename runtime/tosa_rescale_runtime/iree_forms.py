@@ -79,8 +79,9 @@ def widen_weights(module: Module) -> None:
             continue
         operation = op.operation
         for operand in (_WEIGHT, _WEIGHT_ZERO_POINT):
-            value = constant_value(operation.operands[operand])
-            if value is not None and element_type(operation.operands[operand].type)[0] < 8:
+            if element_type(operation.operands[operand].type)[0] >= 8:
+                continue
+            if (value := constant_value(operation.operands[operand])) is not None:
                 with ir.Location.unknown(operation.context):
                     wide = ir.RankedTensorType.get(value.shape, ir.IntegerType.get_signless(8))
                 operation.operands[operand] = make_constant(operation, value, wide)

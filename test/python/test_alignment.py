@@ -229,10 +229,11 @@ def test_measured_ranges_are_written_and_consumed(demo: tr.Model, digits: tr.Dat
 
 def test_what_a_kernel_makes_at_one_scale_only_keeps_it(shared_models: pathlib.Path) -> None:
     from tosa_rescale.formats.litert.scales import fixed_scale_tensors
+    from tosa_rescale.formats.litert.schema import unpack
 
     model = tr.load(shared_models / "keyword_spotting_int8.tflite")  # ends with a softmax
     assert model.flatbuffer is not None and model.quantization is not None
-    assert fixed_scale_tensors(model.flatbuffer) == {model.quantization.outputs[0].name}
+    assert fixed_scale_tensors(unpack(model.flatbuffer, model.source)) == {model.quantization.outputs[0].name}
 
 
 def test_statistics_move_with_the_scales(demo: tr.Model, digits: tr.Dataset) -> None:

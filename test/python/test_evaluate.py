@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,46 @@ def test_a_cut_off_sweep_goes_on_where_it_stopped(
     fresh = tr.sweep(demo, data, tmp_path / "fresh", bits=(8, 4, 2))
     figures = [[(p.bits, p.evaluation.top1, p.evaluation.histogram) for p in r.points] for r in (whole, fresh)]
     assert figures[0] == figures[1]
+
+
+def test_models_are_made_while_others_are_executed(
+    demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tosa_rescale.sweeping import local as module
+
+    begun, makes, evaluates = threading.Event(), module.make, module.evaluate
+
+    def make(method: str, *rest: Any) -> Any:
+        if method == "narrow":
+            begun.set()
+        return makes(method, *rest)
+
+    def evaluate(*arguments: Any, **options: Any) -> Any:
+        assert begun.wait(60)  # the original is not done before the next model is begun
+        return evaluates(*arguments, **options)
+
+    monkeypatch.setattr(module, "make", make)
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    assert len(tr.sweep(demo, digits.take(4), tmp_path, bits=(4,)).points) == 2
+
+
+def test_points_before_a_model_that_cannot_be_made_are_kept(
+    demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tosa_rescale.sweeping import local as module
+
+    real = module.make
+
+    def make(method: str, context: Any, options: Any) -> Any:
+        if options.bits == 2:
+            raise ModelError("cannot be made")
+        return real(method, context, options)
+
+    monkeypatch.setattr(module, "make", make)
+    with pytest.raises(ModelError, match="cannot be made"):
+        tr.sweep(demo, digits.take(4), tmp_path, bits=(8, 4, 2, 1))
+    kept = json.loads((tmp_path / STATE_FILE).read_text())["points"]
+    assert [each["bits"] for each in kept] == [32, 8, 4]
 
 
 def test_a_finished_sweep_runs_nothing(

@@ -20,6 +20,7 @@ import tosa_rescale as tr
 from hypothesis import given
 from hypothesis import strategies as st
 from tosa_rescale.core.errors import MissingToolError, ModelError
+from tosa_rescale.formats.litert.export import SAME_SCALE, _Octaves
 from tosa_rescale.formats.litert.match import MacOp, match_layers
 from tosa_rescale.formats.litert.multipliers import MAX_SCALE_EXCESS, implied_multiplier, quantize_multiplier, weight_scales
 from tosa_rescale.formats.litert.patch import LayerPatch
@@ -50,6 +51,26 @@ def test_scales_give_back_the_multiplier(bits: int, seed: int, input_scale: floa
     excess = int(MAX_SCALE_EXCESS * 2**31)
     np.testing.assert_array_equal((derived - excess + (1 << dropped) - 1) >> dropped, multiplier)
     assert ((derived - (multiplier << dropped)) <= excess).all()
+
+
+def test_scales_an_octave_apart_are_found() -> None:
+    """Against the search through all of them: the first one that differs by a power of two, but for float32's rounding."""
+    rng = np.random.default_rng(3)
+    bases = rng.uniform(0.001, 0.002, 12).astype(np.float32).astype(np.float64)
+    bases[0] = 2.0**-9  # where one octave ends and the next begins
+    known, kept, found = _Octaves(), [], 0
+    for _ in range(400):
+        scale = rng.choice(bases) * 2.0 ** rng.integers(-9, 9) * (1 + rng.choice([0, 2e-7, -2e-7, 5e-6]))
+        octaves = np.log2(scale / np.array(kept)) if kept else np.zeros(0)
+        near = np.flatnonzero(np.abs(octaves - np.round(octaves)) < SAME_SCALE)
+        assert known.find(scale) == (kept[near[0]] if len(near) else None)
+        found += bool(len(near))
+        if not len(near):
+            known.add(scale)
+            kept.append(scale)
+    assert len(kept) > 12 and found > 300
+    known.add(0.0)
+    assert known.find(0.0) is None
 
 
 def test_multiplier_beyond_float32_is_refused() -> None:

@@ -238,3 +238,17 @@ def test_what_a_pass_says_names_the_operation(demo: tr.Model, tmp_path: pathlib.
 def test_real_models_run_bit_exactly(shared_models: pathlib.Path, name: str, bits: int) -> None:
     model = tr.load(shared_models / f"{name}.tflite").narrow(bits)
     assert model.check(2).bit_exact
+
+
+def test_a_litert_file_is_unpacked_once(demo_model: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ai_edge_litert import schema_py_generated
+
+    unpacked, real = [], schema_py_generated.ModelT.InitFromPackedBuf
+
+    def counted(data: bytes, position: int) -> object:
+        unpacked.append(data)
+        return real(data, position)
+
+    monkeypatch.setattr(schema_py_generated.ModelT, "InitFromPackedBuf", counted)
+    tr.load(demo_model)
+    assert len(unpacked) == 1

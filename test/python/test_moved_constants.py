@@ -68,8 +68,8 @@ def test_constants_of_the_file_keep_their_values(model: tr.Model, aligned: tr.Mo
 
 
 def test_tables_of_the_module_are_the_functions(aligned: tr.Model) -> None:
-    scales, module = tensor_scales(aligned.to_litert()), aligned.module()
-    unpacked = unpack(aligned.to_litert(), "model")
+    unpacked, module = unpack(aligned.to_litert(), "model"), aligned.module()
+    scales = tensor_scales(unpacked)
     tables = {module.tensor_name(op): module.constant(op, 1) for op in module.ops() if op.kind == "table"}
     checked = 0
     for operator in unpacked.subgraphs[0].operators:

@@ -89,11 +89,12 @@ def weight_changes(before: bytes, after: bytes) -> WeightChanges:
         arrays = [(modules[0].constant(one, i), modules[1].constant(other, i)) for i in (1, 2)]
         if any(old is None or new is None for old, new in arrays):
             continue  # weights computed by the graph are not changed by anyone
-        (old, new), (old_bias, new_bias) = [(np.asarray(a, np.int64), np.asarray(b, np.int64)) for a, b in arrays]
+        (old, new), (old_bias, new_bias) = [(np.asarray(a), np.asarray(b)) for a, b in arrays]
         if old.shape != new.shape:
             raise ModelError(f"the models differ in the shape of {one.key}; compare a model with one made from it")
-        difference = np.abs(new - old)
-        changed = int((difference != 0).sum())
+        other_now = old != new
+        difference = np.abs(new[other_now].astype(np.int64) - old[other_now].astype(np.int64))
+        changed = len(difference)
         layers.append(
             LayerChange(
                 one.key,

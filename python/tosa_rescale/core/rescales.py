@@ -86,7 +86,14 @@ def significant_bits(multipliers: np.ndarray) -> np.ndarray:
     Returns:
         int64 [C]; 0 for a multiplier of 0, 1 for a power of two.
     """
-    return np.array([(m // (m & -m)).bit_length() if m else 0 for m in map(int, multipliers)], np.int64)
+    multipliers = np.asarray(multipliers, np.int64)
+    odd = multipliers // np.maximum(multipliers & -multipliers, 1)
+    return bit_lengths(odd)
+
+
+def bit_lengths(values: np.ndarray) -> np.ndarray:
+    """Position of the leading bit of each integer, counted from 1: int64 [N] of integers [N], 0 <= v < 2^53; 0 for 0."""
+    return np.frexp(np.asarray(values, np.float64))[1].astype(np.int64)  # v = f * 2^e with 1/2 <= f < 1
 
 
 def intended_bits(multipliers: np.ndarray) -> np.ndarray:
@@ -99,7 +106,7 @@ def intended_bits(multipliers: np.ndarray) -> np.ndarray:
         int64 [C]; more than 16 are those of `significant_bits`: there so small a difference is a bit like any other.
     """
     found = significant_bits(multipliers)
-    length = np.array([int(m).bit_length() for m in multipliers], np.int64)
+    length = bit_lengths(multipliers)
     for bits in range(_MAX_SLACK_WIDTH, 0, -1):
         step = np.int64(1) << np.maximum(length - bits, 0)
         excess = multipliers % step

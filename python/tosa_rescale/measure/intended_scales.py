@@ -63,8 +63,9 @@ def rescale_ops(module: Module) -> list[Op]:
 def file_scales(model: Program) -> dict[str, float]:
     """Tensor scales of the .tflite that a model was loaded from; alignment since then is in the module, not in there."""
     from tosa_rescale.formats.litert.scales import tensor_scales
+    from tosa_rescale.formats.litert.schema import unpack
 
-    return {} if model.flatbuffer is None else tensor_scales(model.flatbuffer, model.source)
+    return {} if model.flatbuffer is None else tensor_scales(unpack(model.flatbuffer, model.source))
 
 
 def intended_original(model: Program, original: Program, repeat: bool) -> bytes | None:

@@ -20,14 +20,16 @@ E[x_i x_j] itself, [K, K], in place of squares and factors.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tosa_rescale.core.attributes import INPUT_FACTORS, INPUT_MEAN, INPUT_MOMENT, INPUT_SQUARE
 from tosa_rescale.rewrite.geometry import Geometry
@@ -87,7 +89,7 @@ class InputStatistics:
 
     def add(self, seen: Sequence[np.ndarray]) -> None:
         """Adds one sample: the input of each layer."""
-        with ThreadPoolExecutor(self._workers) as pool:
+        with _threads(self._workers) as pool:
             list(pool.map(Measure.add, self._measures, seen))
 
     def write(self, module: Module) -> None:
@@ -98,8 +100,17 @@ class InputStatistics:
 
     @functools.cached_property
     def _results(self) -> list[LayerStatistics]:
-        with ThreadPoolExecutor(self._workers) as pool:
+        with _threads(self._workers) as pool:
             return list(pool.map(Measure.result, self._measures))
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that compute, each on one core. BLAS with threads of its own in each would have more than there are cores: on a
+    busy machine they wait for one another, and a decomposition of 64 x 64 numbers takes a hundred times as long.
+    """
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(count) as pool:
+        yield pool
 
 
 class Measure:

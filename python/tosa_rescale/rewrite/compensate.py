@@ -8,11 +8,13 @@ result only where it is better, and searches the smallest width.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic
 
 import numpy as np
-from tosa_rescale_runtime import Module, compare_all
+from tosa_rescale_runtime import Module, usable_cores
 
 from tosa_rescale.core.attributes import FIXED_FACTOR, FUNCTION, REACH
 from tosa_rescale.core.errors import OptionError
@@ -22,13 +24,15 @@ from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.core.rescales import raised
-from tosa_rescale.data.source import CalibrationPlan
+from tosa_rescale.data.source import CalibrationPlan, Source
 from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
+from tosa_rescale.formats.litert.schema import unpack
 from tosa_rescale.formats.litert.tables import compute_tables
 from tosa_rescale.rewrite.calibration import InputStatistics
 from tosa_rescale.rewrite.clipping import Ranges
 from tosa_rescale.rewrite.narrow import mark_bits
-from tosa_rescale.rewrite.observe import observe, run
+from tosa_rescale.rewrite.nearest import Nearest
+from tosa_rescale.rewrite.observe import compile_beside, observe, run
 
 
 def compensate(
@@ -58,6 +62,8 @@ def compensate(
         PassError: the pass refused the module.
     """
     program.require_rescales()
+    if not options.carry and (calibration is None or calibration.source is not Source.NONE):
+        compile_beside(raised(program))  # while samples are read
     inputs = (calibration or CalibrationPlan()).inputs(program.input_specs)
     return Compensator(program, inputs, progress).compensate(options, bits_of)
 
@@ -70,13 +76,11 @@ class _Candidate:
         bytecode: the module.
         remarks: what was left alone, and why.
         choice: what was kept: "calibrated" or "data-free".
-        mean_lsb: mean absolute difference of the outputs from the original's on the calibration samples; None without.
     """
 
     bytecode: bytes
     remarks: tuple[Diagnostic, ...]
     choice: str
-    mean_lsb: float | None
 
 
 class Compensator(Generic[P]):
@@ -126,18 +130,14 @@ class Compensator(Generic[P]):
             return self._of_changed(CARRY, options, bits_of)
         if options.weighted_pools:
             return self._of_changed(POOLS, options, bits_of)
-        if not options.aligns:
-            found = self._candidates(self._start(aligns=False)[0], (), options, bits_of)
-        else:
-            # Which scales are best shows in the outputs, as ranges of few samples can mislead too.
-            found = [
-                candidate
-                for start in self._start(aligns=True)
-                for aligned in [self._align(start, options, bits_of)]
-                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None)
-            ]
-        best = min(found, key=lambda each: each.mean_lsb or 0.0)
-        recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": best.mean_lsb}
+        found = self._candidates(options, bits_of)
+        best, distance = found[0], None
+        if self._inputs is not None:
+            assert self._outputs is not None  # the start of candidates has measured them
+            nearest = Nearest(self._program, self._inputs, self._outputs, self._workers)
+            position, distance = nearest.choose([each.bytecode for each in found])
+            best = found[position]
+        recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": distance}
         if bits_of:
             recorded["bits_of"] = dict(bits_of)
         return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
@@ -210,25 +210,29 @@ class Compensator(Generic[P]):
         done = self._passed(start, passes, bits_of)
         return with_tables(self._program, done)
 
-    def _candidates(
-        self,
-        start: bytes,
-        remarks: tuple[Diagnostic, ...],
-        options: CompensateOptions,
-        bits_of: Mapping[str, int] | None,
-    ) -> list[_Candidate]:
-        """The calibrated result and the data-free one, or the latter alone."""
+    def _candidates(self, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> list[_Candidate]:
+        """The calibrated result and the data-free one, or the latter alone; of each alignment, where there are several.
 
-        def made(choice: str) -> _Candidate:
-            done = self._run_passes(start, options, bits_of, choice == "calibrated")
-            distance = None if self._inputs is None else self._distance(done.bytecode)
-            return _Candidate(done.bytecode, (*remarks, *done.remarks), choice, distance)
+        Which scales are best shows in the outputs, as ranges of few samples can mislead too.
+        """
+        choices = ["data-free"] if self._inputs is None else ["calibrated", "data-free"]
 
-        return [made(choice) for choice in (["data-free"] if self._inputs is None else ["calibrated", "data-free"])]
+        def aligned(start: bytes) -> PassResult:
+            return self._align(start, options, bits_of) if options.aligns else PassResult(start, ())
 
-    def calibrate(self) -> None:
-        """Runs the samples now, not when they are first needed."""
-        self._measure(aligns=True)
+        def made(start: PassResult, choice: str) -> _Candidate:
+            # Widths of single rescales are marked once: alignment may fold rescales, and keys count them.
+            done = self._run_passes(start.bytecode, options, None if options.aligns else bits_of, choice == "calibrated")
+            return _Candidate(done.bytecode, (*start.remarks, *done.remarks), choice)
+
+        # The passes are processes, for which these threads wait.
+        with ThreadPoolExecutor(self._workers or usable_cores()) as pool:
+            ready = list(pool.map(aligned, self._start(options.aligns)))
+            return list(pool.map(lambda each: made(*each), itertools.product(ready, choices)))
+
+    def calibrate(self, aligns: bool = True) -> None:
+        """Runs the samples now, not when they are first needed; once for all that is asked of them if anything will align."""
+        self._measure(aligns)
 
     def _run_passes(
         self, bytecode: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None, use_statistics: bool
@@ -242,10 +246,6 @@ class Compensator(Generic[P]):
             return run_passes_on(marked, passes, self._program.source)
         return run_passes(bytecode, passes, self._program.source)
 
-    def _distance(self, bytecode: bytes) -> float:
-        assert self._outputs is not None
-        return compare_all(self._run(bytecode), self._outputs).mean_lsb
-
     def _run(self, bytecode: bytes) -> tuple[np.ndarray, ...]:
         assert self._inputs is not None
         return run(dataclasses.replace(self._program, bytecode=bytecode), self._inputs, self._workers)
@@ -255,8 +255,8 @@ def with_kernel_limits(program: Program) -> Module:
     """A program's module, with marks on what LiteRT's kernels make at one scale only, and on how far they clamp."""
     module = program.module()
     if program.flatbuffer is not None:
-        fixed = fixed_scale_tensors(program.flatbuffer, program.source)
-        reaches = clamp_reaches(program.flatbuffer, program.source)
+        flatbuffer = unpack(program.flatbuffer, program.source)
+        fixed, reaches = fixed_scale_tensors(flatbuffer), clamp_reaches(flatbuffer)
         for op in module.ops():
             name = module.tensor_name(op)
             if op.kind == "table":

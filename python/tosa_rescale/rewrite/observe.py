@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from tosa_rescale_runtime import CompileError
+from tosa_rescale_runtime import TosaRescaleError
 
 from tosa_rescale.core.changes import CONVOLUTIONS
 from tosa_rescale.core.errors import DataError
@@ -108,25 +108,50 @@ def compile_beside(program: Program) -> None:
     """Begins to compile what `observe` runs, in a thread. Whoever needs it waits for it, and is told of errors then."""
 
     def compile_quietly() -> None:
-        with contextlib.suppress(CompileError):
+        with contextlib.suppress(TosaRescaleError):
             _tapped(program)
 
     threading.Thread(target=compile_quietly, name="tosa-rescale-compile", daemon=True).start()
 
 
-def run(program: Program, inputs: Sequence[np.ndarray], workers: int | None = None) -> tuple[np.ndarray, ...]:
-    """A program's outputs on samples, one array [N, *shape of a sample] for each.
+class Runner:
+    """Runs forms of one network on samples, for their outputs.
+
+    Where the network's own executable is not compiled, the one with taps serves, which `observe` has had compiled; which of
+    them there is shows in the first form, so that the others are read once.
 
     Args:
-        program: the model.
         inputs: one array [N, *shape of a sample] for each input.
         workers: processes that run samples; None: one for each core.
     """
-    from tosa_rescale_runtime import Executable, externalize, is_compiled
 
-    skeleton = externalize(program.bytecode, (), program.source)
-    plain = Executable.from_skeleton(skeleton) if is_compiled(skeleton.bytecode) else _tapped(program).without_taps()
-    return plain.run_many(*inputs, workers=workers)
+    def __init__(self, inputs: Sequence[np.ndarray], workers: int | None = None) -> None:
+        from tosa_rescale_runtime import usable_cores
+
+        self._inputs, self._tapped = inputs, False
+        self._workers = workers or (usable_cores() if len(inputs[0]) >= WORTH_PROCESSES else 1)
+
+    def executable(self, program: Program) -> Executable:
+        """What runs a form."""
+        from tosa_rescale_runtime import Executable, externalize, is_compiled
+
+        if not self._tapped:
+            skeleton = externalize(program.bytecode, (), program.source)
+            if is_compiled(skeleton.bytecode):
+                return Executable.from_skeleton(skeleton)
+            self._tapped = True
+        return _tapped(program).without_taps()
+
+    def run(self, executable: Executable, begin: int, end: int) -> tuple[np.ndarray, ...]:
+        """The outputs of some of the samples, one array [end - begin, *shape of a sample] for each."""
+        some = [array[begin:end] for array in self._inputs]
+        return executable.run_many(*some, workers=min(self._workers, end - begin))
+
+
+def run(program: Program, inputs: Sequence[np.ndarray], workers: int | None = None) -> tuple[np.ndarray, ...]:
+    """A program's outputs on samples; see `Runner`."""
+    runner = Runner(inputs, workers)
+    return runner.run(runner.executable(program), 0, len(inputs[0]))
 
 
 def _tapped(program: Program) -> Executable:

@@ -34,6 +34,7 @@ from tosa_rescale.measure.metrics import Metric
 from tosa_rescale.measure.own_metric import OwnRows
 from tosa_rescale.sweeping.cluster_join import LOCAL, first_line, import_ray, join, not_installed
 from tosa_rescale.sweeping.cluster_tasks import BASE, Point, environment, prepare_context, prepare_point, score_shard
+from tosa_rescale.sweeping.details import Describe
 from tosa_rescale.sweeping.methods import MethodContext
 from tosa_rescale.sweeping.results import SweepPoint
 
@@ -299,8 +300,10 @@ class ClusterMeasurer:
         points: Sequence[Point],
         options: NarrowOptions,
         metrics: Sequence[Metric] = (),
-    ) -> Iterator[tuple[SweepPoint, Program | None]]:
-        """Yields each point as soon as it is measured; its model stays with the workers."""
+        describe: Describe | None = None,
+    ) -> Iterator[tuple[SweepPoint, None]]:
+        """Yields each point as soon as it is measured; its model stays with the workers, and is not described."""
+        del describe
         with connect(self._address, self._workers) as joined:
             for each in joined.points(
                 context, data, points, options, metrics=metrics, progress=context.progress, label="samples"

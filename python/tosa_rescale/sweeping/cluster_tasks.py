@@ -26,7 +26,7 @@ from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.choice import MetricPlan
 from tosa_rescale.measure.engines import Engine, IreeEngine, make_engine, twin_instead
 from tosa_rescale.measure.evaluate import Itself, Score, score
-from tosa_rescale.sweeping.methods import METHODS, MethodContext, make
+from tosa_rescale.sweeping.methods import MethodContext, make
 from tosa_rescale.sweeping.results import BASE as BASE_METHOD
 from tosa_rescale.sweeping.results import BASE_BITS
 
@@ -103,8 +103,7 @@ def _require_versions(expected: tuple[tuple[str, str], ...]) -> None:
 def prepare_context(expected: tuple[tuple[str, str], ...], context: MethodContext, methods: Sequence[str]) -> MethodContext:
     """Task: the context with its calibration done."""
     _require_versions(expected)
-    if any(name in METHODS and METHODS[name].calibrates for name in methods):
-        context.compensator.calibrate()
+    context.calibrate(methods)
     return context
 
 

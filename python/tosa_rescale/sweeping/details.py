@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tosa_rescale.core.changes import weight_changes
 from tosa_rescale.core.errors import ModelError
-from tosa_rescale.core.rescales import annotated, significant_bits
+from tosa_rescale.core.rescales import annotated, bit_lengths, significant_bits
 
 if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tosa_rescale.data.dataset import Dataset
 
 MANTISSA_BINS = 32
+
+Describe = Callable[[str, "Program"], dict[str, Any]]
+"""From a method's name and its model to what is kept of that; plain values, for JSON."""
 
 
 def census(multipliers: np.ndarray, shifts: np.ndarray) -> dict[str, Any]:
@@ -36,7 +40,7 @@ def census(multipliers: np.ndarray, shifts: np.ndarray) -> dict[str, Any]:
     """
     positive = multipliers > 0
     values, given = multipliers[positive].astype(np.int64), shifts[positive].astype(np.int64)
-    leading = np.array([int(m).bit_length() - 1 for m in values], np.int64)
+    leading = bit_lengths(values) - 1
     # f as an integer of 32 bits: exact, where a quotient of floats would have to be argued about.
     fraction = values << (31 - leading)
     exponents = given - leading

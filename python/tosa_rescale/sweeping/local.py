@@ -1,20 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Points of a sweep measured on this machine, one after the other, on one compiled executable."""
+"""Points of a sweep measured on this machine, on one compiled executable: while one is executed, the next ones are made."""
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import functools
+import itertools
 import pathlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from tosa_rescale.core.options import NarrowOptions
-from tosa_rescale.core.program import Program
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.measure.evaluate import OutputStore, evaluate
 from tosa_rescale.measure.metrics import Metric
-from tosa_rescale.sweeping.methods import MethodContext, make
+from tosa_rescale.sweeping.details import Describe
+from tosa_rescale.sweeping.methods import METHODS, Made, MethodContext, make
 from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint
+
+AHEAD = 2  # models that may wait to be executed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ready:
+    """A model to be measured.
+
+    Attributes:
+        made: the model.
+        described: what describes it; None where that is not asked for.
+        seconds: that making it took.
+    """
+
+    made: Made
+    described: dict[str, Any] | None
+    seconds: float
 
 
 class LocalMeasurer:
@@ -36,8 +59,9 @@ class LocalMeasurer:
         points: Sequence[tuple[str, int]],
         options: NarrowOptions,
         metrics: Sequence[Metric] = (),
-    ) -> Iterator[tuple[SweepPoint, Program | None]]:
-        """Yields each point with its model as soon as it is measured.
+        describe: Describe | None = None,
+    ) -> Iterator[tuple[SweepPoint, dict[str, Any] | None]]:
+        """Yields each point with what describes its model as soon as it is measured.
 
         Args:
             context: the original model, and what to calibrate and train on.
@@ -45,22 +69,55 @@ class LocalMeasurer:
             points: methods and widths; the original model comes first, and all others are compared with it.
             options: of the narrowing; its `bits` is not used.
             metrics: what is measured; empty: what outputs and labels suggest.
+            describe: describes a method's model, in a thread of its own.
         """
-        context.prepare(method for method, _ in points)
+
+        def ready(method: str, k: int) -> _Ready:
+            began = time.perf_counter()
+            made = make(method, context, options.with_bits(1 if k == BASE_BITS else k))
+            described = None if describe is None else describe(method, made.program)
+            return _Ready(made, described, time.perf_counter() - began)
+
         with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
             outputs = OutputStore(pathlib.Path(folder), len(data))
-            for method, k in points:
+            for (method, k), each in _ahead(context, points, ready):
                 began = time.perf_counter()
-                base = k == BASE_BITS
-                made = make(method, context, options.with_bits(1 if base else k))
+                program, base = each.made.program, k == BASE_BITS
                 found = evaluate(
-                    made.program,
+                    program,
                     data,
                     metrics=metrics,
-                    reference=made.program if base else outputs,
+                    reference=program if base else outputs,
                     keep=outputs if base else None,
                     workers=self._workers,
                     progress=context.progress,
                     label="original model" if base else f"{method} k={k}",
                 )
-                yield SweepPoint(method, k, found, time.perf_counter() - began, made.training), made.program
+                seconds = each.seconds + time.perf_counter() - began
+                yield SweepPoint(method, k, found, seconds, each.made.training), each.described
+
+
+def _ahead(
+    context: MethodContext, points: Sequence[tuple[str, int]], ready: Callable[[str, int], _Ready]
+) -> Iterator[tuple[tuple[str, int], _Ready]]:
+    """Makes models one after the other in a thread, a few ahead of whoever takes them; gives them in order.
+
+    Execution waits for processes, so making models costs it nothing but their time on the cores. What trains is made when its
+    turn comes: it takes all cores itself, and memory.
+    """
+    waiting: collections.deque[tuple[tuple[str, int], Callable[[], _Ready]]] = collections.deque()
+    todo = iter(points)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="tosa-rescale-make")
+    try:
+        # Calibration first, beside the compilation of the original: whoever needs it is told of its errors by itself.
+        pool.submit(context.calibrate, [method for method, _ in points])
+        while True:
+            for point in itertools.islice(todo, AHEAD + 1 - len(waiting)):
+                trains = point[0] in METHODS and METHODS[point[0]].trains
+                waiting.append((point, functools.partial(ready, *point) if trains else pool.submit(ready, *point).result))
+            if not waiting:
+                return
+            point, result = waiting.popleft()
+            yield point, result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -16,11 +16,9 @@ from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import CompensateOptions, FinetuneOptions, NarrowOptions, Options, Scope
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.progress import Progress, Silent
-from tosa_rescale.core.rescales import raised
-from tosa_rescale.data.source import CalibrationPlan, Source
+from tosa_rescale.data.source import CalibrationPlan
 from tosa_rescale.rewrite.compensate import Compensator
 from tosa_rescale.rewrite.narrow import narrow
-from tosa_rescale.rewrite.observe import compile_beside
 from tosa_rescale.sweeping.results import BASE
 from tosa_rescale.sweeping.training import TrainingPlan, train
 
@@ -53,10 +51,11 @@ class MethodContext:
         assert isinstance(found, kind)  # own_options has seen to it
         return found
 
-    def prepare(self, methods: Iterable[str]) -> None:
-        """Begins with what the methods will need, beside other work."""
-        if self.plan.source is not Source.NONE and any(name in METHODS and METHODS[name].calibrates for name in methods):
-            compile_beside(raised(self.model))
+    def calibrate(self, methods: Iterable[str]) -> None:
+        """Runs the samples of the calibration, once for all that the methods ask of them."""
+        rows = [METHODS[name] for name in methods if name in METHODS]
+        if any(each.calibrates for each in rows):
+            self.compensator.calibrate(aligns=any(each.aligns for each in rows))
 
     @functools.cached_property
     def compensator(self) -> Compensator[Program]:
@@ -86,6 +85,7 @@ class Method:
         make: from the original model and the options to a new model.
         says: one line for the report.
         calibrates: it uses the context's compensator.
+        aligns: it changes the scales of activations.
         trains: it needs a training plan, and its models are not made twice.
         clusters: its points may be measured on a cluster.
         options: the class of the options that it has of its own, all with defaults; None: it has none.
@@ -95,6 +95,7 @@ class Method:
     make: Callable[[MethodContext, NarrowOptions], Made]
     says: str
     calibrates: bool = False
+    aligns: bool = False
     trains: bool = False
     clusters: bool = True
     options: type[Options] | None = None
@@ -129,6 +130,7 @@ METHODS: dict[str, Method] = {
             _align,
             "every rescale of the network is narrowed, adds and means included; activation scales change as well",
             calibrates=True,
+            aligns=True,
         ),
         Method(
             "finetune",

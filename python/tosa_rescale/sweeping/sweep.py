@@ -22,7 +22,7 @@ from tosa_rescale.core.version import versions
 from tosa_rescale.data.dataset import Dataset
 from tosa_rescale.data.source import CalibrationPlan, as_dataset
 from tosa_rescale.measure.metrics import Metric, find_metrics
-from tosa_rescale.sweeping.details import describe_point, measure_errors
+from tosa_rescale.sweeping.details import Describe, describe_point, measure_errors
 from tosa_rescale.sweeping.journal import Journal
 from tosa_rescale.sweeping.methods import METHODS, MethodContext, make, own_options
 from tosa_rescale.sweeping.results import BASE, BASE_BITS, DetailStore, SweepPoint, SweepResult
@@ -124,8 +124,9 @@ class Measurer(Protocol):
         points: Sequence[Point],
         options: NarrowOptions,
         metrics: Sequence[Metric] = (),
-    ) -> Iterator[tuple[SweepPoint, Program | None]]:
-        """Yields each point when it is measured, with its model where that was made in this process.
+        describe: Describe | None = None,
+    ) -> Iterator[tuple[SweepPoint, dict[str, Any] | None]]:
+        """Yields each point when it is measured, with what describes its model where that was made in this process.
 
         Where the original model is among the points, it comes first, and all others are compared with its outputs.
         """
@@ -184,9 +185,11 @@ def run_sweep(
     if todo or wanted[0] not in journal.done:
         # The original's outputs are what all others are compared with; a resumed sweep makes them again.
         with context.progress.task("sweep", len(todo) + 1) as advance:
-            for point, made in measure.measure(context, data, [wanted[0], *todo], plan.options, plan.metrics):
-                if made is not None:
-                    details.keep(point.method, point.bits, made)  # first: a point in the journal is complete
+            for point, described in measure.measure(
+                context, data, [wanted[0], *todo], plan.options, plan.metrics, details.describe
+            ):
+                if described is not None:
+                    details.store.write(point.method, point.bits, described)  # first: a point in the journal is complete
                 journal.add(point)
                 advance(1)
     for method, k in wanted:
@@ -214,8 +217,8 @@ class _Details:
     data: Dataset
     plan: SweepPlan
 
-    def keep(self, method: str, k: int, made: Program) -> None:
-        """Describes a model, and measures the errors of its rescales where asked."""
+    def describe(self, method: str, made: Program) -> dict[str, Any]:
+        """Describes a method's model, and measures the errors of its rescales where asked."""
         found = describe_point(made, self.context.model)
         if self.plan.errors and method != BASE:
             samples = self.data.take(self.plan.errors)
@@ -223,11 +226,12 @@ class _Details:
                 "errors": measure_errors(made, self.context.model, samples, self.context.progress),
                 "errors_samples": self.plan.errors,
             }
-        self.store.write(method, k, found)
+        return found
 
     def complete(self, method: str, k: int) -> None:
         """Adds what an older version, a run without errors or a cluster did not keep; but nothing is trained for it."""
         known = self.store.read(method, k)
         lacks = not known or (method != BASE and known.get("errors_samples", 0) < self.plan.errors)
         if lacks and not (method != BASE and METHODS[method].trains):
-            self.keep(method, k, make(method, self.context, self.plan.options.with_bits(min(k, 31))).program)
+            made = make(method, self.context, self.plan.options.with_bits(min(k, 31)))
+            self.store.write(method, k, self.describe(method, made.program))

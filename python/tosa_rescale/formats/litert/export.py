@@ -18,7 +18,7 @@ from tosa_rescale.formats.litert.match import MacOp, groups_of, match_layers
 from tosa_rescale.formats.litert.patch import LayerPatch
 from tosa_rescale.formats.litert.read import convert_like, original_of, part_like
 from tosa_rescale.formats.litert.scales import spread_factors, tensor_scales
-from tosa_rescale.formats.litert.schema import litert_layers
+from tosa_rescale.formats.litert.schema import litert_layers, unpack
 from tosa_rescale.formats.litert.write import write_litert
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tosa_rescale.core.program import Program
 
 SAME_SCALE = 2.0**-20  # in log2: what float32 scales leave of a ratio
+_PLACES = 1 << 18  # of an octave, each wider than SAME_SCALE
 
 
 def to_litert(program: Program, original: PathLike | None = None, allow_partial: bool = False) -> bytes:
@@ -200,27 +201,58 @@ def moved_scales(module: Module, flatbuffer: bytes, source: str) -> dict[str, fl
 
 def new_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dict[str, float]:
     """The new scales by tensor name. Those that differ by a power of two but for float32's rounding do so exactly."""
-    old = tensor_scales(flatbuffer, source)
-    factors = {name: f for name, f in spread_factors(flatbuffer, factors, source).items() if f != 1}
+    model = unpack(flatbuffer, source)
+    old = tensor_scales(model)
+    factors = {name: f for name, f in spread_factors(model, factors).items() if f != 1}
     unknown = sorted(name for name in factors if name not in old)
     if unknown:
         raise ModelError(
             f"{source}: {len(unknown)} tensors with a new scale are not in the flatbuffer: {unknown[0]!r}; compensate with"
             " `align=False`"
         )
-    known = [scale for name, scale in old.items() if name not in factors]
+    known = _Octaves()
+    for name, scale in old.items():
+        if name not in factors:
+            known.add(scale)
     scales: dict[str, float] = {}
     for name, factor in factors.items():
-        scale = float(np.float32(old[name] * factor))
-        for reference in known:
-            octaves = np.log2(old[name] * factor / reference)
-            if abs(octaves - round(octaves)) < SAME_SCALE:
-                scale = float(np.ldexp(reference, round(octaves)))
-                break
+        reference = known.find(old[name] * factor)
+        if reference is None:
+            scales[name] = float(np.float32(old[name] * factor))
+            known.add(scales[name])
         else:
-            known.append(scale)
-        scales[name] = scale
+            scales[name] = float(np.ldexp(reference, round(np.log2(old[name] * factor / reference))))
     return scales
+
+
+class _Octaves:
+    """Scales, found by another one that differs from one of them by a power of two."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, list[tuple[int, float]]] = {}  # scales with their order, by the place within an octave
+        self._count = 0
+
+    def add(self, scale: float) -> None:
+        """Adds a scale, unless it is 0, of which no other one is a multiple."""
+        if scale > 0:
+            self._kept.setdefault(self._place(scale), []).append((self._count, scale))
+            self._count += 1
+
+    def find(self, scale: float) -> float | None:
+        """The first one that was added of those that differ by a power of two; None where there is none."""
+        if scale <= 0:
+            return None
+        place = self._place(scale)
+        near = [each for step in (-1, 0, 1) for each in self._kept.get((place + step) % _PLACES, ())]
+        for _, reference in sorted(near):
+            octaves = np.log2(scale / reference)
+            if abs(octaves - round(octaves)) < SAME_SCALE:
+                return reference
+        return None
+
+    @staticmethod
+    def _place(scale: float) -> int:
+        return int(np.log2(scale) % 1.0 * _PLACES) % _PLACES
 
 
 def _require_same_tables(new: Module, back: Module, source: str) -> None:

@@ -101,8 +101,11 @@ def scales_by_position(model: Any, part: Part, wanted: Mapping[str, float], sour
     graph = model.subgraphs[0]
     border = {int(index) for index in (*graph.inputs, *graph.outputs)} | {each.index for each in (*part.inputs, *part.outputs)}
     indices: dict[int, float] = {}
+    positions: dict[str, list[int]] = {}
+    for index, tensor in enumerate(graph.tensors if wanted else ()):
+        positions.setdefault(name_of(tensor), []).append(index)
     for name, scale in wanted.items():
-        found = [index for index, tensor in enumerate(graph.tensors) if name_of(tensor) == name]
+        found = positions.get(name, [])
         if len(found) != 1:
             raise ModelError(f"{source}: `activation_scales`: {len(found)} tensors are named {name!r}; requires exactly one")
         if found[0] in border:

@@ -47,7 +47,7 @@ def read_flatbuffer(
     """Reads a LiteRT flatbuffer; see tosa_rescale.formats.read.read."""
     simplified = simplify(data, source)
     data = simplified.data
-    conversion = convert_part(data, source, batch, until, shapes)
+    conversion = convert_part(data, source, batch, until, shapes, simplified.model)
     part, model = conversion.part, conversion.model
     left = [f"{describe(model, each)} {where}" for each, where in ((part.before, "in front"), (part.after, "behind")) if each]
     left += [f"output {name!r}, which no operator of the part makes" for name in part.passed]
@@ -73,10 +73,12 @@ def original_of(program: Program, original: PathLike | None = None) -> tuple[byt
     data = program.flatbuffer if original is None else read_file(original)
     if data is None:
         raise ModelError(f"{program.source}: came from no .tflite; name the one it was made from (`original`)")
-    data = simplify(data, program.source).data
+    simplified = simplify(data, program.source)
+    data, model = simplified.data, simplified.model
     if any(step.options.get("weighted_pools") for step in program.recipe):
         data = with_weighted_pools(data, _convolutions(program), program.source)
-    return data, convert_like(data, program)
+        model = unpack(data, program.source)
+    return data, convert_like(data, program, model)
 
 
 def _convolutions(program: Program) -> set[str]:
@@ -85,24 +87,34 @@ def _convolutions(program: Program) -> set[str]:
     return {module.tensor_name(op) or op.name for op in module.ops() if op.kind == "depthwise_conv2d"}
 
 
-def convert_like(data: bytes, program: Program) -> Conversion:
-    """Converts a flatbuffer to a module with a program's inputs and outputs. Raises ModelError where it has no such part."""
-    until, shapes = _border_of(data, program)
-    return convert_part(data, program.source, 1, until, shapes)
+def convert_like(data: bytes, program: Program, model: Any = None) -> Conversion:
+    """Converts a flatbuffer to a module with a program's inputs and outputs.
+
+    Args:
+        data: the flatbuffer.
+        program: the program.
+        model: the flatbuffer's ModelT; None: it is unpacked.
+
+    Raises:
+        ModelError: it has no such part.
+    """
+    model = model or unpack(data, program.source)
+    until, shapes = _border_of(model, program)
+    return convert_part(data, program.source, 1, until, shapes, model)
 
 
 def part_like(data: bytes, program: Program) -> bytes:
     """The part of a flatbuffer with a program's inputs and outputs, alone. Raises ModelError where it has no such part."""
-    until, _ = _border_of(data, program)
     model = unpack(data, program.source)
+    until, _ = _border_of(model, program)
     return part_alone(data, model, find_part(model, program.source, until))
 
 
-def _border_of(data: bytes, program: Program) -> tuple[list[str] | None, Shapes]:
+def _border_of(model: Any, program: Program) -> tuple[list[str] | None, Shapes]:
     """`until` and `shapes` that give a program's signature."""
     names = [each.name for each in program.signature.outputs]
     inputs = {each.name: tuple(n or 1 for n in each.shape) for each in program.signature.inputs}
-    furthest = find_part(unpack(data, program.source), program.source)
+    furthest = find_part(model, program.source)
     known = {name for each in furthest.inputs for name in (each.name, each.inner)}
     everything = furthest.whole or {each.name for each in furthest.outputs} == set(names)
     return None if everything else names, {name: shape for name, shape in inputs.items() if name in known}
@@ -114,9 +126,10 @@ def convert_part(
     batch: int = 1,
     until: str | Sequence[str] | None = None,
     shapes: Shapes | None = None,
+    model: Any = None,
 ) -> Conversion:
-    """Converts as much of a flatbuffer as TOSA can express; see tosa_rescale.formats.read.read."""
-    model = unpack(data, source)
+    """Converts as much of a flatbuffer as TOSA can express; see tosa_rescale.formats.read.read, and `convert_like`."""
+    model = model or unpack(data, source)
     refused: dict[int, str] = {}
     for _ in range(_ATTEMPTS):
         part = find_part(model, source, until, refused)

@@ -43,6 +43,7 @@ def rebuild(
     edited = Counter(t.index for edit in edits for t in (edit.layer.weights, edit.layer.bias) if t is not None)
     if unsigned:
         unsigned_to_signed(model, part, {edit.layer.weights.index for edit in edits}, source)
+    uses = Counter(tensor.buffer for each in model.subgraphs for tensor in each.tensors)
     written: dict[int, Constant] = {}
     for edit in edits:
         operator, layer = operators[edit.layer.operator], edit.layer
@@ -58,43 +59,46 @@ def rebuild(
                 continue
             if index is None or index in written or readers[index] > edited[index]:
                 index = _add_tensor(model, index, layer)
+                uses[model.subgraphs[0].tensors[index].buffer] += 1
                 inputs = [int(each) for each in operator.inputs]
                 inputs += [-1] * (slot + 1 - len(inputs))
                 inputs[slot] = index
                 operator.inputs = inputs
-            _set_constant(model, index, constant)
+            _set_constant(model, index, constant, uses)
             written[index] = constant
         if layer.kind == "FULLY_CONNECTED" and len(edit.weights.scale) > 1:
             require_version(model, operator, PER_CHANNEL_FULLY_CONNECTED)
     for each in constants:
-        _patch_constant(model, operators[each.operator], each, readers)
+        _patch_constant(model, operators[each.operator], each, readers, uses)
     for index, scale in scales.items():
         graph.tensors[index].quantization.scale = np.array([scale], np.float32)
     return pack(model)
 
 
-def _set_constant(model: Any, index: int, constant: Constant) -> None:
+def _set_constant(model: Any, index: int, constant: Constant, uses: Counter[int]) -> None:
     tensor = model.subgraphs[0].tensors[index]
     tensor.quantization = copy.copy(tensor.quantization) or schema().QuantizationParametersT()
     tensor.quantization.scale = constant.scale
     tensor.quantization.zeroPoint = np.zeros(len(constant.scale), np.int64)
     tensor.quantization.quantizedDimension = constant.axis
     tensor.quantization.min = tensor.quantization.max = None  # float range of the old constant
-    _set_buffer(model, tensor, constant.data)
+    _set_buffer(model, tensor, constant.data, uses)
 
 
-def _set_buffer(model: Any, tensor: Any, data: bytes) -> None:
+def _set_buffer(model: Any, tensor: Any, data: bytes, uses: Counter[int]) -> None:
+    """Gives a tensor other elements; `uses` counts the tensors of each buffer."""
     buffer = schema().BufferT()
     buffer.data = np.frombuffer(data, np.uint8)
-    uses = sum(each.buffer == tensor.buffer for graph in model.subgraphs for each in graph.tensors)
-    if uses == 1 and tensor.buffer:
+    if uses[tensor.buffer] == 1 and tensor.buffer:
         model.buffers[tensor.buffer] = buffer
     else:
         model.buffers.append(buffer)
+        uses[tensor.buffer] -= 1
         tensor.buffer = len(model.buffers) - 1
+        uses[tensor.buffer] = 1
 
 
-def _patch_constant(model: Any, operator: Any, patch: ConstantPatch, readers: Counter[int]) -> None:
+def _patch_constant(model: Any, operator: Any, patch: ConstantPatch, readers: Counter[int], uses: Counter[int]) -> None:
     """Gives one input of an operator other elements and another scale; other readers of the tensor keep the old one."""
     tensors = model.subgraphs[0].tensors
     index = int(operator.inputs[patch.slot])
@@ -103,6 +107,7 @@ def _patch_constant(model: Any, operator: Any, patch: ConstantPatch, readers: Co
         tensor = copy.copy(tensors[index])
         tensor.name = (tensor.name or b"") + f"/{patch.operator}".encode()
         tensors.append(tensor)
+        uses[tensor.buffer] += 1
         inputs = [int(each) for each in operator.inputs]
         index = inputs[patch.slot] = len(tensors) - 1
         operator.inputs = inputs
@@ -110,7 +115,7 @@ def _patch_constant(model: Any, operator: Any, patch: ConstantPatch, readers: Co
     tensor.quantization = copy.copy(tensor.quantization)
     tensor.quantization.scale = np.array([patch.scale], np.float32)
     tensor.quantization.min = tensor.quantization.max = None
-    _set_buffer(model, tensor, patch.value.tobytes())
+    _set_buffer(model, tensor, patch.value.tobytes(), uses)
 
 
 def _add_tensor(model: Any, like: int | None, layer: LitertLayer) -> int:

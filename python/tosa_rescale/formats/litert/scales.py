@@ -4,27 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from tosa_rescale.formats.litert.operators import FIXED_OUTPUT_SCALE, FUSED_ACTIVATIONS, SAME_SCALE, UPPER_LIMITS
-from tosa_rescale.formats.litert.schema import as_array, dtype_of, name_of, op_name, unpack
+from tosa_rescale.formats.litert.schema import as_array, dtype_of, name_of, op_name
 
 
-def tensor_scales(data: bytes, source: str = "model") -> dict[str, float]:
+def tensor_scales(model: Any) -> dict[str, float]:
     """The scale of each tensor of the first subgraph that has one scale, by name.
 
     A float32 tensor that a QUANTIZE reads or a DEQUANTIZE makes has the scale of the integers on the other side, under the
     names that both have: a module's output goes by the float32 one's.
 
     Args:
-        data: a LiteRT flatbuffer.
-        source: its name, for errors.
-
-    Raises:
-        ModelError: not a readable LiteRT flatbuffer.
+        model: a ModelT.
     """
-    model = unpack(data, source)
     graph = model.subgraphs[0]
     scales = [as_array(None if t.quantization is None else t.quantization.scale, np.float32) for t in graph.tensors]
     found = {name_of(tensor): float(scale[0]) for tensor, scale in zip(graph.tensors, scales, strict=True) if len(scale) == 1}
@@ -38,36 +34,26 @@ def tensor_scales(data: bytes, source: str = "model") -> dict[str, float]:
     return found
 
 
-def fixed_scale_tensors(data: bytes, source: str = "model") -> set[str]:
+def fixed_scale_tensors(model: Any) -> set[str]:
     """Names of the tensors whose scale is no choice, as the operator that makes them knows only one.
 
     Args:
-        data: a LiteRT flatbuffer.
-        source: its name, for errors.
-
-    Raises:
-        ModelError: not a readable LiteRT flatbuffer.
+        model: a ModelT.
     """
-    model = unpack(data, source)
     graph = model.subgraphs[0]
     made = [int(i) for each in graph.operators if op_name(model, each) in FIXED_OUTPUT_SCALE for i in each.outputs]
     return {name_of(graph.tensors[i]) for i in made}
 
 
-def clamp_reaches(data: bytes, source: str = "model") -> dict[str, float]:
+def clamp_reaches(model: Any) -> dict[str, float]:
     """How far above the zero point an activation function cuts a tensor off, in steps of its scale, by the tensor's name.
 
     The bound in the file may be nearer: where a type ends before it. Infinite behind RELU, whose limit is that of the type.
 
     Args:
-        data: a LiteRT flatbuffer.
-        source: its name, for errors.
-
-    Raises:
-        ModelError: not a readable LiteRT flatbuffer.
+        model: a ModelT.
     """
-    model = unpack(data, source)
-    graph, scales, found = model.subgraphs[0], tensor_scales(data, source), {}
+    graph, scales, found = model.subgraphs[0], tensor_scales(model), {}
     for each in graph.operators:
         kind = op_name(model, each)
         fused = FUSED_ACTIVATIONS.get(getattr(each.builtinOptions, "fusedActivationFunction", 0), "")
@@ -78,23 +64,18 @@ def clamp_reaches(data: bytes, source: str = "model") -> dict[str, float]:
     return found
 
 
-def spread_factors(data: bytes, factors: Mapping[str, float], source: str = "model") -> dict[str, float]:
+def spread_factors(model: Any, factors: Mapping[str, float]) -> dict[str, float]:
     """Gives tensors that no op of a module stands for the factor of those whose scale they must share.
 
     The results of an operator that has several go by all their names together in a module.
 
     Args:
-        data: a LiteRT flatbuffer with the module's inputs and outputs.
+        model: the ModelT of a flatbuffer with the module's inputs and outputs.
         factors: what tensor scales are multiplied by, by name; 1 where a scale is known to stay.
-        source: the flatbuffer's name, for errors.
 
     Returns:
         `factors`, and the factors of tensors tied to those by operators that move data.
-
-    Raises:
-        ModelError: not a readable LiteRT flatbuffer.
     """
-    model = unpack(data, source)
     graph, found = model.subgraphs[0], dict(factors)
     for operator in graph.operators:
         made = [name_of(graph.tensors[int(i)]) for i in operator.outputs]

@@ -27,10 +27,12 @@ class Simplified:
 
     Attributes:
         data: the flatbuffer; the bytes that were given where nothing was written in another way.
+        model: its ModelT.
         remarks: what was, a sentence for each kind.
     """
 
     data: bytes
+    model: Any
     remarks: tuple[str, ...] = ()
 
 
@@ -50,8 +52,9 @@ def simplify(data: bytes, source: str) -> Simplified:
             if operators := step(model):
                 remarks.append(f"{says}: {describe(model, operators)}")
         if not remarks:
-            return Simplified(data)
+            return Simplified(data, model)
         join_islands(model)
     except (IndexError, TypeError, ValueError, AttributeError):  # positions that lead nowhere: whoever reads the graph says so
-        return Simplified(data)
-    return Simplified(pack(model), tuple(remarks))
+        return Simplified(data, unpack(data, source))  # one of them may have begun
+    packed = pack(model)
+    return Simplified(packed, unpack(packed, source), tuple(remarks))
