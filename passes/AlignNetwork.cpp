@@ -13,6 +13,7 @@
 #include "Constants.h"
 #include "Convolution.h"
 #include "Diagnostics.h"
+#include "MovedTables.h"
 
 #include <cmath>
 
@@ -60,11 +61,31 @@ AlignNetwork::AlignNetwork(func::FuncOp function, const AlignOptions &options,
 }
 
 bool AlignNetwork::absorbsFactor(tosa::RescaleOp op) const {
-  if (isBehindConvolution(op))
+  if (isBehindConvolution(op) || isTabulated(op))
     return true;
   const ConstantProduct product = ConstantProduct::match(op);
   return product &&
          (options.constants || releases.contains(product.getConstant()));
+}
+
+SmallVector<Operation *> AlignNetwork::getChainRoots(tosa::RescaleOp op) const {
+  return chainsOf.lookup(op);
+}
+
+bool AlignNetwork::isTabulated(tosa::RescaleOp op) const {
+  auto found = chainsOf.find(op);
+  return found != chainsOf.end() &&
+         llvm::all_of(found->second,
+                      [&](Operation *root) { return releases.contains(root); });
+}
+
+void AlignNetwork::addChains() {
+  for (const ByteChain &chain : findByteChains(function))
+    for (tosa::RescaleOp op : chain.getRescales()) {
+      chainsOf[op].push_back(chain.getRoot());
+      for (Value value : {op.getInput(), op.getOutput()})
+        addHolder(value, chain.getRoot());
+    }
 }
 
 int AlignNetwork::getClass(Value value) {
@@ -98,8 +119,12 @@ void AlignNetwork::pinAll(Operation *op, const Twine &reason) {
 }
 
 void AlignNetwork::noteZeroPoint(Value value, Value zeroPoint) {
+  setZeroPoint(value, getConstantInteger(zeroPoint));
+}
+
+void AlignNetwork::setZeroPoint(Value value, std::optional<int64_t> zeroPoint) {
   if (!isWide(value))
-    notedZeroPoints.emplace_back(value, getConstantInteger(zeroPoint));
+    notedZeroPoints.emplace_back(value, zeroPoint);
 }
 
 void AlignNetwork::addProduct(Value first, Value second, Value out) {
@@ -137,8 +162,15 @@ LogicalResult AlignNetwork::readFixedFactor(Operation *op) {
       !std::isfinite(factor.getValueAsDouble()))
     return errorOn(op) << "requires attribute '" << kFixedFactorAttrName
                        << "' to be an f64 above 0";
+  // What no kernel of LiteRT has, a table has.
+  const bool isReleasable =
+      options.tabulate && isMovableTable(op) && isFunction(op);
+  if (isReleasable && releases.contains(op))
+    return success();
   for (Value result : op->getResults())
     if (isInteger(result)) {
+      if (isReleasable)
+        addHolder(result, op);
       pin(result, "given by '" + kFixedFactorAttrName + "'");
       fixedFactors.emplace_back(result, std::log2(factor.getValueAsDouble()));
     }
@@ -158,6 +190,8 @@ LogicalResult AlignNetwork::visit(Operation *op) {
 }
 
 LogicalResult AlignNetwork::build() {
+  if (options.tabulate)
+    addChains();
   for (Value argument : function.getArguments())
     if (isInteger(argument))
       pin(argument, "an input of the graph");

@@ -139,7 +139,9 @@ void foldConstantReshapes(func::FuncOp function) {
   function.walk([&](tosa::ReshapeOp op) {
     auto type = dyn_cast<RankedTensorType>(op.getOutput().getType());
     if (type && type.hasStaticShape() && isIntegerConstant(op.getInput1()) &&
-        llvm::all_of(op.getOutput().getUsers(), sharesScale))
+        llvm::all_of(op.getOutput().getUsers(), [](Operation *user) {
+          return sharesScale(user) || isa<tosa::MulOp>(user);
+        }))
       ops.push_back(op);
   });
   for (tosa::ReshapeOp op : ops) {
@@ -149,10 +151,13 @@ void foldConstantReshapes(func::FuncOp function) {
     if (!elements)
       continue;
     OpBuilder builder(op);
-    auto after = tosa::ConstOp::create(builder, op.getLoc(), type,
-                                       elements.reshape(type));
-    after->setDiscardableAttrs(before->getDiscardableAttrDictionary());
-    op.getOutput().replaceAllUsesWith(after.getResult());
+    for (OpOperand &use :
+         llvm::make_early_inc_range(op.getOutput().getUses())) {
+      auto after = tosa::ConstOp::create(builder, op.getLoc(), type,
+                                         elements.reshape(type));
+      after->setDiscardableAttrs(before->getDiscardableAttrDictionary());
+      use.set(after.getResult());
+    }
     eraseIfDead(op);
   }
 }

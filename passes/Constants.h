@@ -30,9 +30,9 @@ bool isIntegerConstant(mlir::Value value);
 /// wider than 8 or 16 bits before says so by `kConstantBitsAttrName`.
 int64_t foldConstantRescales(mlir::func::FuncOp function);
 
-/// Replaces every reshape of a constant that is read by operations whose
-/// operands share a scale, such as a causal mask, by the constant of that
-/// shape.
+/// Replaces every reshape of a constant that is read by products, such as
+/// rotary positions, or by operations whose operands share a scale, such as a
+/// causal mask, by constants of that shape, one for each use.
 void foldConstantReshapes(mlir::func::FuncOp function);
 
 /// Gives each use of a constant in an operation whose operands share a scale a

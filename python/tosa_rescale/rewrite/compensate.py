@@ -16,7 +16,7 @@ from tosa_rescale_runtime import Module, compare_all
 
 from tosa_rescale.core.attributes import FIXED_FACTOR, FUNCTION, REACH
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import ALIGN, CARRY, COMPENSATE, NARROW, POOLS, CompensateOptions, Scope
+from tosa_rescale.core.options import ALIGN, CARRY, COMPENSATE, NARROW, POOLS, TABULATE, CompensateOptions, Scope
 from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
@@ -27,6 +27,7 @@ from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensor
 from tosa_rescale.formats.litert.tables import compute_tables
 from tosa_rescale.rewrite.calibration import InputStatistics
 from tosa_rescale.rewrite.clipping import Ranges
+from tosa_rescale.rewrite.expected import moving_error, narrowing_error
 from tosa_rescale.rewrite.narrow import mark_bits
 from tosa_rescale.rewrite.observe import observe, run
 
@@ -71,12 +72,14 @@ class _Candidate:
         remarks: what was left alone, and why.
         choice: what was kept: "calibrated" or "data-free".
         mean_lsb: mean absolute difference of the outputs from the original's on the calibration samples; None without.
+        aligned: scales of activations were changed.
     """
 
     bytecode: bytes
     remarks: tuple[Diagnostic, ...]
     choice: str
     mean_lsb: float | None
+    aligned: bool = False
 
 
 class Compensator(Generic[P]):
@@ -108,7 +111,8 @@ class Compensator(Generic[P]):
         """Compensates at one width.
 
         With samples, results with and without statistics, and with and without measured ranges of activations, are run on
-        them and the nearest one to the original is kept: few samples can mislead, and then no statistics are better.
+        them and the nearest one to the original is kept: few samples can mislead, and then no statistics are better. One
+        whose scales stay as they are is among them; without samples `rewrite/expected.py` says whether that is nearer.
 
         Args:
             options: what is asked.
@@ -134,10 +138,14 @@ class Compensator(Generic[P]):
                 candidate
                 for start in self._start(aligns=True)
                 for aligned in [self._align(start, options, bits_of)]
-                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None)
+                for candidate in self._candidates(aligned.bytecode, aligned.remarks, options, None, aligned=True)
             ]
-        best = min(found, key=lambda each: each.mean_lsb or 0.0)
+            # Last: no multiplier of it is wide, and where it is as near as an aligned one, that is taken.
+            found += self._candidates(self._start(aligns=False)[0], (), options, bits_of)
+        best = min(found, key=self._get_error)
         recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": best.mean_lsb}
+        if options.aligns:
+            recorded["aligned"] = best.aligned
         if bits_of:
             recorded["bits_of"] = dict(bits_of)
         return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
@@ -173,6 +181,13 @@ class Compensator(Generic[P]):
                 f"bits_of: names rescales that `carry` takes away or renumbers; run {CARRY} first, and load what it makes"
             )
 
+    def _get_error(self, candidate: _Candidate) -> float:
+        """What a candidate is measured to differ by, or expected to."""
+        if candidate.mean_lsb is not None:
+            return candidate.mean_lsb
+        made = Module.parse(candidate.bytecode, self._program.source)
+        return moving_error(made) if candidate.aligned else narrowing_error(self._program.module(), made)
+
     @property
     def _litert(self) -> bool:
         return self._program.flatbuffer is not None
@@ -207,8 +222,11 @@ class Compensator(Generic[P]):
     def _align(self, start: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
         """Widths of single rescales are marked first: alignment may fold rescales, and keys count them."""
         passes = [align_pass(options, self._litert)]
-        done = self._passed(start, passes, bits_of)
-        return with_tables(self._program, done)
+        done = with_tables(self._program, self._passed(start, passes, bits_of))
+        if not options.tabulate:
+            return done
+        made = run_passes(done.bytecode, [_tabulate_pass(options)], self._program.source)
+        return PassResult(made.bytecode, (*done.diagnostics, *made.diagnostics))
 
     def _candidates(
         self,
@@ -216,13 +234,14 @@ class Compensator(Generic[P]):
         remarks: tuple[Diagnostic, ...],
         options: CompensateOptions,
         bits_of: Mapping[str, int] | None,
+        aligned: bool = False,
     ) -> list[_Candidate]:
         """The calibrated result and the data-free one, or the latter alone."""
 
         def made(choice: str) -> _Candidate:
             done = self._run_passes(start, options, bits_of, choice == "calibrated")
             distance = None if self._inputs is None else self._distance(done.bytecode)
-            return _Candidate(done.bytecode, (*remarks, *done.remarks), choice, distance)
+            return _Candidate(done.bytecode, (*remarks, *done.remarks), choice, distance, aligned)
 
         return [made(choice) for choice in (["data-free"] if self._inputs is None else ["calibrated", "data-free"])]
 
@@ -290,6 +309,10 @@ def align_pass(options: CompensateOptions, litert: bool) -> str:
         litert: only multipliers that LiteRT derives from scales.
     """
     return options.pass_options(ALIGN, {"bits": options.elementwise_bits or options.bits, "litert": litert})
+
+
+def _tabulate_pass(options: CompensateOptions) -> str:
+    return options.pass_options(TABULATE, {"bits": options.elementwise_bits or options.bits, "hidden_bit": options.hidden_bit})
 
 
 def _passes(options: CompensateOptions, use_statistics: bool) -> list[str]:
