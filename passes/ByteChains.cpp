@@ -36,6 +36,20 @@ static std::optional<int64_t> getOnlyElement(Value value) {
   return elements->front();
 }
 
+/// Whether `value` is one element, as constants are that broadcast.
+static bool isOne(Value value) {
+  const auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getNumElements() == 1;
+}
+
+/// Whether `value` is a constant, perhaps rescaled and in another shape.
+static bool isFromConstant(Value value) {
+  while (value.getDefiningOp<tosa::RescaleOp>() ||
+         value.getDefiningOp<tosa::ReshapeOp>())
+    value = value.getDefiningOp()->getOperand(0);
+  return getOnlyElement(value).has_value();
+}
+
 /// How many of the first operands are data. None if `op` is not computed here.
 static std::optional<unsigned> countData(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<unsigned>>(op)
@@ -65,6 +79,11 @@ static std::optional<unsigned> countData(Operation *op) {
           return std::nullopt;
         return 1;
       })
+      .Case([](tosa::ReshapeOp reshape) -> std::optional<unsigned> {
+        if (!isOne(reshape.getOutput()))
+          return std::nullopt;
+        return 1;
+      })
       .Case<tosa::ClampOp, tosa::AbsOp, tosa::IdentityOp, tosa::CastOp>(
           [](Operation *) { return 1; })
       .Case<tosa::AddOp, tosa::SubOp, tosa::MaximumOp, tosa::MinimumOp,
@@ -86,7 +105,7 @@ bool ByteChain::visit(Value value) {
   // A table that nothing else reads becomes part of the new one.
   const bool isInner =
       ops.empty() && !input && op && isa<tosa::TableOp>(op) && op->hasOneUse();
-  if (isByte(value) && !(isInner && countData(op))) {
+  if (isByte(value) && !(isInner && countData(op)) && !isFromConstant(value)) {
     if (input && input != value)
       return false;
     input = value;
@@ -102,9 +121,12 @@ bool ByteChain::visit(Operation *op) {
   if (!data || op->getNumResults() != 1 ||
       !isa<IntegerType>(getElementTypeOrSelf(op->getResult(0))))
     return false;
-  for (Value operand : op->getOperands().take_front(*data))
+  for (Value operand : op->getOperands().take_front(*data)) {
     if (!visit(operand))
       return false;
+    if (operand == input || dependent.contains(operand.getDefiningOp()))
+      dependent.insert(op);
+  }
   ops.push_back(op);
   return true;
 }
@@ -114,8 +136,11 @@ std::optional<ByteChain> ByteChain::match(Operation *op) {
   if (op->getNumResults() != 1 || !isByte(op->getResult(0)) ||
       !chain.visit(op) || !chain.input ||
       llvm::any_of(chain.ops, [&](Operation *each) {
-        return cast<ShapedType>(each->getResult(0).getType()).getShape() !=
-               cast<ShapedType>(chain.input.getType()).getShape();
+        const Value result = each->getResult(0);
+        return chain.dependent.contains(each)
+                   ? cast<ShapedType>(result.getType()).getShape() !=
+                         cast<ShapedType>(chain.input.getType()).getShape()
+                   : !isOne(result);
       }))
     return std::nullopt;
   return chain;
@@ -124,7 +149,8 @@ std::optional<ByteChain> ByteChain::match(Operation *op) {
 SmallVector<tosa::RescaleOp> ByteChain::getRescales() const {
   SmallVector<tosa::RescaleOp> found;
   for (Operation *op : ops)
-    if (auto rescale = dyn_cast<tosa::RescaleOp>(op))
+    if (auto rescale = dyn_cast<tosa::RescaleOp>(op);
+        rescale && dependent.contains(op))
       found.push_back(rescale);
   return found;
 }
@@ -170,7 +196,8 @@ static std::optional<int64_t> computeOne(Operation *op, ArrayRef<int64_t> x) {
                       high = cast<IntegerAttr>(clamp.getMaxVal()).getInt();
         return std::min(std::max(x[0], low), high);
       })
-      .Case<tosa::IdentityOp, tosa::CastOp>([&](Operation *) { return x[0]; })
+      .Case<tosa::IdentityOp, tosa::CastOp, tosa::ReshapeOp>(
+          [&](Operation *) { return x[0]; })
       .Case([&](tosa::AbsOp) { return std::abs(x[0]); })
       .Case([&](tosa::AddOp) { return x[0] + x[1]; })
       .Case([&](tosa::SubOp) { return x[0] - x[1]; })

@@ -11,6 +11,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tosa/IR/TosaOps.h"
+#include "llvm/ADT/DenseSet.h"
 
 namespace tosa_rescale {
 
@@ -25,6 +26,7 @@ public:
   mlir::Value getOutput() const { return ops.back()->getResult(0); }
   /// The operation that makes the result.
   mlir::Operation *getRoot() const { return ops.back(); }
+  /// Those of what depends on the input; constants have theirs.
   llvm::SmallVector<mlir::tosa::RescaleOp> getRescales() const;
 
   /// The result for each input from -128 to 127; none where the specification
@@ -39,6 +41,8 @@ private:
   mlir::Value input;
   /// What makes an operand before what reads it.
   llvm::SmallVector<mlir::Operation *> ops;
+  /// Of these, what depends on the input.
+  llvm::DenseSet<mlir::Operation *> dependent;
 };
 
 /// The chains of a function that have rescales which no other operation needs,

@@ -457,7 +457,7 @@ def TosaRescaleTabulatePass : Pass<"tosa-rescale-tabulate", "::mlir::func::FuncO
     What element-wise operations make of one tensor of i8 alone, as i8 again, is a function of 256 numbers. Where a multiplier of more than `bits` bits is among them, this pass replaces them by a `tosa.table` with
     exactly these results: a leaky ReLU, whose two multipliers have the ratio of its slope, or a rescale from one scale of i8 to another. The network computes what it did, bit for bit.
 
-    A chain is made of `rescale` with one multiplier, `add`, `sub`, `mul`, `maximum`, `minimum`, `clamp`, `abs`, `select`, comparisons, shifts, `cast` and `identity`; all tensors in it have the shape of its input, or are constants with one value in all elements. Its rescales
+    A chain is made of `rescale` with one multiplier, `add`, `sub`, `mul`, `maximum`, `minimum`, `clamp`, `abs`, `select`, comparisons, shifts, `cast` and `identity`; all tensors in it have the shape of its input, or are constants with one value in all elements, perhaps rescaled and in another shape. Its rescales
     must serve nothing else, so that they are gone, and every result must be one that the specification defines. A table of 256 entries in front of it that nothing else reads becomes part of it. What is unsigned, has a multiplier for each channel, or reads two tensors stays.
 
     A table needs 256 bytes and a look-up where an ALU and a multiplier were, so this is a choice. The table gets the attribute `tosa_rescale.tabulated`.

@@ -105,12 +105,13 @@ def random_step(rng: np.random.Generator, name: str, first: str, second: str) ->
 
 def random_chain(rng: np.random.Generator) -> str:
     """Up to eight random operations of i32 on what rescales make of one tensor, and a rescale back to i8."""
-    body, values = "", ["p", "q"]
-    for name in values:
+    body, values = "", ["p", "q", "both"]
+    for name in values[:2]:
         m, s = scale(rng, int(rng.integers(1, 9)))
         body += rescale(name, "x", SHAPE, RescaleCase("i8", "i32", (m,), (s,), int(rng.integers(-128, 128))))
+    body += binary("add", "both", "p", "q")
     for i in range(int(rng.integers(1, 9))):
-        body += random_step(rng, f"v{i}", *(str(rng.choice(values)) for _ in range(2)))
+        body += random_step(rng, f"v{i}", values[-1], str(rng.choice(values)))
         values.append(f"v{i}")
     m, s = scale(rng, -int(rng.integers(4, 10)))
     body += rescale("y", values[-1], SHAPE, RescaleCase("i32", "i8", (m,), (s,), 0, int(rng.integers(-128, 128))))
@@ -120,12 +121,12 @@ def random_chain(rng: np.random.Generator) -> str:
 
 def test_random_chains_are_their_tables() -> None:
     made = 0
-    for seed in range(12):
+    for seed in range(8):
         text = random_chain(np.random.default_rng(seed))
         after = tabulated(text)
         made += kinds(after) == ["table"]
         np.testing.assert_array_equal(run(after), run(Module.parse(text)), err_msg=f"seed {seed}")
-    assert made >= 10  # a value that exceeds 32 bits leaves a chain as it is
+    assert made >= 6  # a value that exceeds 32 bits leaves a chain as it is
 
 
 def built(folder: pathlib.Path, build: Callable[[], bytes]) -> tr.Model:
