@@ -22,10 +22,12 @@ def narrowing_error(original: Module, narrowed: Module) -> float:
             nothing.
     """
     before = original.rescales()
+    # An operand of an addition in 32 bits comes from a tensor of fewer.
+    narrowest = min(min(each.input_bits, each.output_bits) for each in before)
     ops = [op for op in narrowed.ops() if op.kind == "rescale"]
     after = narrowed.rescales()
     return sum(
-        _square(old) * float(np.mean((_real(new) / _real(old) - 1) ** 2))
+        _square(old, narrowest) * float(np.mean((_real(new) / _real(old) - 1) ** 2))
         for old, new, op in zip(before, after, ops, strict=True)
         if narrowed.attribute(op, COMPENSATED) is None and _is_known(old) and _is_known(new)
     )
@@ -33,7 +35,7 @@ def narrowing_error(original: Module, narrowed: Module) -> float:
 
 def moving_error(aligned: Module) -> float:
     """What other scales cost: a tensor rounded to both scales, or, where these hardly differ, values off by their ratio."""
-    factors = [(each.scale_factor, _square(each)) for each in aligned.rescales() if each.output_bits <= 16]
+    factors = [(each.scale_factor, _square(each, 16)) for each in aligned.rescales() if each.output_bits <= 16]
     return sum(min((1 + factor**2) / 12, square * (factor - 1) ** 2) for factor, square in factors)
 
 
@@ -46,5 +48,7 @@ def _is_known(rescale: Rescale) -> bool:
     return rescale.multiplier is not None and rescale.shift is not None and bool(rescale.multiplier.all())
 
 
-def _square(rescale: Rescale) -> float:
-    return (2.0 ** min(rescale.input_bits, rescale.output_bits) / 8) ** 2
+def _square(rescale: Rescale, otherwise: int) -> float:
+    """The mean square of the tensor of 8 or 16 bits at either end, or of one of `otherwise` bits."""
+    bits = min(rescale.input_bits, rescale.output_bits)
+    return (2.0 ** (bits if bits <= 16 else otherwise) / 8) ** 2
