@@ -287,13 +287,18 @@ void TosaRescaleAlignPass::runOnOperation() {
   const bool moves = constants && !litert;
   if (moves) {
     numFolded += foldConstantRescales(function);
-    foldConstantReshapes(function);
+    foldConstantReshapes(function, ReshapeUse::Shared);
     separateConstants(function);
   }
   SmallVector<tosa::RescaleOp> rescales;
   function.walk([&](tosa::RescaleOp op) { rescales.push_back(op); });
   const AlignOptions options = {request, clipping, litert, moves, tabulate};
   FailureOr<Solution> solution = release(options, rescales);
+  // A product with a constant of its own takes up any multiplier, but rounds
+  // the constant anew.
+  if (succeeded(solution) && moves && !solution->chosen.wide.empty() &&
+      foldConstantReshapes(function, ReshapeUse::Product))
+    solution = release(options, rescales);
   if (failed(solution))
     return signalPassFailure();
   AlignNetwork &network = *solution->network;
