@@ -189,7 +189,7 @@ def test_tables_need_an_alignment() -> None:
 
 @pytest.mark.skipif(not reference_model_available(), reason="the TOSA reference model is not installed")
 def test_the_reference_model_reads_the_table_alike(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "leaky.mlir"
-    path.write_text(str(tabulated(leaky(np.random.default_rng(3))[0])))
+    path = tmp_path / "leaky.mlirbc"
+    path.write_bytes(tabulated(leaky(np.random.default_rng(3))[0]).to_bytecode())
     found = tr.load(path).check(4, engines=["iree", "reference"])
     assert all(each.exact for each in found.pairs.values())
