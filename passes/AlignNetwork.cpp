@@ -13,6 +13,7 @@
 #include "Constants.h"
 #include "Convolution.h"
 #include "Diagnostics.h"
+#include "MovedTables.h"
 
 #include <cmath>
 
@@ -60,11 +61,31 @@ AlignNetwork::AlignNetwork(func::FuncOp function, const AlignOptions &options,
 }
 
 bool AlignNetwork::absorbsFactor(tosa::RescaleOp op) const {
-  if (isBehindConvolution(op))
+  if (isBehindConvolution(op) || isTabulated(op))
     return true;
   const ConstantProduct product = ConstantProduct::match(op);
   return product &&
          (options.constants || releases.contains(product.getConstant()));
+}
+
+SmallVector<Operation *> AlignNetwork::getChainRoots(tosa::RescaleOp op) const {
+  return chainsOf.lookup(op);
+}
+
+bool AlignNetwork::isTabulated(tosa::RescaleOp op) const {
+  auto found = chainsOf.find(op);
+  return found != chainsOf.end() &&
+         llvm::all_of(found->second,
+                      [&](Operation *root) { return releases.contains(root); });
+}
+
+void AlignNetwork::addChains() {
+  for (const ByteChain &chain : findByteChains(function))
+    for (tosa::RescaleOp op : chain.getRescales()) {
+      chainsOf[op].push_back(chain.getRoot());
+      for (Value value : {op.getInput(), op.getOutput()})
+        addHolder(value, chain.getRoot());
+    }
 }
 
 int AlignNetwork::getClass(Value value) {
@@ -98,8 +119,12 @@ void AlignNetwork::pinAll(Operation *op, const Twine &reason) {
 }
 
 void AlignNetwork::noteZeroPoint(Value value, Value zeroPoint) {
+  setZeroPoint(value, getConstantInteger(zeroPoint));
+}
+
+void AlignNetwork::setZeroPoint(Value value, std::optional<int64_t> zeroPoint) {
   if (!isWide(value))
-    notedZeroPoints.emplace_back(value, getConstantInteger(zeroPoint));
+    notedZeroPoints.emplace_back(value, zeroPoint);
 }
 
 void AlignNetwork::addProduct(Value first, Value second, Value out) {
@@ -137,8 +162,15 @@ LogicalResult AlignNetwork::readFixedFactor(Operation *op) {
       !std::isfinite(factor.getValueAsDouble()))
     return errorOn(op) << "requires attribute '" << kFixedFactorAttrName
                        << "' to be an f64 above 0";
+  // What no kernel of LiteRT has, a table has.
+  const bool isReleasable =
+      options.tabulate && isMovableTable(op) && isFunction(op);
+  if (isReleasable && releases.contains(op))
+    return success();
   for (Value result : op->getResults())
     if (isInteger(result)) {
+      if (isReleasable)
+        addHolder(result, op);
       pin(result, "given by '" + kFixedFactorAttrName + "'");
       fixedFactors.emplace_back(result, std::log2(factor.getValueAsDouble()));
     }
@@ -158,6 +190,8 @@ LogicalResult AlignNetwork::visit(Operation *op) {
 }
 
 LogicalResult AlignNetwork::build() {
+  if (options.tabulate)
+    addChains();
   for (Value argument : function.getArguments())
     if (isInteger(argument))
       pin(argument, "an input of the graph");
@@ -325,70 +359,6 @@ void AlignNetwork::solve() {
   makeTensors();
   makeEdges();
   result = alignTensors(problem);
-}
-
-//===----------------------------------------------------------------------===//
-// What was found
-//===----------------------------------------------------------------------===//
-
-double AlignNetwork::getLog2Factor(Value value) {
-  auto found = ids.find(value);
-  return found == ids.end() ? 0 : result.log2Factors[tensorOf(found->second)];
-}
-
-std::optional<int64_t> AlignNetwork::getZeroPoint(Value value) {
-  auto found = zeroPoints.find(getClass(value));
-  return found == zeroPoints.end() ? std::nullopt : found->second;
-}
-
-DenseSet<Operation *> AlignNetwork::getWide() const {
-  DenseSet<Operation *> wide;
-  for (auto [op, narrow] : llvm::zip_equal(origins, result.narrow))
-    if (!narrow)
-      wide.insert(op);
-  return wide;
-}
-
-llvm::SetVector<int> AlignNetwork::findTied(tosa::RescaleOp op) {
-  llvm::SetVector<int> tied;
-  tied.insert(tensorOf(getClass(op.getInput())));
-  tied.insert(tensorOf(getClass(op.getOutput())));
-  for (size_t i = 0; i < tied.size(); ++i) {
-    if (problem.tensors[tied[i]].pinned)
-      continue;
-    for (const AlignedEdge &edge : problem.edges)
-      if (edge.from == tied[i] || edge.to == tied[i])
-        tied.insert(edge.from == tied[i] ? edge.to : edge.from);
-  }
-  return tied;
-}
-
-llvm::MapVector<StringRef, unsigned> AlignNetwork::getPins(tosa::RescaleOp op) {
-  SmallVector<StringRef> reasonOf(problem.tensors.size());
-  for (auto &[root, tensor] : tensors)
-    if (auto found = reasons.find(root); found != reasons.end())
-      reasonOf[tensor] = found->second;
-  llvm::SetVector<int> tied = findTied(op);
-  // A product has the scale of its factors.
-  for (const AlignedProduct &product : problem.products)
-    if (tied.contains(product.out))
-      for (int factor : {product.first, product.second})
-        if (problem.tensors[factor].pinned)
-          tied.insert(factor);
-  llvm::MapVector<StringRef, unsigned> pinned;
-  for (int tensor : tied)
-    if (problem.tensors[tensor].pinned)
-      ++pinned[reasonOf[tensor]];
-  return pinned;
-}
-
-SmallVector<Operation *> AlignNetwork::getHolders(tosa::RescaleOp op) {
-  const llvm::SetVector<int> tied = findTied(op);
-  SmallVector<Operation *> found;
-  for (auto [value, holder] : holders)
-    if (tied.contains(tensorOf(getClass(value))))
-      found.push_back(holder);
-  return found;
 }
 
 } // namespace tosa_rescale

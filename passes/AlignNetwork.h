@@ -10,6 +10,7 @@
 #define TOSA_RESCALE_ALIGNNETWORK_H
 
 #include "Alignment.h"
+#include "ByteChains.h"
 #include "Releases.h"
 #include "RescaleOps.h"
 
@@ -31,6 +32,9 @@ struct AlignOptions {
   /// Constants may be written at another scale, and products with one take up
   /// any multiplier.
   bool constants = false;
+  /// Chains of operations between two tensors of 8 bits may become tables, and
+  /// tables may have results that no kernel of LiteRT has.
+  bool tabulate = false;
 };
 
 /// The tensors of a function, which of them share a factor, and the
@@ -62,6 +66,8 @@ public:
   void pinAll(mlir::Operation *op, const llvm::Twine &reason);
   /// `zeroPoint` is that of `value`, as a constant.
   void noteZeroPoint(mlir::Value value, mlir::Value zeroPoint);
+  /// It is `zeroPoint`, or not known.
+  void setZeroPoint(mlir::Value value, std::optional<int64_t> zeroPoint);
   /// The factor of `out` is the product of the other two.
   void addProduct(mlir::Value first, mlir::Value second, mlir::Value out);
   /// The multipliers of `op` are edges, between tensors that are not the same.
@@ -108,14 +114,21 @@ public:
   /// Why tensors keep their scale that multipliers tie to those of `op`, and
   /// how many they are for each reason.
   llvm::MapVector<llvm::StringRef, unsigned> getPins(mlir::tosa::RescaleOp op);
-  /// The constants and tables that keep scales which multipliers tie to those
-  /// of `op`, but need not.
+  /// What makes the results of chains that `op` is part of.
+  llvm::SmallVector<mlir::Operation *>
+  getChainRoots(mlir::tosa::RescaleOp op) const;
+  /// The constants, tables and chains that keep scales which multipliers tie to
+  /// those of `op`, but need not.
   llvm::SmallVector<mlir::Operation *> getHolders(mlir::tosa::RescaleOp op);
 
 private:
   int getClass(mlir::Value value);
   int find(int id);
   int tensorOf(int id) { return tensors.lookup(find(id)); }
+  /// Chains that may become tables.
+  void addChains();
+  /// Whether `op` is part of chains that become tables.
+  bool isTabulated(mlir::tosa::RescaleOp op) const;
   /// The attribute that gives the results of `op` their factor.
   llvm::LogicalResult readFixedFactor(mlir::Operation *op);
   llvm::LogicalResult visit(mlir::Operation *op);
@@ -142,6 +155,9 @@ private:
       notedZeroPoints;
   llvm::SmallVector<std::tuple<mlir::Value, mlir::Value, mlir::Value>> products;
   llvm::SmallVector<mlir::tosa::RescaleOp> rescales;
+  /// Results of the chains that each rescale is part of.
+  llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Operation *>>
+      chainsOf;
   /// Additions whose operands are both made by rescales, by these.
   llvm::DenseMap<mlir::Operation *, int> additionOf;
   int additions = 0;

@@ -175,6 +175,23 @@ static LogicalResult pinUnknown(AlignNetwork &network, Operation *op) {
   return success();
 }
 
+/// The same values in a wider type, as long as they have no zero point.
+static LogicalResult alignCast(AlignNetwork &network, Operation *op) {
+  const Value input = op->getOperand(0), result = op->getResult(0);
+  if (!isInteger(input) || !isInteger(result) || !isWide(result))
+    return pinUnknown(network, op);
+  if (!isWide(input))
+    network.setZeroPoint(input, 0);
+  return alignFirst(network, op);
+}
+
+/// A shift by a constant divides or multiplies every scale alike.
+static LogicalResult alignShift(AlignNetwork &network, Operation *op) {
+  if (!isWide(op->getResult(0)) || !getConstantIntegers(op->getOperand(1)))
+    return pinUnknown(network, op);
+  return alignFirst(network, op);
+}
+
 /// An index: the same for every scale.
 static LogicalResult alignArgMax(AlignNetwork &network, Operation *op) {
   network.add(op->getOperand(0));
@@ -283,6 +300,9 @@ static llvm::StringMap<AlignRule> makeRules() {
   add<tosa::PadOp>(rules, alignPad);
   add<tosa::ConcatOp, tosa::MaximumOp, tosa::MinimumOp>(rules, alignAll);
   add<tosa::AddOp, tosa::SubOp>(rules, alignSum);
+  add<tosa::CastOp>(rules, alignCast);
+  add<tosa::LogicalLeftShiftOp, tosa::ArithmeticRightShiftOp>(rules,
+                                                              alignShift);
   add<tosa::SelectOp>(rules, alignSelect);
   add<tosa::ArgMaxOp>(rules, alignArgMax);
   add<tosa::MulOp>(rules, alignMul);

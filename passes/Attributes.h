@@ -50,6 +50,10 @@ inline constexpr llvm::StringLiteral kConstantBitsAttrName =
 inline constexpr llvm::StringLiteral kFunctionAttrName =
     "tosa_rescale.function";
 
+/// Integer, 1: `tosa-rescale-tabulate` made it of element-wise operations.
+inline constexpr llvm::StringLiteral kTabulatedAttrName =
+    "tosa_rescale.tabulated";
+
 //===----------------------------------------------------------------------===//
 // On a convolution: statistics of its input, consumed by
 // `tosa-rescale-compensate`; see LayerStatistics.h for their shapes

@@ -134,27 +134,36 @@ bool isMovableConstant(Value value) {
          getConstantIntegers(value);
 }
 
-void foldConstantReshapes(func::FuncOp function) {
+bool foldConstantReshapes(func::FuncOp function, ReshapeUse use) {
   SmallVector<tosa::ReshapeOp> ops;
   function.walk([&](tosa::ReshapeOp op) {
     auto type = dyn_cast<RankedTensorType>(op.getOutput().getType());
     if (type && type.hasStaticShape() && isIntegerConstant(op.getInput1()) &&
-        llvm::all_of(op.getOutput().getUsers(), sharesScale))
+        llvm::all_of(op.getOutput().getUsers(), [&](Operation *user) {
+          return use == ReshapeUse::Shared ? sharesScale(user)
+                                           : isa<tosa::MulOp>(user);
+        }))
       ops.push_back(op);
   });
+  bool folded = false;
   for (tosa::ReshapeOp op : ops) {
     auto before = cast<tosa::ConstOp>(op.getInput1().getDefiningOp());
     const auto type = cast<RankedTensorType>(op.getOutput().getType());
     auto elements = dyn_cast<DenseElementsAttr>(before.getValues());
     if (!elements)
       continue;
+    folded = true;
     OpBuilder builder(op);
-    auto after = tosa::ConstOp::create(builder, op.getLoc(), type,
-                                       elements.reshape(type));
-    after->setDiscardableAttrs(before->getDiscardableAttrDictionary());
-    op.getOutput().replaceAllUsesWith(after.getResult());
+    for (OpOperand &operand :
+         llvm::make_early_inc_range(op.getOutput().getUses())) {
+      auto after = tosa::ConstOp::create(builder, op.getLoc(), type,
+                                         elements.reshape(type));
+      after->setDiscardableAttrs(before->getDiscardableAttrDictionary());
+      operand.set(after.getResult());
+    }
     eraseIfDead(op);
   }
+  return folded;
 }
 
 /// Whether additions alone read what rescales make of `value`.

@@ -30,10 +30,14 @@ bool isIntegerConstant(mlir::Value value);
 /// wider than 8 or 16 bits before says so by `kConstantBitsAttrName`.
 int64_t foldConstantRescales(mlir::func::FuncOp function);
 
-/// Replaces every reshape of a constant that is read by operations whose
-/// operands share a scale, such as a causal mask, by the constant of that
-/// shape.
-void foldConstantReshapes(mlir::func::FuncOp function);
+/// What reads the constants whose reshapes are folded: operations whose
+/// operands share a scale, such as the sum with a causal mask, or products,
+/// such as those with rotary positions.
+enum class ReshapeUse { Shared, Product };
+
+/// Replaces every reshape of a constant that nothing else reads by constants of
+/// that shape, one for each use; whether there were any.
+bool foldConstantReshapes(mlir::func::FuncOp function, ReshapeUse use);
 
 /// Gives each use of a constant in an operation whose operands share a scale a
 /// constant of its own, so that the uses do not tie one another.

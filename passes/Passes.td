@@ -149,6 +149,9 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     interpolation is sampled; one of 256 entries is known between its entries if it is monotone, and a monotone cubic through them is sampled. Either is left where the error is above `table-error`, a table that is not monotone always; a remark has the measured error (of 256 entries,
     where entries are left out and interpolated from their neighbours) and the largest possible one. A table with the attribute `tosa_rescale.function` is made anew from the scales by whoever runs the pass, so it moves without either; with `litert` no other one does.
 
+    With `tabulate` two more are released where nothing else helps: the multipliers of a chain that `tosa-rescale-tabulate` makes a table, between constants and inputs of tables, first of chains with a wide multiplier and then of others that meet one; and the results of tables with `tosa_rescale.function`
+    that have a `tosa_rescale.fixed_factor`, together with their inputs.
+
     **Saturation** (`saturation`, not with `litert`) is part of what the network computes: a tensor of 8 or 16 bits that gets a larger scale has more room, so a `clamp` cuts it off where it saturated before.
 
     **Factors.** Tensors connected by `reshape`, `concat`, `pad`, pools, `clamp` and the like share a factor, and so do the operands and the result of `add`. Within a
@@ -196,6 +199,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
            "Largest error, in steps of its entries, at which a table may be written anew for another scale of its input where a multiplier would stay wide else; 0 leaves all tables">,
     Option<"litert", "litert", "bool", /*default=*/"false",
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
+    Option<"tabulate", "tabulate", "bool", /*default=*/"false",
+           "Leave multipliers wide that tosa-rescale-tabulate takes into tables, and let tables of LiteRT have results at any scale">,
     Option<"strict", "strict", "bool", /*default=*/"false",
            "Fail where a multiplier must stay wide">,
   ];
@@ -443,6 +448,37 @@ def TosaRescaleRaisePass : Pass<"tosa-rescale-raise", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::tosa::TosaDialect"];
   let statistics = [
     Statistic<"numRaised", "num-raised", "Number of rescales found">,
+  ];
+}
+
+def TosaRescaleTabulatePass : Pass<"tosa-rescale-tabulate", "::mlir::func::FuncOp"> {
+  let summary = "Make element-wise functions of one tensor of 8 bits tables";
+  let description = [{
+    What element-wise operations make of one tensor of i8 alone, as i8 again, is a function of 256 numbers. Where a multiplier of more than `bits` bits is among them, this pass replaces them by a `tosa.table` with
+    exactly these results: a leaky ReLU, whose two multipliers have the ratio of its slope, or a rescale from one scale of i8 to another. The network computes what it did, bit for bit.
+
+    A chain is made of `rescale` with one multiplier, `add`, `sub`, `mul`, `maximum`, `minimum`, `clamp`, `abs`, `select`, comparisons, shifts, `cast` and `identity`; all tensors in it have the shape of its input, or are constants with one value in all elements, perhaps rescaled and in another shape. Its rescales
+    must serve nothing else, so that they are gone, and every result must be one that the specification defines. A table of 256 entries in front of it that nothing else reads becomes part of it. What is unsigned, has a multiplier for each channel, or reads two tensors stays.
+
+    A table needs 256 bytes and a look-up where an ALU and a multiplier were, so this is a choice. The table gets the attribute `tosa_rescale.tabulated`.
+
+    ```mlir
+    // before: slope 0.1
+    %kept = tosa.rescale %x, %one, %s30, ... : (tensor<1x8xi8>, ...) -> tensor<1x8xi32>
+    %small = tosa.rescale %x, %tenth, %s33, ... : (tensor<1x8xi8>, ...) -> tensor<1x8xi32>
+    %larger = tosa.maximum %kept, %small : (tensor<1x8xi32>, tensor<1x8xi32>) -> tensor<1x8xi32>
+    %y = tosa.rescale %larger, %one, %s30, ... : (tensor<1x8xi32>, ...) -> tensor<1x8xi8>
+    // after
+    %y = tosa.table %x, %entries {tosa_rescale.tabulated = 1 : i64} : (tensor<1x8xi8>, tensor<256xi8>) -> tensor<1x8xi8>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tosa::TosaDialect"];
+  let options = [
+    BitsOption<"Significant bits that a multiplier may have, 1 to 31 (required)">,
+    HiddenBitOption,
+  ];
+  let statistics = [
+    Statistic<"numTables", "num-tables", "Number of tables that were made">,
   ];
 }
 

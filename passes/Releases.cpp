@@ -17,12 +17,23 @@ using namespace mlir;
 
 namespace tosa_rescale {
 
+static bool isOfKind(Operation *holder, Releases::Kind kind) {
+  if (isa<tosa::ConstOp>(holder))
+    return kind == Releases::Kind::Constants;
+  if (isa<tosa::TableOp>(holder))
+    return kind == Releases::Kind::Tables;
+  return kind == Releases::Kind::WideChains || kind == Releases::Kind::Chains;
+}
+
 bool Releases::add(AlignNetwork &network, const DenseSet<Operation *> &wide,
                    Kind kind) {
   llvm::SetVector<Operation *> found;
   for (Operation *op : wide)
-    for (Operation *holder : network.getHolders(cast<tosa::RescaleOp>(op)))
-      if (isa<tosa::ConstOp>(holder) == (kind == Kind::Constants))
+    for (Operation *holder :
+         kind == Kind::WideChains
+             ? network.getChainRoots(cast<tosa::RescaleOp>(op))
+             : network.getHolders(cast<tosa::RescaleOp>(op)))
+      if (isOfKind(holder, kind) && !ops.contains(holder))
         found.insert(holder);
   for (Operation *holder : found) {
     ops.insert(holder);

@@ -21,8 +21,10 @@ class AlignNetwork;
 class Releases {
 public:
   /// What is released together, in the order in which it is tried: constants
-  /// cost less than tables.
-  enum class Kind { Constants, Tables };
+  /// cost less than tables, and a new table is exact where one that is written
+  /// anew is not. Of chains that become tables those with a wide multiplier
+  /// come before others that meet one.
+  enum class Kind { Constants, WideChains, Chains, Tables };
 
   bool contains(mlir::Operation *op) const { return ops.contains(op); }
   size_t size() const { return ops.size(); }

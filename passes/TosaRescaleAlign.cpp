@@ -195,9 +195,15 @@ TosaRescaleAlignPass::release(const AlignOptions &options,
   // A solution knows the constants that there were.
   bool isStale = false;
   for (Releases::Kind kind :
-       {Releases::Kind::Constants, Releases::Kind::Tables}) {
+       {Releases::Kind::Constants, Releases::Kind::WideChains,
+        Releases::Kind::Chains, Releases::Kind::Tables}) {
     const bool isConstant = kind == Releases::Kind::Constants;
-    while (succeeded(last) && (isConstant || tableError > 0) &&
+    if (!isStale && succeeded(last)) {
+      last = best;
+      tried = kept;
+    }
+    while (succeeded(last) &&
+           (kind != Releases::Kind::Tables || tableError > 0) &&
            tried.add(*last->network, last->chosen.wide, kind)) {
       isStale |= isConstant;
       last = solve(options, tried, rescales);
@@ -281,13 +287,18 @@ void TosaRescaleAlignPass::runOnOperation() {
   const bool moves = constants && !litert;
   if (moves) {
     numFolded += foldConstantRescales(function);
-    foldConstantReshapes(function);
+    foldConstantReshapes(function, ReshapeUse::Shared);
     separateConstants(function);
   }
   SmallVector<tosa::RescaleOp> rescales;
   function.walk([&](tosa::RescaleOp op) { rescales.push_back(op); });
-  const AlignOptions options = {request, clipping, litert, moves};
+  const AlignOptions options = {request, clipping, litert, moves, tabulate};
   FailureOr<Solution> solution = release(options, rescales);
+  // A product with a constant of its own takes up any multiplier, but rounds
+  // the constant anew.
+  if (succeeded(solution) && moves && !solution->chosen.wide.empty() &&
+      foldConstantReshapes(function, ReshapeUse::Product))
+    solution = release(options, rescales);
   if (failed(solution))
     return signalPassFailure();
   AlignNetwork &network = *solution->network;

@@ -41,6 +41,40 @@ func.func @product(%arg0: tensor<1x2xi16>) -> tensor<1x2xi16> {
 
 // -----
 
+// Two products with one constant, which is reshaped before, as rotary positions are: each gets one of its own.
+// CHECK-LABEL: func.func @rotary
+// CHECK-NOT:   tosa.reshape
+// CHECK:       %[[C:.*]] = "tosa.const"() <{values = dense<{{\[}}[18432, -12288]]> : tensor<1x2xi32>}> {{.*}}tosa_rescale.constant_bits = 16
+// CHECK:       tosa.mul %{{.*}}, %[[C]]
+// CHECK:       %[[D:.*]] = "tosa.const"() <{values = dense<{{\[}}[18432, -12288]]> : tensor<1x2xi32>}> {{.*}}tosa_rescale.constant_bits = 16
+// CHECK:       tosa.mul %{{.*}}, %[[D]]
+func.func @rotary(%arg0: tensor<1x2xi16>) -> (tensor<1x2xi16>, tensor<1x2xi16>) {
+  %m75 = "tosa.const"() <{values = dense<1610612736> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %one = "tosa.const"() <{values = dense<1073741824> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %s2 = "tosa.const"() <{values = dense<2> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s19 = "tosa.const"() <{values = dense<19> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s30 = "tosa.const"() <{values = dense<30> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s31 = "tosa.const"() <{values = dense<31> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s39 = "tosa.const"() <{values = dense<39> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s41 = "tosa.const"() <{values = dense<41> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %s42 = "tosa.const"() <{values = dense<42> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %z16 = "tosa.const"() <{values = dense<0> : tensor<1xi16>}> : () -> tensor<1xi16>
+  %z32 = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
+  %z8 = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %c = "tosa.const"() <{values = dense<[3, -2]> : tensor<2xi16>}> : () -> tensor<2xi16>
+  %x32 = tosa.rescale %arg0, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x2xi32>
+  %flat = tosa.rescale %c, %one, %s30, %z16, %z32 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<2xi16>, tensor<1xi32>, tensor<1xi8>, tensor<1xi16>, tensor<1xi32>) -> tensor<2xi32>
+  %shape = tosa.const_shape {values = dense<[1, 2]> : tensor<2xindex>} : () -> !tosa.shape<2>
+  %c32 = tosa.reshape %flat, %shape : (tensor<2xi32>, !tosa.shape<2>) -> tensor<1x2xi32>
+  %p = tosa.mul %x32, %c32, %z8 : (tensor<1x2xi32>, tensor<1x2xi32>, tensor<1xi8>) -> tensor<1x2xi32>
+  %y = tosa.rescale %p, %m75, %s39, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
+  %p2 = tosa.mul %x32, %c32, %z8 : (tensor<1x2xi32>, tensor<1x2xi32>, tensor<1xi8>) -> tensor<1x2xi32>
+  %y2 = tosa.rescale %p2, %m75, %s41, %z32, %z16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x2xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi16>) -> tensor<1x2xi16>
+  return %y, %y2 : tensor<1x2xi16>, tensor<1x2xi16>
+}
+
+// -----
+
 // The same with a reshape before the rescale, as attention has it between its scores' factor and the softmax.
 // CHECK-LABEL: func.func @reshaped
 // CHECK-DAG:   %[[C:.*]] = "tosa.const"() <{values = dense<{{\[}}[18432, -12288]]> : tensor<1x2xi32>}> {{.*}}tosa_rescale.constant_bits = 16

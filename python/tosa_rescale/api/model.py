@@ -129,6 +129,7 @@ class Model(Program, Shown):
         table_error: float = 1.0,
         weighted_pools: bool = False,
         carry: bool = False,
+        tabulate: bool = False,
         strict: bool = False,
         promote: bool = True,
         clip: bool = True,
@@ -150,7 +151,8 @@ class Model(Program, Shown):
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: see Model.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
-            align, clipping, constants, saturation, table_error, weighted_pools, carry, strict: those of CompensateOptions.
+            align, clipping, constants, saturation, table_error, weighted_pools, carry, tabulate, strict: those of
+                CompensateOptions.
             promote, clip, weight_rounding, shrinkage: those of CompensateOptions.
 
         Returns:

@@ -85,8 +85,8 @@ class Preset(enum.StrEnum):
 
 NARROW, COMPENSATE, ALIGN = "tosa-rescale-narrow", "tosa-rescale-compensate", "tosa-rescale-align"
 LOWER, RAISE = "tosa-rescale-lower", "tosa-rescale-raise"
-POOLS, CARRY = "tosa-rescale-pools", "tosa-rescale-carry"
-"""Mnemonics of the passes that programs run by name; those after LOWER take no options."""
+POOLS, CARRY, TABULATE = "tosa-rescale-pools", "tosa-rescale-carry", "tosa-rescale-tabulate"
+"""Mnemonics of the passes that programs run by name; RAISE, POOLS and CARRY take no options."""
 
 
 def option(help: str, *passes: str, default: Any = dataclasses.MISSING, **about: Any) -> Any:
@@ -310,6 +310,12 @@ class CompensateOptions(_Widths):
         " .tflite.",
         default=False,
     )
+    tabulate: bool = option(
+        "Where multipliers would stay wide, make element-wise functions of one int8 tensor, as a leaky ReLU, tables of 256"
+        " entries; not for .tflite files.",
+        ALIGN,
+        default=False,
+    )
     strict: bool = option("Fail where alignment must leave multipliers wide.", ALIGN, default=False)
     promote: bool = option(
         "Where a layer has one multiplier for all channels, give each channel its own.", COMPENSATE, default=True
@@ -334,6 +340,8 @@ class CompensateOptions(_Widths):
             raise OptionError("rounding-mode: compensation makes single rounding or keeps what is there; use single or keep")
         if self.strict and not self.aligns:
             raise OptionError("strict: contradicting scales come from alignment; use scope all, with align")
+        if self.tabulate and not self.aligns:
+            raise OptionError("tabulate: takes the place of what alignment leaves wide; use scope all, with align")
 
     @property
     def aligns(self) -> bool:

@@ -88,6 +88,7 @@ def rescaling(
     table_error: float = 1.0,
     weighted_pools: bool = False,
     carry: bool = False,
+    tabulate: bool = False,
     strict: bool = False,
     promote: bool = True,
     clip: bool = True,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic
 
@@ -18,7 +18,7 @@ from tosa_rescale_runtime import Module, usable_cores
 
 from tosa_rescale.core.attributes import FIXED_FACTOR, FUNCTION, REACH
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.core.options import ALIGN, CARRY, COMPENSATE, NARROW, POOLS, CompensateOptions, Scope
+from tosa_rescale.core.options import ALIGN, CARRY, COMPENSATE, NARROW, POOLS, TABULATE, CompensateOptions, Scope
 from tosa_rescale.core.passes import Diagnostic, PassResult, run_passes, run_passes_on, to_bytecode
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
@@ -30,6 +30,7 @@ from tosa_rescale.formats.litert.schema import unpack
 from tosa_rescale.formats.litert.tables import compute_tables
 from tosa_rescale.rewrite.calibration import InputStatistics
 from tosa_rescale.rewrite.clipping import Ranges
+from tosa_rescale.rewrite.expected import moving_error, narrowing_error
 from tosa_rescale.rewrite.narrow import mark_bits
 from tosa_rescale.rewrite.nearest import Nearest
 from tosa_rescale.rewrite.observe import compile_beside, observe, run
@@ -76,11 +77,13 @@ class _Candidate:
         bytecode: the module.
         remarks: what was left alone, and why.
         choice: what was kept: "calibrated" or "data-free".
+        aligned: scales of activations were changed.
     """
 
     bytecode: bytes
     remarks: tuple[Diagnostic, ...]
     choice: str
+    aligned: bool = False
 
 
 class Compensator(Generic[P]):
@@ -112,7 +115,8 @@ class Compensator(Generic[P]):
         """Compensates at one width.
 
         With samples, results with and without statistics, and with and without measured ranges of activations, are run on
-        them and the nearest one to the original is kept: few samples can mislead, and then no statistics are better.
+        them and the nearest one to the original is kept: few samples can mislead, and then no statistics are better. One
+        whose scales stay as they are is among them; without samples `rewrite/expected.py` says whether that is nearer.
 
         Args:
             options: what is asked.
@@ -131,13 +135,10 @@ class Compensator(Generic[P]):
         if options.weighted_pools:
             return self._of_changed(POOLS, options, bits_of)
         found = self._candidates(options, bits_of)
-        best, distance = found[0], None
-        if self._inputs is not None:
-            assert self._outputs is not None  # the start of candidates has measured them
-            nearest = Nearest(self._program, self._inputs, self._outputs, self._workers)
-            position, distance = nearest.choose([each.bytecode for each in found])
-            best = found[position]
+        best, distance = self._choose(found)
         recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": distance}
+        if options.aligns:
+            recorded["aligned"] = best.aligned
         if bits_of:
             recorded["bits_of"] = dict(bits_of)
         return self._program.after(best.bytecode, Step("compensate", recorded), best.remarks)
@@ -173,6 +174,10 @@ class Compensator(Generic[P]):
                 f"bits_of: names rescales that `carry` takes away or renumbers; run {CARRY} first, and load what it makes"
             )
 
+    def _expected_error(self, candidate: _Candidate) -> float:
+        made = Module.parse(candidate.bytecode, self._program.source)
+        return moving_error(made) if candidate.aligned else narrowing_error(self._program.module(), made)
+
     @property
     def _litert(self) -> bool:
         return self._program.flatbuffer is not None
@@ -207,28 +212,43 @@ class Compensator(Generic[P]):
     def _align(self, start: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> PassResult:
         """Widths of single rescales are marked first: alignment may fold rescales, and keys count them."""
         passes = [align_pass(options, self._litert)]
-        done = self._passed(start, passes, bits_of)
-        return with_tables(self._program, done)
+        done = with_tables(self._program, self._passed(start, passes, bits_of))
+        if not options.tabulate:
+            return done
+        made = run_passes(done.bytecode, [_tabulate_pass(options)], self._program.source)
+        return PassResult(made.bytecode, (*done.diagnostics, *made.diagnostics))
 
     def _candidates(self, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> list[_Candidate]:
-        """The calibrated result and the data-free one, or the latter alone; of each alignment, where there are several.
+        """The calibrated result and the data-free one, or the latter alone; of each alignment, and of the scales as they are.
 
         Which scales are best shows in the outputs, as ranges of few samples can mislead too.
         """
         choices = ["data-free"] if self._inputs is None else ["calibrated", "data-free"]
+        starts = [(each, True) for each in self._start(aligns=True)] if options.aligns else []
+        starts.append((self._start(aligns=False)[0], False))  # last: of those that are as near an aligned one is taken
 
-        def aligned(start: bytes) -> PassResult:
-            return self._align(start, options, bits_of) if options.aligns else PassResult(start, ())
+        def prepared(start: bytes, aligns: bool) -> tuple[PassResult, bool]:
+            return (self._align(start, options, bits_of) if aligns else PassResult(start, ())), aligns
 
-        def made(start: PassResult, choice: str) -> _Candidate:
+        def made(ready: tuple[PassResult, bool], choice: str) -> _Candidate:
             # Widths of single rescales are marked once: alignment may fold rescales, and keys count them.
-            done = self._run_passes(start.bytecode, options, None if options.aligns else bits_of, choice == "calibrated")
-            return _Candidate(done.bytecode, (*start.remarks, *done.remarks), choice)
+            start, aligned = ready
+            done = self._run_passes(start.bytecode, options, None if aligned else bits_of, choice == "calibrated")
+            return _Candidate(done.bytecode, (*start.remarks, *done.remarks), choice, aligned)
 
         # The passes are processes, for which these threads wait.
         with ThreadPoolExecutor(self._workers or usable_cores()) as pool:
-            ready = list(pool.map(aligned, self._start(options.aligns)))
+            ready = list(pool.map(lambda each: prepared(*each), starts))
             return list(pool.map(lambda each: made(*each), itertools.product(ready, choices)))
+
+    def _choose(self, found: Sequence[_Candidate]) -> tuple[_Candidate, float | None]:
+        """The candidate that is nearest to the original, and its mean distance in LSB where samples have measured it."""
+        if self._inputs is None:
+            return min(found, key=self._expected_error), None
+        assert self._outputs is not None  # the start of candidates has measured them
+        nearest = Nearest(self._program, self._inputs, self._outputs, self._workers)
+        position, distance = nearest.choose([each.bytecode for each in found])
+        return found[position], distance
 
     def calibrate(self, aligns: bool = True) -> None:
         """Runs the samples now, not when they are first needed; once for all that is asked of them if anything will align."""
@@ -290,6 +310,10 @@ def align_pass(options: CompensateOptions, litert: bool) -> str:
         litert: only multipliers that LiteRT derives from scales.
     """
     return options.pass_options(ALIGN, {"bits": options.elementwise_bits or options.bits, "litert": litert})
+
+
+def _tabulate_pass(options: CompensateOptions) -> str:
+    return options.pass_options(TABULATE, {"bits": options.elementwise_bits or options.bits, "hidden_bit": options.hidden_bit})
 
 
 def _passes(options: CompensateOptions, use_statistics: bool) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tosa_rescale.core.attributes import SCALE_FACTOR
+from tosa_rescale.core.attributes import SCALE_FACTOR, TABULATED
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.rescales import compact, raised
@@ -17,7 +17,7 @@ from tosa_rescale.formats.litert.constants import moved_constants
 from tosa_rescale.formats.litert.match import MacOp, groups_of, match_layers
 from tosa_rescale.formats.litert.patch import LayerPatch
 from tosa_rescale.formats.litert.read import convert_like, original_of, part_like
-from tosa_rescale.formats.litert.scales import spread_factors, tensor_scales
+from tosa_rescale.formats.litert.scales import fixed_scale_tensors, spread_factors, tensor_scales
 from tosa_rescale.formats.litert.schema import litert_layers, unpack
 from tosa_rescale.formats.litert.write import write_litert
 
@@ -51,6 +51,7 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     program = raised(program)
     flatbuffer, conversion = original_of(program, original)
     new = Module.parse(program.bytecode, program.source)
+    _require_operators(new, conversion.model, program.source)
     old = Module.parse(conversion.bytecode, program.source)
     layers, old_layers = new.mac_layers(), old.mac_layers()
     if [layer.op.kind for layer in layers] != [layer.op.kind for layer in old_layers]:
@@ -253,6 +254,20 @@ class _Octaves:
     @staticmethod
     def _place(scale: float) -> int:
         return int(np.log2(scale) % 1.0 * _PLACES) % _PLACES
+
+
+def _require_operators(new: Module, model: Any, source: str) -> None:
+    """Raises ModelError where the module has tables that no operator of LiteRT stands for."""
+    fixed = fixed_scale_tensors(model)
+    factors = _scale_factors(new)
+    named = [op.name for op in new.ops() if op.kind == "table" and new.attribute(op, TABULATED) is not None] + [
+        name for name in fixed if factors.get(name, 1.0) != 1
+    ]
+    if named:
+        raise ModelError(
+            f"{source}: {len(named)} tables of `tabulate` ({named[0]}, ...) are no operators of LiteRT; write .tosa or .mlirbc,"
+            " or compensate without `tabulate`"
+        )
 
 
 def _require_same_tables(new: Module, back: Module, source: str) -> None:
