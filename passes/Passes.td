@@ -159,6 +159,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     from the attribute `tosa_rescale.clipping_errors` of the rescale that makes the tensor, f32 [N], which the pass removes: element i is the mean squared error, in steps of the tensor as
     it is, of saturating at 2^(-i/8) of its range. Without it a scale may shrink by the part `clipping`, so that the outermost values saturate. A group has one free constant, searched over
     an octave for the least sum of errors, with those of the groups that take their factors from products of its tensors. f of a product of two tensors is that of one times that of the other. With more than 8 bits no factor is needed.
+    Where a multiplier would stay wide and rounding it moves no result by more than 1/16 of a step, it is rounded; not with `litert`, as LiteRT derives multipliers from scales.
+
     Where a multiplier would stay wide with several bits, as multipliers around a circle do not multiply to one of so few, those that it depends on become powers of two, as far as that leaves fewer wide.
     Without measurements no scale of 16 bits shrinks. Errors of a tensor that multiplies n others for each of its elements, as 1/sigma of a LayerNorm, directly or through sums, tables and constants, count n times, and so do those of squares and other
     results that are never negative where a sum adds up n of them: they go one way.

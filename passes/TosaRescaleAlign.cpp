@@ -30,6 +30,10 @@ namespace tosa_rescale {
 
 namespace {
 
+/// Of a step: what rounding a multiplier may move a result by for it to count
+/// as narrow. Rounding the result moves it by up to half a step.
+constexpr double kNearlyNarrow = 1.0 / 16;
+
 /// The multipliers of a function for the factors that were chosen.
 struct Multipliers {
   /// Only of rescales that change.
@@ -122,6 +126,25 @@ multiplyScales(tosa::RescaleOp op, double log2Factor, int64_t bits) {
   return scales;
 }
 
+/// Whether narrow multipliers give the results of the exact ones but for less
+/// than kNearlyNarrow of a step of the narrower end.
+static bool areNearlyNarrow(tosa::RescaleOp op, ArrayRef<Scale> exact,
+                            ArrayRef<Scale> narrow) {
+  const unsigned bits =
+      std::min(getElementTypeOrSelf(op.getInput()).getIntOrFloatBitWidth(),
+               getElementTypeOrSelf(op.getOutput()).getIntOrFloatBitWidth());
+  constexpr unsigned kWidest = 16; // more bits are no values of a tensor's own
+  if (bits > kWidest)
+    return false;
+  const double miss = std::ldexp(kNearlyNarrow, -static_cast<int>(bits));
+  return llvm::all_of(llvm::zip_equal(exact, narrow), [&](auto pair) {
+    auto [from, to] = pair;
+    const double before = std::ldexp(from.multiplier, -from.shift);
+    return std::abs(std::ldexp(to.multiplier, -to.shift) - before) <=
+           miss * before;
+  });
+}
+
 bool TosaRescaleAlignPass::pinTables(AlignNetwork &network) {
   bool pinned = false;
   for (tosa::TableOp op : getOperation().getOps<tosa::TableOp>())
@@ -149,9 +172,18 @@ Multipliers TosaRescaleAlignPass::choose(AlignNetwork &network,
                             network.getLog2Factor(op.getOutput());
       const bool still = !hasFactor(change);
       std::optional<SmallVector<Scale>> scales;
+      // LiteRT derives multipliers from scales, and would not round them.
+      bool isRounded = false;
+      if (!litert && chosen.wide.contains(op) && !network.absorbsFactor(op)) {
+        const auto exact = multiplyScales(op, change, 0);
+        const auto narrow = multiplyScales(op, change, getWidth(op));
+        isRounded = exact && narrow && areNearlyNarrow(op, *exact, *narrow);
+        if (isRounded)
+          chosen.wide.erase(op);
+      }
       if (!network.absorbsFactor(op) && !chosen.wide.contains(op) &&
           getScales(op)) {
-        if (still && network.isPinned(op.getInput()) &&
+        if (still && !isRounded && network.isPinned(op.getInput()) &&
             network.isPinned(op.getOutput()))
           continue;
         scales = multiplyScales(op, change, getWidth(op));
