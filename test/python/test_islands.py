@@ -114,12 +114,12 @@ def test_an_island_that_the_file_gives_out_stays(plain: bytes, tmp_path) -> None
     assert remark.text.startswith("stays as it is") and "SPLIT" in remark.text
 
 
-def layer_norms(x: tf.Tensor, square: bool = False) -> dict[str, tf.Tensor]:
+def layer_norms(x: tf.Tensor, square: bool = False, width: int = 8) -> dict[str, tf.Tensor]:
     """A layer normalization as Keras 3 writes it, which negates a mean, and a root-mean-square one, which squares."""
-    y = networks._dense(x, 0, 8)
+    y = networks._dense(x, 0, width)
     mean = tf.reduce_mean(y, -1, True)
     inverse = tf.math.rsqrt(tf.reduce_mean(tf.math.squared_difference(y, mean), -1, True) + 1e-3)
-    y = networks._dense(y * inverse + (-mean * inverse), 1, 8)
+    y = networks._dense(y * inverse + (-mean * inverse), 1, width)
     if square:
         y = y * tf.math.rsqrt(tf.reduce_mean(tf.square(y), -1, True) + 1e-3)
     return {"y": networks._dense(y, 2, 5)}
@@ -162,6 +162,14 @@ def test_every_rescale_behind_negations_and_squares_is_a_shift(squaring: bytes, 
     back = narrowed.save(tmp_path / "back.tflite")
     assert not {Op.NEG, Op.SQUARE, Op.DEQUANTIZE, Op.QUANTIZE} & set(kinds_of(back.read_bytes()))
     assert not tr.load(back).remarks
+
+
+def test_a_mean_of_a_number_of_values_that_is_no_power_of_two_leaves_two_multipliers_wide(tmp_path) -> None:
+    """As docs/alignment.md says; fails when they can be narrow."""
+    data = networks.convert(functools.partial(layer_norms, width=12), {"x": (4, 6)}, "int8")
+    (tmp_path / "norm.tflite").write_bytes(data)
+    narrowed = tr.load(tmp_path / "norm.tflite").compensate(1, scope="all", calibration="none")
+    assert sum(each.bits > 1 for each in narrowed.info()) == 2
 
 
 def island_of(kind: int, given: tuple[float, int], made: tuple[float, int]) -> bytes:
