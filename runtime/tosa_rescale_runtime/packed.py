@@ -65,6 +65,9 @@ def _flat(value: Value, before: Operation) -> Value:
     kind = ir.RankedTensorType(value.type)
     if kind.rank == 1:
         return value
+    # Without it IREE 3.13 takes a result out of its tiles and into the joined one in a single step, for which it has no stack
+    # where a row of tiles is large.
+    value = _create("util.optimization_barrier", [value], kind, {}, before)
     flat = ir.RankedTensorType.get([math.prod(kind.shape)], kind.element_type)
     index = ir.IntegerType.get_signless(64)
     groups = [ir.ArrayAttr.get([ir.IntegerAttr.get(index, i) for i in range(kind.rank)])] if kind.rank else []
