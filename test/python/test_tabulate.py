@@ -148,9 +148,10 @@ NETWORKS = {
     "gru": (networks.gru, 5, 0),
 }
 """Networks, and how many of their multipliers stay wide at one bit, without tables and with them."""
+_FAST = ("yolo_heads", "lstm_unrolled")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [each if each in _FAST else pytest.param(each, marks=pytest.mark.slow) for each in NETWORKS])
 def test_no_multiplier_of_a_network_stays_wide_with_tables(tmp_path: pathlib.Path, name: str) -> None:
     build, without, left = NETWORKS[name]
     model = built(tmp_path, build)
