@@ -11,7 +11,7 @@ from runtime_modules import RescaleCase, rescale_module
 from tosa_rescale.core.attributes import SCALE_FACTOR
 from tosa_rescale.rewrite.compensate import Compensator, _Candidate
 from tosa_rescale.rewrite.expected import moving_error, narrowing_error
-from tosa_rescale_runtime import Module
+from tosa_rescale_runtime import Executable, Module
 
 
 def module(*cases: RescaleCase) -> Module:
@@ -63,20 +63,22 @@ def test_where_both_are_without_error_scales_stay_with_alignment(network: tr.Mod
 
 def test_with_samples_the_nearest_candidate_is_kept(network: tr.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[_Candidate] = []
-    measure = Compensator._get_error
+    choose = Compensator._choose
 
-    def noted(self: Compensator, candidate: _Candidate) -> float:
-        seen.append(candidate)
-        return measure(self, candidate)
+    def noted(self: Compensator, found: list[_Candidate]) -> tuple[_Candidate, float | None]:
+        seen.extend(found)
+        return choose(self, found)
 
-    monkeypatch.setattr(Compensator, "_get_error", noted)
+    monkeypatch.setattr(Compensator, "_choose", noted)
     samples = network.random_inputs(8, 0)[0]
+    (expected,) = Executable.build(network.bytecode).run_many(samples)
     for bits in (1, 8):
         seen.clear()
-        made = network.compensate(bits, scope="all", calibration=samples).recipe[-1].options
-        distances = {each.aligned: np.inf for each in seen}
+        made = network.compensate(bits, scope="all", calibration=samples)
+        distances = {}
         for each in seen:
-            assert each.mean_lsb is not None
-            distances[each.aligned] = min(distances[each.aligned], each.mean_lsb)
-        assert set(distances) == {True, False}
-        assert made["mean_lsb"] == min(distances.values()) == distances[made["aligned"]]
+            (found,) = Executable.build(each.bytecode).run_many(samples)
+            distances.setdefault(each.aligned, []).append(np.abs(found.astype(int) - expected).mean())
+        best = {aligned: min(each) for aligned, each in distances.items()}
+        recorded = made.recipe[-1].options
+        assert set(best) == {True, False} and recorded["mean_lsb"] == min(best.values()) == best[recorded["aligned"]]
