@@ -26,7 +26,6 @@ BEHIND = {
     "embedding": "L2_NORMALIZATION",
     "lstm_int8": "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "movenet_decoder": "CAST",
-    "yolo": "SQUARE",
     "activations": "ELU",
 }
 """What the converter leaves of a network, or has no int8 form: it stays behind the part that is read."""
