@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""New operator codes and constants in a flatbuffer's ModelT."""
+"""New operator codes, operators and constants in a flatbuffer's ModelT."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tosa_rescale.formats.litert.operators import DEPTHWISE_VERSIONS
 from tosa_rescale.formats.litert.schema import schema
 
 
@@ -20,16 +21,40 @@ def add_operator_code(model: Any, kind: str, version: int) -> int:
     return len(model.operatorCodes) - 1
 
 
+def make_depthwise(model: Any, operator: Any, dtype: str, multiplier: int = 1) -> None:
+    """Makes a convolution or a pool a DEPTHWISE_CONV_2D of the same windows and activation; its inputs stay as they are.
+
+    Args:
+        model: the ModelT.
+        operator: its operator.
+        dtype: of the input, int8, uint8 or int16.
+        multiplier: output channels for each input channel.
+    """
+    old, options = operator.builtinOptions, schema().DepthwiseConv2DOptionsT()
+    options.padding, options.strideH, options.strideW = old.padding, old.strideH, old.strideW
+    options.dilationHFactor = getattr(old, "dilationHFactor", 1)  # a pool has none
+    options.dilationWFactor = getattr(old, "dilationWFactor", 1)
+    options.depthMultiplier = multiplier
+    options.fusedActivationFunction = old.fusedActivationFunction
+    operator.builtinOptions, operator.builtinOptionsType = options, schema().BuiltinOptions.DepthwiseConv2DOptions
+    operator.opcodeIndex = add_operator_code(model, "DEPTHWISE_CONV_2D", DEPTHWISE_VERSIONS[dtype])
+
+
+def add_buffer(model: Any, value: np.ndarray) -> int:
+    """A new buffer with these elements; returns its position."""
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(value.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
 def add_constant(model: Any, name: str, value: np.ndarray, scale: float, zero_point: int) -> int:
     """A new constant tensor of the first subgraph, quantized per tensor; returns its position."""
     generated, graph = schema(), model.subgraphs[0]
-    buffer = generated.BufferT()
-    buffer.data = np.frombuffer(value.tobytes(), np.uint8)
-    model.buffers.append(buffer)
     tensor = generated.TensorT()
     tensor.name, tensor.shape = name.encode(), np.array(value.shape, np.int32)
     tensor.type = getattr(generated.TensorType, value.dtype.name.upper())
-    tensor.buffer = len(model.buffers) - 1
+    tensor.buffer = add_buffer(model, value)
     tensor.quantization = generated.QuantizationParametersT()
     tensor.quantization.scale = np.array([scale], np.float32)
     tensor.quantization.zeroPoint = np.array([zero_point], np.int64)

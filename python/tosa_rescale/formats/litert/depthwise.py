@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tosa_rescale.formats.litert.build import add_operator_code
+from tosa_rescale.formats.litert.build import add_buffer, make_depthwise
 from tosa_rescale.formats.litert.operators import DEPTHWISE_VERSIONS
-from tosa_rescale.formats.litert.schema import LitertTensor, op_name, schema, tensor_at
+from tosa_rescale.formats.litert.schema import LitertTensor, op_name, tensor_at
 
 
 def convolve_depthwise(model: Any) -> list[int]:
@@ -44,22 +44,14 @@ def _is_depthwise(given: LitertTensor, weights: LitertTensor) -> bool:
 
 
 def _replace(model: Any, operator: Any, given: LitertTensor, weights: LitertTensor) -> None:
-    graph, generated, old = model.subgraphs[0], schema(), operator.builtinOptions
+    graph = model.subgraphs[0]
     assert weights.value is not None
-    buffer = generated.BufferT()
-    buffer.data = np.frombuffer(np.ascontiguousarray(weights.value.transpose(3, 1, 2, 0)).tobytes(), np.uint8)
-    model.buffers.append(buffer)
+    value = weights.value.transpose(3, 1, 2, 0)
     tensor = copy.copy(graph.tensors[weights.index])  # another operator may read the one that is there
-    tensor.buffer, tensor.shape = len(model.buffers) - 1, np.array(weights.shape, np.int32)[[3, 1, 2, 0]]
+    tensor.buffer, tensor.shape = add_buffer(model, value), np.array(value.shape, np.int32)
     tensor.shapeSignature = None
     tensor.quantization = copy.copy(tensor.quantization)
     tensor.quantization.quantizedDimension = 3
     graph.tensors.append(tensor)
     operator.inputs = [given.index, len(graph.tensors) - 1, *map(int, operator.inputs[2:])]
-    options = generated.DepthwiseConv2DOptionsT()
-    options.padding, options.strideH, options.strideW = old.padding, old.strideH, old.strideW
-    options.dilationHFactor, options.dilationWFactor = old.dilationHFactor, old.dilationWFactor
-    options.depthMultiplier = weights.shape[0] // given.shape[3]
-    options.fusedActivationFunction = old.fusedActivationFunction
-    operator.builtinOptions, operator.builtinOptionsType = options, generated.BuiltinOptions.DepthwiseConv2DOptions
-    operator.opcodeIndex = add_operator_code(model, "DEPTHWISE_CONV_2D", DEPTHWISE_VERSIONS[given.dtype])
+    make_depthwise(model, operator, given.dtype, weights.shape[0] // given.shape[3])

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tosa_rescale.formats.litert.build import add_constant, add_operator_code
-from tosa_rescale.formats.litert.operators import DEPTHWISE_VERSIONS
-from tosa_rescale.formats.litert.schema import dtype_of, name_of, op_name, pack, schema, unpack
+from tosa_rescale.formats.litert.build import add_constant, make_depthwise
+from tosa_rescale.formats.litert.schema import dtype_of, name_of, op_name, pack, unpack
 
 LARGEST_WEIGHT = 127
 _UINT8_ZERO_POINT = 128
@@ -55,7 +54,7 @@ def with_weighted_pools(data: bytes, names: Set[str], source: str) -> bytes:
 
 def _replace(model: Any, pool: Any) -> None:
     """Makes one pool a convolution of the same output tensor."""
-    graph, generated = model.subgraphs[0], schema()
+    graph = model.subgraphs[0]
     given = graph.tensors[int(pool.inputs[0])]
     dtype, old = dtype_of(given), pool.builtinOptions
     channels, height, width = int(given.shape[3]), old.filterHeight, old.filterWidth
@@ -71,9 +70,4 @@ def _replace(model: Any, pool: Any) -> None:
         add_constant(model, f"{name}/weights", weights, 2.0**-shift, zero_point),
         add_constant(model, f"{name}/bias", bias, scale * 2.0**-shift, 0),
     ]
-    options = generated.DepthwiseConv2DOptionsT()
-    options.padding, options.strideH, options.strideW = old.padding, old.strideH, old.strideW
-    options.depthMultiplier = options.dilationHFactor = options.dilationWFactor = 1
-    options.fusedActivationFunction = old.fusedActivationFunction
-    pool.builtinOptions, pool.builtinOptionsType = options, generated.BuiltinOptions.DepthwiseConv2DOptions
-    pool.opcodeIndex = add_operator_code(model, "DEPTHWISE_CONV_2D", DEPTHWISE_VERSIONS[dtype])
+    make_depthwise(model, pool, dtype)
