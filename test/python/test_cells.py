@@ -159,11 +159,14 @@ def test_the_search_takes_the_fastest_and_compares_areas_at_one_clock(
 def test_a_period_that_cannot_be_met_says_the_best(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretended(monkeypatch, GRID, tmp_path)
     tiny = read_library([written(tmp_path, library())], tmp_path)
-    with pytest.raises(OptionError, match=r"period: 6 ns cannot be met .* 32 bits; the best is 8\.000 ns") as caught:
+    with pytest.raises(OptionError, match=r"by int8, 4 MACs at 32 bits; the best is 8\.000 ns; pass a longer") as caught:
         measure_cells(DESIGNS["int8"], 4, [32, 4], tiny, lambda *_: None, period=6000.0)
     assert "\n" not in str(caught.value)
     _, narrow = measure_cells(DESIGNS["int8"], 4, [32, 4], tiny, lambda *_: None, period=8000.0)
     assert (narrow.period, narrow.area) == (8000, 50)
+    for design, what in (("int8", "int8, 1 MAC at 1 bit;"), ("elementwise", "elementwise at 1 bit;")):
+        with pytest.raises(OptionError, match=f"cannot be met by {what} the best is 8.800 ns"):
+            measure_cells(DESIGNS[design], 1, [1], tiny, lambda *_: None, period=5000.0)
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,8 @@ def test_convert_goes_between_kinds(cli: Cli, demo_model: pathlib.Path, demo: tr
         (["hardware-cost", "-o", "x.json"], "output: has no effect without --liberty or --regenerate"),
         (["hardware-cost", "--period", "2ns"], "period, bits and activity: have no effect without --liberty"),
         (["hardware-cost", "--liberty", "x.lib", "--period", "2"], "period: '2' is no time; give one with its unit"),
+        (["hardware-cost", "--liberty", "x.lib", "--period", "0ps"], "period: '0ps' is no time; give one with its unit"),
+        (["hardware-cost", "--liberty", "nowhere.lib", "--activity", "default"], "nowhere.lib: cannot be read (No such file"),
         (["hardware-cost", "--liberty", "x.lib", "--bits", "33"], "bits: 33 is out of range for int8"),
         (["hardware-cost", "--liberty", "x.lib", "--macs", "four"], "macs: 'four' is no list of whole numbers"),
         (["hardware-cost", "--design", "int4"], "design: 'int4' is not one of int8"),

@@ -49,7 +49,10 @@ def test_a_library_may_lie_in_several_files_and_compressed(tmp_path: pathlib.Pat
     [
         ("module top; endmodule", "is no Liberty file"),
         (library()[:-300], "is cut off"),
+        ("", "is no Liberty file"),
         (library(flip_flop=False), "has no flip-flops"),
+        (library().replace("cell (DFF) {", "cell (DFF) { dont_use : true ;"), "has no flip-flops"),
+        (library().replace("ff (IQ, IQN) {", "latch (IQ, IQN) {").replace("next_state", "data_in"), "has no flip-flops"),
         (library(delays=False), "has no delay tables"),
         (library(gates=False), "has no buffer"),
         (library().replace('time_unit : "1ns"', 'time_unit : "1 fortnight"'), "time_unit is `1 fortnight`"),
@@ -65,6 +68,8 @@ def test_what_is_no_library_is_refused_in_one_line(text: str, message: str, tmp_
 def test_a_missing_or_broken_file_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_library([tmp_path / "none.lib"], tmp_path)
+    with pytest.raises(DataError, match="cannot be read .Is a directory"):
+        read_library([tmp_path], tmp_path)
     (tmp_path / "cut.lib.gz").write_bytes(gzip.compress(library().encode())[:-40])
     with pytest.raises(DataError, match="cannot be read"):
         read_library([tmp_path / "cut.lib.gz"], tmp_path)

@@ -127,7 +127,7 @@ def measure_cells(
             fastest = min(attempts, key=lambda each: (each.timing.period, each.netlist.area))
             if period is not None and fastest.timing.period > period:
                 raise OptionError(
-                    f"period: {period / 1000:g} ns cannot be met by {design.name} with {macs} MACs at {width} bits;"
+                    f"period: {period / 1000:g} ns cannot be met by {design.asked(macs, width)};"
                     f" the best is {fastest.timing.period / 1000:.3f} ns; pass a longer one, or --period auto"
                 )
             iso = iso or fastest.timing.period

@@ -117,7 +117,7 @@ def measure_jobs(
         base = done.get(DESIGNS[job.design].base_bits)
         missing = [bits for bits in job.bits if base is None or bits not in done]
         iso = base.iso_period if base else None
-        with (progress or Silent()).task(f"synthesise {job.design}, {job.macs} MACs", len(missing)) as advance:
+        with (progress or Silent()).task(f"synthesise {DESIGNS[job.design].title(job.macs)}", len(missing)) as advance:
             for bits in sorted(missing, reverse=True):
                 (cost,) = measure_cells(DESIGNS[job.design], job.macs, (bits,), library, stimuli, period, iso)
                 iso = iso or cost.iso_period

@@ -162,8 +162,7 @@ def map_design(
     (folder / "block.sdc").write_text(
         f"set_driving_cell {library.driver()}\nset_load {library.load() / library.femtofarads:.4f}\n"
     )
-    what = f"{design.name}, {macs} MACs at {bits} bits"
-    run_yosys(script, folder, what, TIMEOUT)
+    run_yosys(script, folder, design.asked(macs, bits), TIMEOUT)
     return tuple(_netlist(recipes, index, design, folder) for index in range(len(recipes)))
 
 

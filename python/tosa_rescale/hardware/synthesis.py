@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.costs import Cost
-from tosa_rescale.hardware.designs import MAX_MACS
+from tosa_rescale.hardware.designs import DESIGNS, MAX_MACS
 from tosa_rescale.hardware.yosys import RTL as RTL
 from tosa_rescale.hardware.yosys import SynthesisError as SynthesisError
 from tosa_rescale.hardware.yosys import run_yosys
@@ -64,7 +64,7 @@ def synthesise(macs: int, bits: int, timeout: float = 900) -> Cost:
         for name in SOURCES:
             (work / name).write_bytes((RTL / name).read_bytes())
         script = SCRIPT.format(sources=" ".join(SOURCES), macs=macs, bits=bits)
-        run_yosys(script, work, f"{macs} MACs at {bits} bits", timeout)
+        run_yosys(script, work, DESIGNS["int8"].asked(macs, bits), timeout)
         return _read_answer(macs, bits, (work / "stat.json").read_text(), (work / "ltp.txt").read_text())
 
 
