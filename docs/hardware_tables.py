@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Renews the tables of costs in cells in hardware.md, between `<!-- NAME: begin -->` and its end, from the stored figures.
+"""Renews the tables of costs in hardware.md, between `<!-- NAME: begin -->` and its end, from the stored figures.
 
 python docs/hardware_tables.py
 """
@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable
 
 from tosa_rescale.hardware.cells import CellCost, CellCosts, stored_cells
-from tosa_rescale.hardware.costs import MACS, PAPER
+from tosa_rescale.hardware.costs import MACS, PAPER, Relative, read_costs, relative_costs
 from tosa_rescale.hardware.designs import DESIGNS
 from tosa_rescale.hardware.flows import FLOWS, stored_flows
 
@@ -120,9 +120,47 @@ def flows() -> str:
     return "\n".join(lines)
 
 
+def gates() -> str:
+    """Counts of gates, a table for each number of MACs."""
+    lines = []
+    for macs in MACS:
+        lines += [f"{macs} MACs:", ""]
+        lines += markdown("k", "cells", "transistors", "area", "depth", "depth, relative", "area-delay, times better")
+        for each in (each for each in relative_costs(read_costs()) if each.cost.macs == macs):
+            cost, times = each.cost, f"{1 / each.area_delay:.2f}"
+            area, depth = against(each.transistors, 1), against(each.depth, 1)
+            lines.append(row(cost.bits, f"{cost.cells:,}", f"{cost.transistors:,}", area, cost.depth, depth, times))
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def gates_paper() -> str:
+    """Gates beside the paper's figures, a column for each number of MACs."""
+    found = {(each.cost.macs, each.cost.bits): each for each in relative_costs(read_costs())}
+
+    def line(title: str, bits: int, pick: Callable[[Relative], str]) -> str:
+        return row(title, *(pick(found[macs, bits]) for macs in MACS))
+
+    lines = markdown("", *(f"{macs} MACs" for macs in MACS))
+    lines.append(row("area at k = 4, paper", *(f"{PAPER[macs]:+.1f} %" for macs in MACS)))
+    lines.append(line("area at k = 4, gates", 4, lambda each: against(each.transistors, 1)))
+    lines.append(line("depth at k = 4, gates", 4, lambda each: against(each.depth, 1)))
+    for bits in (4, 8):
+        lines.append(line(f"area-delay at k = {bits}, gates", bits, lambda each: f"{1 / each.area_delay:.1f} times"))
+    return "\n".join(lines)
+
+
 def renewed(text: str) -> str:
     """The page with its tables as they should be."""
-    for name, table in {"cells": cells(), "paper": paper(), "tiles": tiles(), "flows": flows()}.items():
+    tables = {
+        "cells": cells(),
+        "paper": paper(),
+        "tiles": tiles(),
+        "flows": flows(),
+        "gates": gates(),
+        "gates beside the paper": gates_paper(),
+    }
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         before, rest = text.split(begin)
         text = before + begin + f"\n{table}\n\n" + end + rest.split(end)[1]

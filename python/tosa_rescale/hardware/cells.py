@@ -24,7 +24,9 @@ Stimuli = Callable[[Design, int, int], Stimulus | None]
 
 @dataclasses.dataclass(frozen=True)
 class CellCost(Row):
-    """One design in the cells of a library. Wires and the clock's tree are not in it.
+    """One design in the cells of a library.
+
+    Wires are in it as far as the library has a wire-load model that it takes by default, the clock's tree is not.
 
     Attributes:
         design: its name; see `tosa_rescale.hardware.designs.DESIGNS`.

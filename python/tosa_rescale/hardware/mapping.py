@@ -12,7 +12,7 @@ import re
 
 from tosa_rescale.hardware.designs import Design
 from tosa_rescale.hardware.liberty import Library
-from tosa_rescale.hardware.yosys import RTL, SynthesisError, run_yosys
+from tosa_rescale.hardware.yosys import NAMES, RTL, SynthesisError, run_yosys
 
 KOGGE_STONE = "-extra-map +/choices/kogge-stone.v"
 TIMEOUT = 1800.0
@@ -55,11 +55,6 @@ hierarchy -top {top} {parameters}
 """
 # Where engines are mapped once: `-flatten` stops at their module.
 _KEEP = "setattr -mod -set keep_hierarchy 1 {kept} *\\{kept}\n"
-# `wreduce`, a pass of `synth`, narrows operands in the order of internal names. A first `synth` makes names that later ones of
-# the process find made, in another order; it then leaves one operand a bit wider, and so the rescaler's multiplier out of the
-# carry-save tree behind it. After a run that is thrown away every netlist begins with the same gates, but in another order,
-# which abc answers by up to 8 % of the clock. Rows can be repeated, as a process maps a design by all recipes in order.
-_NAMES = "design -save read\nsynth -flatten -noabc -run begin:fine -top {top}\n"
 _SIZING = "upsize{target};dnsize{target};"
 # The tool that reads the netlist for timing knows no concatenation on the left of `assign`.
 _MAP = """\
@@ -105,7 +100,7 @@ def fingerprint(design: Design) -> str:
     """A hash of the RTL of a design, comments and white space left out, and of how it is mapped."""
     code = [re.sub(r"//.*", "", (RTL / name).read_text()).split() for name in design.sources]
     recipes = [dataclasses.astuple(each) for each in RECIPES]
-    parts = [code, _READ, _NAMES, _MAP, recipes, dict(design.parameters)]
+    parts = [code, _READ, NAMES, _MAP, recipes, dict(design.parameters)]
     if design.kept:
         parts += [_KEEP, design.kept, design.tile]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -145,7 +140,7 @@ def map_design(
     script = _READ.format(sources=" ".join(design.sources), top=design.top, parameters=parameters)
     if design.kept:
         script += _KEEP.format(kept=design.kept)
-    script += _NAMES.format(top=design.top)
+    script += NAMES.format(top=design.top)
     template = _MAP if sized else _MAP.replace(_SIZING, "")
     target = f",-D,{period:.0f}" if period else ""
     for index, recipe in enumerate(recipes):

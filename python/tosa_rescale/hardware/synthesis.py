@@ -14,20 +14,23 @@ from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.hardware.costs import Cost
 from tosa_rescale.hardware.designs import DESIGNS, MAX_MACS
+from tosa_rescale.hardware.yosys import NAMES, run_yosys
 from tosa_rescale.hardware.yosys import RTL as RTL
 from tosa_rescale.hardware.yosys import SynthesisError as SynthesisError
-from tosa_rescale.hardware.yosys import run_yosys
 from tosa_rescale.hardware.yosys import tool_version as tool_version
 
 SOURCES = ("rescaler.sv", "dot_product_engine.sv")
 
+_TOP = "dot_product_engine"
 # Gates of the usual static CMOS libraries; `dch; map` is abc's mapping for delay with structural choices. Its default script
 # sweeps with SAT first, which does not end on a multiplier. Enables become multiplexers in front of plain flip-flops, the only
 # ones that the transistor estimate knows.
-SCRIPT = """\
-read_verilog -sv {sources}
-chparam -set MACS {macs} -set BITS {bits} dot_product_engine
-synth -flatten -noabc -top dot_product_engine
+SCRIPT = f"""\
+read_verilog -sv {{sources}}
+chparam -set MACS {{macs}} -set BITS {{bits}} {_TOP}
+{NAMES.format(top=_TOP)}\
+design -load read
+synth -flatten -noabc -top {_TOP}
 delete t:$scopeinfo
 dfflegalize -cell $_DFF_P_ x
 abc -g AND,NAND,OR,NOR,XOR,XNOR,MUX,AOI3,OAI3,AOI4,OAI4 -script +strash;dch;map

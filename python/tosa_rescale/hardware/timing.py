@@ -26,7 +26,7 @@ _LONG = 1e6  # ps: a period that every path meets; what is left of it gives the 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """What the clock of a netlist must allow for. Clock and wires are ideal.
+    """What the clock of a netlist must allow for. The clock is ideal; wires are the library's wire loads, if any.
 
     Attributes:
         register: longest path from register to register, from clock to output and set-up time included, in ps.

@@ -13,6 +13,7 @@ from tosa_rescale.hardware.cells import CellCost, CellCosts
 from tosa_rescale.hardware.designs import DESIGNS, counted
 from tosa_rescale.hardware.flows import FLOWS, FlowCosts
 
+COUNTED = "wires as the library's wire-load model has them, none without; clock tree not counted"
 TITLES = ("k", "clock, ps", "vs", "path, ps", "area, um2", "vs", "area-delay, times better", "power, uW", "energy, fJ a cycle")
 WITHOUT_OPENSTA = "OpenSTA is not installed (Debian: opensta): paths are abc's, without flip-flops' own delays"
 ISO = ("area at the base's clock, um2", "vs", "power there, uW", "vs")
@@ -32,7 +33,7 @@ def tables(found: Sequence[CellCosts], designs: Collection[str] | None = None, m
             if (designs is not None and design not in designs) or (macs and DESIGNS[design].has_macs and lanes not in macs):
                 continue
             _group(costs, [each for each in costs.costs if (each.design, each.macs) == (design, lanes)])
-        line(f"{costs.library}: {costs.tool}; timing and power by {costs.timing}; wires and clock tree not counted")
+        line(f"{costs.library}: {costs.tool}; timing and power by {costs.timing}; {COUNTED}")
         line(f"activity: {costs.activity}")
         if costs.timing != "OpenSTA":
             line(f"{WITHOUT_OPENSTA}; no dynamic power")
@@ -55,7 +56,7 @@ def flows(found: Sequence[FlowCosts]) -> None:
             titles = ("k", "clock, ps", "vs", "area, um2", "vs", "area-delay, times better")
             columns = [Column("flow", left=True), *map(Column, titles)]
             table(columns, rows, title=f"{costs.library}: dot-product engine of int8, {counted(macs, 'MAC')}, by flow")
-        line(f"{costs.library}: {costs.tool}; timing by {costs.timing}; wires and clock tree not counted")
+        line(f"{costs.library}: {costs.tool}; timing by {costs.timing}; {COUNTED}")
         if costs.timing != "OpenSTA":
             line(WITHOUT_OPENSTA)
 
