@@ -47,8 +47,9 @@ def section(stored: Stored) -> Section:
     text = (
         f"Cost of a dot-product engine with {TYPICAL_MACS} MACs, accumulator and rescaler against the same with 32-bit "
         "multipliers: area and fastest clock of our RTL in the standard cells of IHP's 130 nm library, each width at its own "
-        "fastest clock, with that library's estimate of wires. `tosa-rescale hardware-cost` shows them, those of another library and at one clock, "
-        "and those for more MACs, where the rescaler weighs less. Multipliers outside of MAC layers are not part of it.",
+        "fastest clock, with that library's estimate of wires. `tosa-rescale hardware-cost` shows them, those of another "
+        "library and at one clock, and those for more MACs, where the rescaler weighs less. Multipliers outside of MAC layers "
+        "are not part of it.",
         "On the front are the cheapest point and those that are proven to lose less than every cheaper one. What differs from "
         "a cheaper point by no more than noise is not on it: more samples may put it there. A filled mark is on the front"
         + (", ≈ is interpolated between two synthesised widths." if any(each.area.interpolated for each in known) else "."),
