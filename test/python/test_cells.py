@@ -231,16 +231,22 @@ def test_an_engine_that_is_too_large_is_said_to_be(
 
 
 @pytest.mark.parametrize(
-    ("status", "message"),
-    [(-9, "OpenSTA: needs more memory than there is; try a smaller block"), (None, "OpenSTA: took more than 1800 s")],
+    ("status", "said", "message"),
+    [
+        (-9, "", "OpenSTA: needs more memory than there is; try a smaller block"),
+        (None, "", "OpenSTA: took more than 1800 s; try a smaller block"),
+        (-11, "", "OpenSTA: ended with status -11; give complete files"),
+        (1, "a warning\na syntax error, line 3", "OpenSTA: a syntax error, line 3; give complete files of one library"),
+        (1, "Error: no cell X.\nError: no more", "OpenSTA: Error: no cell X.; give complete files of one library"),
+    ],
 )
-def test_a_block_that_is_too_large_for_timing_is_said_to_be(
-    status: int | None, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+def test_what_opensta_ends_with_is_said_in_one_line(
+    status: int | None, said: str, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         if status is None:
             raise subprocess.TimeoutExpired(command, 5)
-        return subprocess.CompletedProcess(command, status, "", "")
+        return subprocess.CompletedProcess(command, status, "", said)
 
     tiny = read_library([written(tmp_path, library())], tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: "sta")

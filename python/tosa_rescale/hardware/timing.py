@@ -162,5 +162,6 @@ def _run(script: str, folder: pathlib.Path) -> str:
         raise SynthesisError("OpenSTA: needs more memory than there is; try a smaller block")
     errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
     if done.returncode or errors:
-        raise SynthesisError(f"OpenSTA: {(errors or [done.stderr.strip() or str(done.returncode)])[0][:200]}")
+        said = errors or done.stderr.strip().splitlines()[-1:] or [f"ended with status {done.returncode}"]
+        raise SynthesisError(f"OpenSTA: {said[0][:200]}; give complete files of one library, and use Debian's opensta")
     return done.stdout
