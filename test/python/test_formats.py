@@ -258,6 +258,13 @@ def test_an_open_batch_is_a_batch(read: Callable[..., tr.Model]) -> None:
     assert model.compensate(2, calibration="none").to_litert() != model.flatbuffer
 
 
+def test_a_state_that_is_filled_to_a_computed_shape_is_a_constant(read: Callable[..., tr.Model]) -> None:
+    model = read(networks.recurrent())
+    assert not model.remarks and model.to_litert() == model.flatbuffer
+    (compared,) = model.check(4, engines=("iree", "litert")).pairs.values()
+    assert compared.max_lsb <= 1  # LiteRT's own tables of tanh
+
+
 def test_computed_shapes_become_constants(read: Callable[..., tr.Model]) -> None:
     model = read(networks.computed_shape())
     assert model.signature.inputs[0].shape == (1, 4, 4, 3)
