@@ -281,7 +281,7 @@ def computed_shape() -> bytes:
 
 @functools.cache
 def recurrent() -> bytes:
-    """A recurrent layer of two steps, unrolled as by Keras, whose first state has the input's batch: [batch, 2, 4] to [batch, 5]."""
+    """Two unrolled steps of a recurrent layer; the first state has the input's batch: [batch, 2, 4] to [batch, 5]."""
 
     def call(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
         state = tf.zeros((tf.shape(sequence)[0], 5))
