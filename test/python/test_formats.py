@@ -265,6 +265,19 @@ def test_a_state_that_is_filled_to_a_computed_shape_is_a_constant(read: Callable
     assert compared.max_lsb <= 1  # LiteRT's own tables of tanh
 
 
+def test_the_place_of_the_least_is_found(read: Callable[..., tr.Model]) -> None:
+    import tensorflow as tf
+
+    def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"least": tf.argmin(image, 1, tf.int32), "other": networks._conv(image, 0, 2)}
+
+    model = read(networks.convert(call, {"image": (1, 16, 4, 3)}, border="int8"))
+    images = np.random.default_rng(0).integers(-128, 128, (64, 16, 4, 3), np.int8)
+    images[:8] = -128  # the first of equals, and the number whose negative does not fit
+    places = next(each for each in model(images) if each.shape == (64, 4, 3))
+    np.testing.assert_array_equal(places, images.argmin(1))
+
+
 def test_computed_shapes_become_constants(read: Callable[..., tr.Model]) -> None:
     model = read(networks.computed_shape())
     assert model.signature.inputs[0].shape == (1, 4, 4, 3)
