@@ -7,6 +7,7 @@ out; a border that is taken off and put on again must not change a bit of them.
 
 from __future__ import annotations
 
+import copy
 import pathlib
 import warnings
 from collections.abc import Callable
@@ -263,6 +264,20 @@ def test_a_state_that_is_filled_to_a_computed_shape_is_a_constant(read: Callable
     assert not model.remarks and model.to_litert() == model.flatbuffer
     (compared,) = model.check(4, engines=("iree", "litert")).pairs.values()
     assert compared.max_lsb <= 1  # LiteRT's own tables of tanh
+
+
+def test_other_signatures_are_named_and_stay(read: Callable[..., tr.Model]) -> None:
+    packed = networks.unpack(networks.classifier())
+    other = networks.schema.SignatureDefT()
+    other.signatureKey, other.subgraphIndex, other.inputs, other.outputs = b"train", 1, [], []
+    packed.subgraphs.append(copy.deepcopy(packed.subgraphs[0]))
+    packed.signatureDefs = [*(packed.signatureDefs or []), other]
+    model = read(networks.pack(packed))
+    assert [each.text.split(";")[0] for each in model.remarks] == [
+        "stays as it is: signature 'train', which is another graph of the file"
+    ]
+    written = networks.unpack(model.compensate(1, calibration="none").to_litert())
+    assert len(written.subgraphs) == 2 and written.signatureDefs[-1].signatureKey == b"train"
 
 
 def test_the_place_of_the_least_is_found(read: Callable[..., tr.Model]) -> None:
