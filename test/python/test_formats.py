@@ -271,6 +271,7 @@ def test_other_signatures_are_named_and_stay(read: Callable[..., tr.Model]) -> N
     other = networks.schema.SignatureDefT()
     other.signatureKey, other.subgraphIndex, other.inputs, other.outputs = b"train", 1, [], []
     packed.subgraphs.append(copy.deepcopy(packed.subgraphs[0]))
+    packed.subgraphs[1].name = b"train"
     packed.signatureDefs = [*(packed.signatureDefs or []), other]
     model = read(networks.pack(packed))
     assert [each.text.split(";")[0] for each in model.remarks] == [
