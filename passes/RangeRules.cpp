@@ -10,6 +10,7 @@
 
 #include "RescaleOps.h"
 
+#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
@@ -256,12 +257,20 @@ static ChannelRanges inferReduceSum(ValueRanges &ranges, Operation *op) {
                    [&](Interval x) { return multiply(x, {count, count}); });
 }
 
+/// Results in the input's type are its elements. Others are interpolated: the
+/// weights of the elements around a place add up to the size of the grid.
 static ChannelRanges inferResize(ValueRanges &ranges, Operation *op) {
-  // Bilinear results are scaled up by the size of the grid.
-  return getElementTypeOrSelf(op->getOperand(0)) ==
-                 getElementTypeOrSelf(op->getResult(0))
-             ? inferSame(ranges, op)
-             : inferFull(ranges, op);
+  if (getElementTypeOrSelf(op->getOperand(0)) ==
+      getElementTypeOrSelf(op->getResult(0)))
+    return inferSame(ranges, op);
+  DenseIntElementsAttr scale;
+  if (!matchPattern(op->getOperand(1), m_Constant(&scale)) ||
+      scale.getNumElements() != 4)
+    return inferFull(ranges, op);
+  const auto numbers = llvm::to_vector(scale.getValues<APInt>());
+  const int64_t grid = numbers[0].getSExtValue() * numbers[2].getSExtValue();
+  return mapRanges(inferSame(ranges, op), op->getResult(0).getType(),
+                   [&](Interval x) { return multiply(x, {grid, grid}); });
 }
 
 static ChannelRanges inferPad(ValueRanges &ranges, Operation *op) {

@@ -8,6 +8,7 @@ from .constants import BYTE_WIDTHS, constant_value, element_type, erase_dead_con
 from .graph import MAC_KINDS
 from .mlir import Operation, Type, Value, ir
 from .module import Module
+from .products import correct_products
 from .transposed import convolve_instead
 
 _WEIGHT, _WEIGHT_ZERO_POINT = 1, 4
@@ -45,10 +46,12 @@ def rewrite_for_iree(module: Module) -> None:
 
     - Negative i48 constants, which `int16` networks have as biases, are taken for positive ones, without a word.
     - Weights of less than 8 bits do not compile, nor do transposed convolutions with i48 accumulators.
+    - Products of several matrices come out wrong where the second operand has a zero point; see `correct_products`.
     - Dispatches may come to read more buffers than can be bound; see `limit_bindings`.
     """
     widen_weights(module)
     convolve_instead(module)
+    correct_products(module)
     _widen_constants(module)
     limit_bindings(module.block)
 

@@ -199,3 +199,24 @@ func.func @table_pool_pad(%arg0: tensor<1x2x2x1xi8>) -> tensor<1x3x2x1xi8> {
   %r3 = tosa.rescale %pad, %m, %s, %zp, %zp {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = true} : (tensor<1x3x2x1xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x3x2x1xi8>
   return %r3 : tensor<1x3x2x1xi8>
 }
+
+// -----
+
+// Interpolated results are larger than the elements by the size of the grid, 4 * 6; those in the same type are elements.
+// CHECK-LABEL: func.func @resize
+// CHECK:       producer = "resize", {{.*}}value_max = 786408 : i64, value_min = -786432 : i64
+// CHECK:       producer = "resize", {{.*}}value_max = 32767 : i64, value_min = -32768 : i64
+func.func @resize(%arg0: tensor<1x2x2x1xi16>) -> (tensor<1x4x4x1xi16>, tensor<1x4x4x1xi16>) {
+  %m = "tosa.const"() <{values = dense<16384> : tensor<1xi16>}> : () -> tensor<1xi16>
+  %s = "tosa.const"() <{values = dense<19> : tensor<1xi8>}> : () -> tensor<1xi8>
+  %zp = "tosa.const"() <{values = dense<0> : tensor<1xi48>}> : () -> tensor<1xi48>
+  %zp16 = "tosa.const"() <{values = dense<0> : tensor<1xi16>}> : () -> tensor<1xi16>
+  %scale = tosa.const_shape {values = dense<[4, 2, 6, 3]> : tensor<4xindex>} : () -> !tosa.shape<4>
+  %offset = tosa.const_shape {values = dense<[-1, -1]> : tensor<2xindex>} : () -> !tosa.shape<2>
+  %border = tosa.const_shape {values = dense<[1, 2]> : tensor<2xindex>} : () -> !tosa.shape<2>
+  %wide = tosa.resize %arg0, %scale, %offset, %border {mode = BILINEAR} : (tensor<1x2x2x1xi16>, !tosa.shape<4>, !tosa.shape<2>, !tosa.shape<2>) -> tensor<1x4x4x1xi48>
+  %r0 = tosa.rescale %wide, %m, %s, %zp, %zp16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = false} : (tensor<1x4x4x1xi48>, tensor<1xi16>, tensor<1xi8>, tensor<1xi48>, tensor<1xi16>) -> tensor<1x4x4x1xi16>
+  %near = tosa.resize %arg0, %scale, %offset, %border {mode = NEAREST_NEIGHBOR} : (tensor<1x2x2x1xi16>, !tosa.shape<4>, !tosa.shape<2>, !tosa.shape<2>) -> tensor<1x4x4x1xi16>
+  %r1 = tosa.rescale %near, %m, %s, %zp16, %zp16 {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = SINGLE_ROUND, scale32 = false} : (tensor<1x4x4x1xi16>, tensor<1xi16>, tensor<1xi8>, tensor<1xi16>, tensor<1xi16>) -> tensor<1x4x4x1xi16>
+  return %r0, %r1 : tensor<1x4x4x1xi16>, tensor<1x4x4x1xi16>
+}

@@ -280,6 +280,19 @@ def computed_shape() -> bytes:
 
 
 @functools.cache
+def recurrent() -> bytes:
+    """Two unrolled steps of a recurrent layer; the first state has the input's batch: [batch, 2, 4] to [batch, 5]."""
+
+    def call(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        state = tf.zeros((tf.shape(sequence)[0], 5))
+        for step in range(2):
+            state = tf.tanh(_dense(sequence[:, step], 0, 5) + _dense(state, 1, 5))
+        return {"state": state}
+
+    return convert(call, {"sequence": (None, 2, 4)})
+
+
+@functools.cache
 def odd(name: str) -> tuple[bytes, str, list[str]]:
     """A network with something that is no TOSA, what of it stays behind, and the names of the outputs that are left.
 

@@ -7,6 +7,7 @@ out; a border that is taken off and put on again must not change a bit of them.
 
 from __future__ import annotations
 
+import copy
 import pathlib
 import warnings
 from collections.abc import Callable
@@ -256,6 +257,41 @@ def test_an_open_batch_is_a_batch(read: Callable[..., tr.Model]) -> None:
     model = read("classifier_batch", batch=3)
     assert model.signature.inputs[0].shape == (3, 8, 8, 3)
     assert model.compensate(2, calibration="none").to_litert() != model.flatbuffer
+
+
+def test_a_state_that_is_filled_to_a_computed_shape_is_a_constant(read: Callable[..., tr.Model]) -> None:
+    model = read(networks.recurrent())
+    assert not model.remarks and model.to_litert() == model.flatbuffer
+    (compared,) = model.check(4, engines=("iree", "litert")).pairs.values()
+    assert compared.max_lsb <= 1  # LiteRT's own tables of tanh
+
+
+def test_other_signatures_are_named_and_stay(read: Callable[..., tr.Model]) -> None:
+    packed = networks.unpack(networks.classifier())
+    other = networks.schema.SignatureDefT()
+    other.signatureKey, other.subgraphIndex, other.inputs, other.outputs = b"train", 1, [], []
+    packed.subgraphs.append(copy.deepcopy(packed.subgraphs[0]))
+    packed.subgraphs[1].name = b"train"
+    packed.signatureDefs = [*(packed.signatureDefs or []), other]
+    model = read(networks.pack(packed))
+    assert [each.text.split(";")[0] for each in model.remarks] == [
+        "stays as it is: signature 'train', which is another graph of the file"
+    ]
+    written = networks.unpack(model.compensate(1, calibration="none").to_litert())
+    assert len(written.subgraphs) == 2 and written.signatureDefs[-1].signatureKey == b"train"
+
+
+def test_the_place_of_the_least_is_found(read: Callable[..., tr.Model]) -> None:
+    import tensorflow as tf
+
+    def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"least": tf.argmin(image, 1, tf.int32), "other": networks._conv(image, 0, 2)}
+
+    model = read(networks.convert(call, {"image": (1, 16, 4, 3)}, border="int8"))
+    images = np.random.default_rng(0).integers(-128, 128, (64, 16, 4, 3), np.int8)
+    images[:8] = -128  # the first of equals, and the number whose negative does not fit
+    places = next(each for each in model(images) if each.shape == (64, 4, 3))
+    np.testing.assert_array_equal(places, images.argmin(1))
 
 
 def test_computed_shapes_become_constants(read: Callable[..., tr.Model]) -> None:

@@ -154,8 +154,16 @@ def test_inputs_that_are_indices_take_the_rows_of_the_smallest_table():
         + f'    %c = "tosa.gather"(%small, %next) : ({tensor((1, 7, 4), "i8")}, {flat}) -> {rows}\n'
         + f'    %d = "tosa.gather"(%t, %one) : ({tensor((1, 7, 4), "i48")}, {flat}) -> {tensor((1, 6, 4), "i48")}\n'
     )
-    inputs = [("x", ids), ("y", flat), ("t", tensor((1, 7, 4), "i48"))]
-    results = [("a", rows), ("b", rows), ("c", rows), ("d", tensor((1, 6, 4), "i48"))]
+    # Indices that are counted from the end where they are negative, as Keras's embeddings have them.
+    body += constant("zero", np.zeros((1, 6), int), "i32") + constant("count", np.full((1, 6), 7), "i32")
+    body += (
+        f'    %negative = "tosa.greater"(%zero, %z) : ({flat}, {flat}) -> {tensor((1, 6), "i1")}\n'
+        + f'    %wrapped = "tosa.add"(%z, %count) : ({flat}, {flat}) -> {flat}\n'
+        + f'    %chosen = "tosa.select"(%negative, %wrapped, %z) : ({tensor((1, 6), "i1")}, {flat}, {flat}) -> {flat}\n'
+        + f'    %e = "tosa.gather"(%small, %chosen) : ({tensor((1, 7, 4), "i8")}, {flat}) -> {rows}\n'
+    )
+    inputs = [("x", ids), ("y", flat), ("t", tensor((1, 7, 4), "i48")), ("z", flat)]
+    results = [("a", rows), ("b", rows), ("c", rows), ("d", tensor((1, 6, 4), "i48")), ("e", rows)]
     found = input_limits(Module.parse(function(inputs, body, results)))
     # What is computed with may be anything, and so may what indices are looked up in.
-    assert found == ((0, 6), (-(1 << 31), (1 << 31) - 1), (-(1 << 47), (1 << 47) - 1))
+    assert found == ((0, 6), (-(1 << 31), (1 << 31) - 1), (-(1 << 47), (1 << 47) - 1), (0, 6))

@@ -114,6 +114,12 @@ def test_tokens_are_calibrated_on_rows_of_the_table(tmp_path: pathlib.Path) -> N
     assert model.compensate(1, samples=8).check(4, engines=("iree", "tf")).bit_exact
 
 
+def test_constants_of_no_dimension_are_compared_after_every_op(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "given.tflite").write_bytes(networks.attention())  # products are divided by a root
+    found = tr.load(tmp_path / "given.tflite").check(3, engines=("iree", "tf"), layers="ops")
+    assert found.bit_exact and len(found.layers) > 10
+
+
 # -- the tier ----------------------------------------------------------------------------------------------------------
 
 

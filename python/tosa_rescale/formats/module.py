@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from tosa_rescale.core.passes import run_passes, to_bytecode
+from tosa_rescale.formats.argmin import complement_argmins, may_negate
 from tosa_rescale.formats.folding import fold_slices, slices_constants
 from tosa_rescale.formats.limits import read_limit
+
+_REWRITES = ((slices_constants, fold_slices), (may_negate, complement_argmins))
+"""Whether a module may have what is rewritten as it is read, by its bytecode alone, and what rewrites it."""
 
 
 def passes(batch: int | None) -> list[str]:
@@ -14,14 +18,18 @@ def passes(batch: int | None) -> list[str]:
 
 
 def sound(data: bytes, source: str, batch: int | None) -> bytes:
-    """The module, read and verified, with this batch and without slices of constants. Raises PassError where that cannot be.
+    """The module, read and verified, with this batch, without slices of constants and differences in 8 bits.
+
+    Raises PassError where that cannot be.
 
     In a process of its own, because the reader may never return.
     """
     from tosa_rescale_runtime import Module
 
     bytecode = run_passes(data, passes(batch), source=source, timeout=read_limit(data)).bytecode
-    if not slices_constants(bytecode):
+    rewrites = [rewrite for may_have, rewrite in _REWRITES if may_have(bytecode)]
+    if not rewrites:
         return bytecode
     module = Module.parse(bytecode, source)
-    return to_bytecode(module, source) if fold_slices(module) else bytecode
+    changed = [rewrite(module) for rewrite in rewrites]
+    return to_bytecode(module, source) if any(changed) else bytecode

@@ -12,6 +12,7 @@ Usage: python -P _converter.py
 import json
 import pathlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 from tosa_converter_for_tflite import TosaConverterDebugInfo, TosaConverterOutputFormat, tflite_flatbuffer_to_tosa_mlir
@@ -21,15 +22,24 @@ LOCATION = re.compile(r"^(?P<name>#loc\d*) = loc\((?P<value>.*)\)$", re.MULTILIN
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
+FILLED = {"FILL", "BROADCAST_TO"}  # operators that make constants of other types than integers of shapes
+
+
 def make_static(data: bytes, shapes: list[list[int]]) -> bytes:
-    """The model with the extents that its tensors have for inputs of these shapes, as LiteRT's interpreter finds them."""
+    """The model with the extents that its tensors have for inputs of these shapes, as LiteRT's interpreter finds them.
+
+    What is computed from extents alone becomes a constant: the converter crashes where it meets shapes that it does not know,
+    as those of the first state of a recurrent layer.
+    """
     import flatbuffers
     import numpy as np
     from ai_edge_litert import schema_py_generated
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
-        model_content=data, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        model_content=data,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
     )
     details = interpreter.get_input_details()
     for each, shape in zip(details, shapes, strict=True):
@@ -44,9 +54,46 @@ def make_static(data: bytes, shapes: list[list[int]]) -> bytes:
     for index, tensor in enumerate(model.subgraphs[0].tensors):
         if index in found and tensor.shape is not None:
             tensor.shape, tensor.shapeSignature = np.array(found[index], np.int32), None
+    fold_extents(model, schema, interpreter.get_tensor)
     builder = flatbuffers.Builder(len(data))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def fold_extents(model: Any, schema: Any, value_of: Callable[[int], Any]) -> None:
+    """Makes what follows from the extents of tensors alone constants of the first subgraph. Changes `model`.
+
+    Args:
+        model: a ModelT with static shapes.
+        schema: the classes of LiteRT's flatbuffer.
+        value_of: the value that a tensor has, an array, by position.
+    """
+    import numpy as np
+
+    graph, folded, kept = model.subgraphs[0], set(), []
+    kinds = {number: kind for kind, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    integers = {schema.TensorType.INT32, schema.TensorType.INT64, schema.TensorType.BOOL}
+
+    def is_constant(index: int) -> bool:
+        data = model.buffers[graph.tensors[index].buffer].data
+        return index in folded or (data is not None and len(data) > 0)
+
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        kind = kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode))
+        read, made = ([int(i) for i in ends if i >= 0] for ends in (operator.inputs, operator.outputs))
+        follows = any(i in folded for i in read) and all(is_constant(i) for i in read)
+        small = all(graph.tensors[i].type in integers for i in made) or kind in FILLED
+        if not (kind == "SHAPE" or (follows and small)) or not made or set(made) & {int(i) for i in graph.outputs}:
+            kept.append(operator)
+            continue
+        for index in made:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(value_of(index).tobytes(), np.uint8)
+            model.buffers.append(buffer)
+            graph.tensors[index].buffer = len(model.buffers) - 1
+            folded.add(index)
+    graph.operators = kept
 
 
 def left_operators(text: str) -> list[dict[str, object]]:

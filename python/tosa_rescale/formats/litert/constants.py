@@ -69,7 +69,9 @@ def _patch(
 
     model = conversion.model
     graph = model.subgraphs[0]
-    made = {name_of(graph.tensors[int(i)]): p for p, each in enumerate(graph.operators) for i in each.outputs}
+    renamed = conversion.part.names()
+    results = ((int(i), p) for p in conversion.part.operators for i in graph.operators[p].outputs)
+    made = {renamed.get(i, name_of(graph.tensors[i])): p for i, p in results}
     position = made.get(module.tensor_name(op) or "")
     operator = None if position is None else graph.operators[position]
     slots = [] if operator is None else _constant_slots(model, operator)

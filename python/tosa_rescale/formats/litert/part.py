@@ -64,6 +64,18 @@ class Part:
     passed: tuple[str, ...] = ()
     whole: bool = False
 
+    def names(self) -> dict[int, str]:
+        """By position, what a module calls the tensors that have another name in the file: those on both sides of its border.
+
+        Integers go by the name of the float32 tensor that the file makes of them, this one by theirs.
+        """
+        border = (*self.inputs, *self.outputs)
+        found: dict[int, str] = {}
+        for each in border:
+            if each.outer is not None and sum(each.index == other.index or each.outer == other.outer for other in border) == 1:
+                found |= {each.outer: each.inner, each.index: each.name}
+        return found
+
     def quantization(self, model: Any) -> GraphQuantization:
         """Scale and zero point of each input and output."""
 
@@ -112,12 +124,9 @@ def cut(model: Any, part: Part) -> Any:
     for position, operator in zip(part.operators, alone.operators, strict=True):
         operator.inputs = [sorting.read_instead(position, int(i)) for i in operator.inputs]
     alone.inputs, alone.outputs = ([each.index for each in border] for border in (part.inputs, part.outputs))
-    border = (*part.inputs, *part.outputs)
-    for each in border:
-        if each.outer is not None and sum(each.index == other.index or each.outer == other.outer for other in border) == 1:
-            for index, name in ((each.outer, name_of(alone.tensors[each.index])), (each.index, each.name)):
-                alone.tensors[index] = copy.copy(alone.tensors[index])
-                alone.tensors[index].name = name.encode()
+    for index, name in part.names().items():
+        alone.tensors[index] = copy.copy(alone.tensors[index])
+        alone.tensors[index].name = name.encode()
     return small
 
 

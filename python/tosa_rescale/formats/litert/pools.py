@@ -34,7 +34,7 @@ def with_weighted_pools(data: bytes, names: Set[str], source: str) -> bytes:
 
     Args:
         data: a LiteRT flatbuffer.
-        names: of the tensors that the pools in question make.
+        names: of the tensors that the pools in question make, or of what they are dequantized to at the file's border.
         source: the flatbuffer's name, for errors.
 
     Raises:
@@ -42,10 +42,15 @@ def with_weighted_pools(data: bytes, names: Set[str], source: str) -> bytes:
     """
     model = unpack(data, source)
     graph = model.subgraphs[0]
+
+    def made_by(kind: str) -> list[tuple[Any, int]]:
+        return [(each, int(each.outputs[0])) for each in graph.operators if op_name(model, each) == kind]
+
+    real = {int(each.inputs[0]): name_of(graph.tensors[made]) for each, made in made_by("DEQUANTIZE")}
     pools = [
         each
-        for each in graph.operators
-        if op_name(model, each) == "AVERAGE_POOL_2D" and name_of(graph.tensors[int(each.outputs[0])]) in names
+        for each, made in made_by("AVERAGE_POOL_2D")
+        if not names.isdisjoint({name_of(graph.tensors[made]), real.get(made)})
     ]
     for pool in pools:
         _replace(model, pool)

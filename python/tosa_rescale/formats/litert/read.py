@@ -51,6 +51,7 @@ def read_flatbuffer(
     part, model = conversion.part, conversion.model
     left = [f"{describe(model, each)} {where}" for each, where in ((part.before, "in front"), (part.after, "behind")) if each]
     left += [f"output {name!r}, which no operator of the part makes" for name in part.passed]
+    left += [f"signature {name!r}, which is another graph of the file" for name in _other_signatures(model)]
     remarks = tuple(Diagnostic(source, "remark", each) for each in simplified.remarks)
     recipe: tuple[Step, ...] = ()
     if left:
@@ -58,6 +59,11 @@ def read_flatbuffer(
         remarks += (Diagnostic(source, "remark", f"stays as it is: {'; '.join(left)}; the module's outputs are {ends}"),)
         recipe = (Step("cut", {"outputs": [each.name for each in part.outputs], "left": left}),)
     return Program(conversion.bytecode, source, part.quantization(model), data, recipe, remarks)
+
+
+def _other_signatures(model: Any) -> list[str]:
+    """Names of the signatures that enter a file by another graph than its first, which is the one that is read."""
+    return [(each.signatureKey or b"").decode(errors="replace") for each in model.signatureDefs or () if each.subgraphIndex]
 
 
 def original_of(program: Program, original: PathLike | None = None) -> tuple[bytes, Conversion]:

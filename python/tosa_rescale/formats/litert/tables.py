@@ -90,13 +90,14 @@ def _tables_at(program: Program, conversion: Conversion, scales: Mapping[str, fl
 
 def _operators(conversion: Conversion, scales: Mapping[str, float]) -> dict[str, tuple[str, float]]:
     """Kind and factor of the input's scale of each operator whose first input has another scale, by its result's name."""
-    model, found = conversion.model, {}
+    model, renamed, found = conversion.model, conversion.part.names(), {}
     tensors = model.subgraphs[0].tensors
-    for operator in model.subgraphs[0].operators:
+    for operator in (model.subgraphs[0].operators[position] for position in conversion.part.operators):
         if not len(operator.inputs) or int(operator.inputs[0]) < 0:
             continue
         read = tensors[int(operator.inputs[0])]
         if (name := name_of(read)) in scales:
             factor = scales[name] / float(read.quantization.scale[0])
-            found[name_of(tensors[int(operator.outputs[0])])] = (op_name(model, operator), factor)
+            made = int(operator.outputs[0])
+            found[renamed.get(made, name_of(tensors[made]))] = (op_name(model, operator), factor)
     return found
