@@ -19,7 +19,7 @@ from conftest import ROOT
 from runtime_modules import ConvNet
 from tosa_rescale.core import files
 from tosa_rescale.core.errors import OptionError
-from tosa_rescale.driver.command import parse_command_line
+from tosa_rescale.driver.command_line import parse_command_line
 from tosa_rescale.driver.target_types import advice
 from tosa_rescale.formats.tosa import find_tool
 from tosa_rescale_runtime import CompileError

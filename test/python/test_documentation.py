@@ -33,7 +33,8 @@ from conftest import ROOT
 from tosa_rescale.cli import group, main
 from tosa_rescale.core.passes import find_tool
 from tosa_rescale.demo import DATA
-from tosa_rescale.driver import command as compile_driver
+from tosa_rescale.driver.command import main as compile_main
+from tosa_rescale.driver.command_line import OWN_FLAGS
 from tosa_rescale.driver.settings import KEYS as CONFIGURATION_KEYS
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -118,7 +119,7 @@ def run(words: list[str]) -> None:
             status = main(arguments)
         assert status == 0, f"{shlex.join(words)}: {said.getvalue()}"
     elif program == "tosa-rescale-compile":
-        assert compile_driver.main(arguments) == 0, shlex.join(words)
+        assert compile_main(arguments) == 0, shlex.join(words)
     elif program == "tosa-rescale-opt":
         done = subprocess.run([find_tool(), *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{shlex.join(words)}: {done.stderr}"
@@ -135,7 +136,7 @@ def parse(words: list[str]) -> None:
         command.make_context(arguments[0], arguments[1:])
     elif program == "tosa-rescale-compile":
         own = [word.split("=")[0] for word in arguments if word.startswith("--tosa-rescale-")]
-        known = {flag.spelled for flag in compile_driver.OWN_FLAGS}
+        known = {flag.spelled for flag in OWN_FLAGS}
         assert set(own) <= known, f"{shlex.join(words)}: no {set(own) - known}"
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

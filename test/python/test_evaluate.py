@@ -322,6 +322,33 @@ def test_models_are_made_while_others_are_executed(
     assert len(tr.sweep(demo, digits.take(4), tmp_path, bits=(4,)).points) == 2
 
 
+def test_models_that_need_no_samples_are_made_while_samples_are_run(
+    demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tosa_rescale.rewrite import compensate as compensation
+    from tosa_rescale.sweeping import local as module
+
+    begun, runs, makes, observes = threading.Event(), [], module.make, compensation.observe
+
+    def make(method: str, *rest: Any) -> Any:
+        if method == "narrow":
+            begun.set()
+        return makes(method, *rest)
+
+    def observe(*arguments: Any) -> Any:
+        assert begun.wait(60)
+        runs.append(arguments)
+        return observes(*arguments)
+
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(module, "make", make)
+    monkeypatch.setattr(compensation, "observe", observe)
+    plan = {"bits": (4, 2, 1), "methods": "narrow,compensate,align", "samples": 4}
+    swept = tr.sweep(demo, digits.take(4), tmp_path, **plan)
+    assert [(each.method, each.bits) for each in swept.points[1::3]] == [("narrow", 4), ("compensate", 4), ("align", 4)]
+    assert len(runs) == 1  # once for all models, whichever thread asks first
+
+
 def test_points_before_a_model_that_cannot_be_made_are_kept(
     demo: tr.Model, digits: tr.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

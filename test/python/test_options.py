@@ -45,7 +45,7 @@ from tosa_rescale.core.options import (
 from tosa_rescale.core.parsing import parse_bits
 from tosa_rescale.data.preprocessing import Preprocessing
 from tosa_rescale.demo import DATA
-from tosa_rescale.driver.command import OWN_FLAGS, PREFIX
+from tosa_rescale.driver.command_line import OWN_FLAGS, PREFIX
 from tosa_rescale.driver.settings import KEYS, CompileSettings
 from tosa_rescale.rewrite.narrow import narrow
 from tosa_rescale.sweeping.methods import METHODS, Made, Method, MethodContext

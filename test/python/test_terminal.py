@@ -21,8 +21,8 @@ from tosa_rescale.core.errors import OptionError, TosaRescaleError
 from tosa_rescale.core.hush import VARIABLE, hushed
 from tosa_rescale.core.parsing import parse_widths
 from tosa_rescale.core.progress import Bars
-from tosa_rescale.driver.command import OWN_FLAGS
 from tosa_rescale.driver.command import main as compile_main
+from tosa_rescale.driver.command_line import OWN_FLAGS
 
 Capture = pytest.CaptureFixture[str]
 COLUMNS = [show.Column("name", left=True, name=True), show.Column("bits"), show.Column("seconds", minor=1)]

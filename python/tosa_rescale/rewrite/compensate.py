@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic
@@ -89,6 +90,8 @@ class _Candidate:
 class Compensator(Generic[P]):
     """Compensates one program at several widths: what its layers see of the samples is measured once, in the original.
 
+    Several threads may use it at once.
+
     Args:
         program: the original.
         inputs: calibration samples, one array [N, *shape of a sample] for each input; None for none.
@@ -110,6 +113,15 @@ class Compensator(Generic[P]):
         self._outputs: tuple[np.ndarray, ...] | None = None
         self._starts: dict[bool, list[bytes]] = {}  # by whether they are to be aligned
         self._changed: dict[str, Compensator[P]] = {}  # by the pass that changed the original
+        self._lock = threading.RLock()  # of what is measured once
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but the lock: a cluster carries calibrated ones to its workers."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._lock = threading.RLock()
 
     def compensate(self, options: CompensateOptions, bits_of: Mapping[str, int] | None = None) -> P:
         """Compensates at one width.
@@ -150,18 +162,22 @@ class Compensator(Generic[P]):
         original is, and so is not.
         """
         option = {POOLS: "weighted_pools", CARRY: "carry"}[pass_name]
-        if pass_name not in self._changed:
-            done = run_passes(self._program.bytecode, [pass_name], self._program.source)
-            program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
-            changed = self._changed[pass_name] = Compensator(program, self._inputs, self._progress, self._workers)
-            if self._inputs is not None and pass_name == POOLS:
-                changed._outputs = self._outputs or self._run(self._program.bytecode)
-        changed = self._changed[pass_name]
+        changed = self._changed_by(pass_name)
         made = changed.compensate(dataclasses.replace(options, **{option: False}), bits_of)
         step = made.recipe[-1]
         recorded = Step(step.name, {**step.options, option: True})
         remarks = (*changed._program.remarks, *made.remarks)
         return dataclasses.replace(made, recipe=(*made.recipe[:-1], recorded), remarks=remarks)
+
+    def _changed_by(self, pass_name: str) -> Compensator[P]:
+        with self._lock:
+            if pass_name not in self._changed:
+                done = run_passes(self._program.bytecode, [pass_name], self._program.source)
+                program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
+                changed = self._changed[pass_name] = Compensator(program, self._inputs, self._progress, self._workers)
+                if self._inputs is not None and pass_name == POOLS:
+                    changed._outputs = self._outputs or self._run(self._program.bytecode)
+            return self._changed[pass_name]
 
     def _require_carriable(self, bits_of: Mapping[str, int] | None) -> None:
         """Raises OptionError where tensors cannot be kept in 32 bits, or widths would go to other rescales than meant."""
@@ -184,17 +200,18 @@ class Compensator(Generic[P]):
 
     def _start(self, aligns: bool) -> list[bytes]:
         """The original with statistics of what its layers see; to be aligned, also one that knows the ranges of its tensors."""
-        if aligns not in self._starts:
-            self._measure(aligns)
-            module = with_kernel_limits(self._program) if aligns else self._program.module()
-            made = []
-            for measured in (self._statistics, self._ranges if aligns else None):
-                if measured is not None:
-                    measured.write(module)
-                if measured is not None or not made:
-                    made.append(to_bytecode(module, self._program.source))
-            self._starts[aligns] = made
-        return self._starts[aligns]
+        with self._lock:
+            if aligns not in self._starts:
+                self._measure(aligns)
+                module = with_kernel_limits(self._program) if aligns else self._program.module()
+                made = []
+                for measured in (self._statistics, self._ranges if aligns else None):
+                    if measured is not None:
+                        measured.write(module)
+                    if measured is not None or not made:
+                        made.append(to_bytecode(module, self._program.source))
+                self._starts[aligns] = made
+            return self._starts[aligns]
 
     def _measure(self, aligns: bool) -> None:
         """Runs the samples if there is anything that they have not been asked for."""
@@ -252,7 +269,8 @@ class Compensator(Generic[P]):
 
     def calibrate(self, aligns: bool = True) -> None:
         """Runs the samples now, not when they are first needed; once for all that is asked of them if anything will align."""
-        self._measure(aligns)
+        with self._lock:
+            self._measure(aligns)
 
     def _run_passes(
         self, bytecode: bytes, options: CompensateOptions, bits_of: Mapping[str, int] | None, use_statistics: bool

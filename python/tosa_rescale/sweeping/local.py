@@ -11,8 +11,10 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
+
+from tosa_rescale_runtime import usable_cores
 
 from tosa_rescale.core.options import NarrowOptions
 from tosa_rescale.data.dataset import Dataset
@@ -23,6 +25,7 @@ from tosa_rescale.sweeping.methods import METHODS, Made, MethodContext, make
 from tosa_rescale.sweeping.results import BASE_BITS, SweepPoint
 
 AHEAD = 2  # models that may wait to be executed
+LARGE = 64 << 20  # bytes of a module above which one model is made at a time: each has several forms in memory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,21 +103,28 @@ class LocalMeasurer:
 def _ahead(
     context: MethodContext, points: Sequence[tuple[str, int]], ready: Callable[[str, int], _Ready]
 ) -> Iterator[tuple[tuple[str, int], _Ready]]:
-    """Makes models one after the other in a thread, a few ahead of whoever takes them; gives them in order.
+    """Makes models in threads, a few ahead of whoever takes them; gives them in order.
 
     Execution waits for processes, so making models costs it nothing but their time on the cores. What trains is made when its
     turn comes: it takes all cores itself, and memory.
     """
     waiting: collections.deque[tuple[tuple[str, int], Callable[[], _Ready]]] = collections.deque()
     todo = iter(points)
-    pool = ThreadPoolExecutor(1, thread_name_prefix="tosa-rescale-make")
+    pool = ThreadPoolExecutor(min(AHEAD, usable_cores()) if len(context.model.bytecode) < LARGE else 1, "tosa-rescale-make")
     try:
-        # Calibration first, beside the compilation of the original: whoever needs it is told of its errors by itself.
-        pool.submit(context.calibrate, [method for method, _ in points])
+        # Calibration first, beside the compilation of the original and models that need none. Who needs it is told of its
+        # errors when calibrating again.
+        calibrating = pool.submit(context.calibrate, [method for method, _ in points])
+
+        def made(method: str, k: int) -> _Ready:
+            if method in METHODS and METHODS[method].calibrates:
+                wait([calibrating])
+            return ready(method, k)
+
         while True:
             for point in itertools.islice(todo, AHEAD + 1 - len(waiting)):
                 trains = point[0] in METHODS and METHODS[point[0]].trains
-                waiting.append((point, functools.partial(ready, *point) if trains else pool.submit(ready, *point).result))
+                waiting.append((point, functools.partial(ready, *point) if trains else pool.submit(made, *point).result))
             if not waiting:
                 return
             point, result = waiting.popleft()
