@@ -7,6 +7,8 @@
 
 #include "WeightedMean.h"
 
+#include "Attributes.h"
+
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -183,9 +185,14 @@ std::optional<WeightedMean::Numbers> WeightedMean::getNumbers() const {
   const std::optional<Scale> narrow =
       shift > kMaxShift ? std::nullopt : narrowScale({1, shift}, format);
   const int64_t weightSum = std::llround(std::ldexp(factor, shift));
-  if (!narrow ||
-      (!isWide() && !isLegalValue32(Int128(255) * weightSum, narrow->shift)))
+  if (!narrow)
     return std::nullopt;
+  if (!isWide()) {
+    const int64_t zero = getConstantIntegers(zeroPoint)->front();
+    for (int64_t value : {-128 - zero, 127 - zero})
+      if (!isLegalValue32(Int128(value) * weightSum, narrow->shift))
+        return std::nullopt;
+  }
   return Numbers{weightSum, *narrow};
 }
 
@@ -257,10 +264,7 @@ Value WeightedMean::makeAccumulator(OpBuilder &builder,
         builder.getDenseI64ArrayAttr({1, 1}), TypeAttr::get(accumulator),
         /*local_bound=*/BoolAttr());
   };
-  const Value made =
-      isDepthwise ? make(tosa::DepthwiseConv2DOp()) : make(tosa::Conv2DOp());
-  return reshaped(builder, location, made,
-                  cast<ShapedType>(total.getType()).getShape());
+  return isDepthwise ? make(tosa::DepthwiseConv2DOp()) : make(tosa::Conv2DOp());
 }
 
 bool WeightedMean::apply(OpBuilder &builder) const {
@@ -280,13 +284,21 @@ bool WeightedMean::apply(OpBuilder &builder) const {
       makeConstant(builder, location, {1}, 8, APInt(8, numbers->scale.shift));
   const Value sumZp =
       makeConstant(builder, location, {1}, sumBits, APInt(sumBits, 0));
+  const auto type = cast<RankedTensorType>(old.getType());
   auto made = tosa::RescaleOp::create(
-      builder, location, old.getType(), accumulator, multiplier, shift, sumZp,
-      old.getOutputZp(), /*scale32=*/!isWide(),
+      builder, location,
+      type.clone(cast<ShapedType>(accumulator.getType()).getShape()),
+      accumulator, multiplier, shift, sumZp, old.getOutputZp(),
+      /*scale32=*/!isWide(),
       isWide() ? tosa::RoundingMode::SINGLE_ROUND : old.getRoundingMode(),
       /*per_channel=*/false, /*input_unsigned=*/false, old.getOutputUnsigned());
   made->setDiscardableAttrs(old->getDiscardableAttrDictionary());
-  old.getOutput().replaceAllUsesWith(made.getOutput());
+  // Not in front of the rescale: TOSA reshapes no i48.
+  const Value result =
+      reshaped(builder, location, made.getOutput(), type.getShape());
+  if (Attribute factor = old->getAttr(kFactorAttrName))
+    result.getDefiningOp()->setAttr(kFactorAttrName, factor);
+  old.getOutput().replaceAllUsesWith(result);
   eraseIfDead(old);
   return true;
 }

@@ -6,10 +6,10 @@
 // CHECK: tosa.reshape %{{.*}} : (tensor<2x3xi8>, !tosa.shape<4>) -> tensor<2x1x1x3xi8>
 // CHECK{LITERAL}: dense<[[[[68, 68, 69]]]]> : tensor<1x1x1x3xi8>
 // CHECK: tosa.conv2d {{.*}}, %[[ZP]], {{.*}} -> tensor<2x1x1x1xi32>
-// CHECK: tosa.reshape {{.*}} -> tensor<2x1xi32>
 // CHECK: values = dense<1073741824>
 // CHECK: values = dense<38>
 // CHECK: tosa.rescale {{.*}}rounding_mode = SINGLE_ROUND, scale32 = true
+// CHECK: tosa.reshape {{.*}} -> tensor<2x1xi8>
 // CHECK-NOT: tosa.reduce_sum
 func.func @ratio(%x: tensor<2x3xi8>) -> tensor<2x1xi8> {
   %zp = "tosa.const"() <{values = dense<-5> : tensor<1xi8>}> : () -> tensor<1xi8>
@@ -93,7 +93,7 @@ func.func @image(%x: tensor<2x3x2x4xi8>) -> tensor<2x1x1x4xi8> {
 // CHECK-LABEL: func.func @middle
 // CHECK: tosa.reshape {{.*}} -> tensor<2x3x1x4xi8>
 // CHECK: tosa.depthwise_conv2d {{.*}}(tensor<2x3x1x4xi8>, tensor<3x1x4x1xi8>, {{.*}} -> tensor<2x1x1x4xi32>
-// CHECK: tosa.reshape {{.*}} -> tensor<2x1x4xi32>
+// CHECK: tosa.reshape {{.*}} -> tensor<2x1x4xi8>
 func.func @middle(%x: tensor<2x3x4xi8>) -> tensor<2x1x4xi8> {
   %zp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
   %zero = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
@@ -114,7 +114,7 @@ func.func @middle(%x: tensor<2x3x4xi8>) -> tensor<2x1x4xi8> {
 // CHECK: tosa.transpose %arg0 {perms = array<i32: 0, 2, 1, 3>} : (tensor<1x3x2x2xi8>) -> tensor<1x2x3x2xi8>
 // CHECK: tosa.reshape {{.*}} -> tensor<2x1x1x6xi8>
 // CHECK: tosa.conv2d {{.*}} -> tensor<2x1x1x1xi32>
-// CHECK: tosa.reshape {{.*}} -> tensor<1x1x2x1xi32>
+// CHECK: tosa.reshape {{.*}} -> tensor<1x1x2x1xi8>
 func.func @groups(%x: tensor<1x3x2x2xi8>) -> tensor<1x1x2x1xi8> {
   %zp = "tosa.const"() <{values = dense<0> : tensor<1xi8>}> : () -> tensor<1xi8>
   %zero = "tosa.const"() <{values = dense<0> : tensor<1xi32>}> : () -> tensor<1xi32>
