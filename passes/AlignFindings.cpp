@@ -79,4 +79,65 @@ SmallVector<Operation *> AlignNetwork::getHolders(tosa::RescaleOp op) {
   return found;
 }
 
+llvm::IntEqClasses AlignNetwork::findGroups(tosa::RescaleOp without,
+                                            bool joinsPinned) const {
+  const auto pinned = static_cast<unsigned>(problem.tensors.size());
+  llvm::IntEqClasses groups(pinned + 1);
+  for (auto [edge, origin] : llvm::zip_equal(problem.edges, origins))
+    if (origin != without)
+      groups.join(edge.from, edge.to);
+  for (const AlignedProduct &product : problem.products) {
+    groups.join(product.first, product.out);
+    groups.join(product.second, product.out);
+  }
+  for (auto [tensor, about] : llvm::enumerate(problem.tensors))
+    if (joinsPinned && about.pinned)
+      groups.join(tensor, pinned);
+  return groups;
+}
+
+SmallVector<WeightedMean> AlignNetwork::getMeans(tosa::RescaleOp op) {
+  const llvm::IntEqClasses groups =
+      findGroups(/*without=*/{}, /*joinsPinned=*/false);
+  const unsigned group = groups.findLeader(tensorOf(getClass(op.getInput())));
+  SmallVector<WeightedMean> found;
+  for (const WeightedMean &mean : means) {
+    tosa::RescaleOp rescale = mean.getRescale();
+    const int from = tensorOf(getClass(rescale.getInput())),
+              to = tensorOf(getClass(rescale.getOutput()));
+    if (absorbsFactor(rescale) || groups.findLeader(from) != group)
+      continue;
+    // Something else ties both ends too: it is on a circle.
+    const llvm::IntEqClasses others = findGroups(rescale, /*joinsPinned=*/true);
+    if (others.findLeader(from) == others.findLeader(to))
+      found.push_back(mean);
+  }
+  return found;
+}
+
+std::string AlignNetwork::describeMeans(tosa::RescaleOp op, bool areWeighted) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  const SmallVector<WeightedMean> found = getMeans(op);
+  const auto *able = llvm::find_if(found, [](const WeightedMean &mean) {
+    return mean.getObstacle().empty();
+  });
+  if (able != found.end() && !areWeighted)
+    stream << "; option 'weighted-means' frees the multiplier of the mean of "
+           << able->getCount() << " values among them";
+  else if (able == found.end() && !found.empty() && areWeighted)
+    stream << "; the mean of " << found.front().getCount()
+           << " values among them gets no weights: it "
+           << found.front().getObstacle();
+  return text;
+}
+
+SmallVector<WeightedMean> AlignNetwork::getWeightedMeans() const {
+  SmallVector<WeightedMean> found;
+  for (const WeightedMean &mean : means)
+    if (releases.contains(mean.getSum()))
+      found.push_back(mean);
+  return found;
+}
+
 } // namespace tosa_rescale

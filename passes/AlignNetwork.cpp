@@ -63,6 +63,8 @@ AlignNetwork::AlignNetwork(func::FuncOp function, const AlignOptions &options,
 bool AlignNetwork::absorbsFactor(tosa::RescaleOp op) const {
   if (isBehindConvolution(op) || isTabulated(op))
     return true;
+  if (const WeightedMean mean = WeightedMean::match(op))
+    return releases.contains(mean.getSum());
   const ConstantProduct product = ConstantProduct::match(op);
   return product &&
          (options.constants || releases.contains(product.getConstant()));

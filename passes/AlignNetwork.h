@@ -13,8 +13,10 @@
 #include "ByteChains.h"
 #include "Releases.h"
 #include "RescaleOps.h"
+#include "WeightedMean.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/IntEqClasses.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -86,6 +88,8 @@ public:
   void addEntries(mlir::Value value, double lowest) {
     entries.emplace_back(value, lowest);
   }
+  /// A mean that might be a sum with weights.
+  void addMean(const WeightedMean &mean) { means.push_back(mean); }
   /// `op`, a constant or a table that is not released, keeps the scale of
   /// `value` but need not.
   void addHolder(mlir::Value value, mlir::Operation *op) {
@@ -94,8 +98,9 @@ public:
   const Releases &getReleases() const { return releases; }
   bool movesConstants() const { return options.constants; }
   bool isLitert() const { return options.litert; }
-  /// Whether weights of a convolution, or a constant that is multiplied with,
-  /// which answer to the rescale alone, take up any factor.
+  /// Whether weights of a convolution, or of a mean that is released, or a
+  /// constant that is multiplied with, which answer to the rescale alone, take
+  /// up any factor.
   bool absorbsFactor(mlir::tosa::RescaleOp op) const;
   const BitsRequest &getRequest() const { return options.request; }
   /// Part by which a scale may shrink of whose tensor nothing was measured.
@@ -120,6 +125,15 @@ public:
   /// The constants, tables and chains that keep scales which multipliers tie to
   /// those of `op`, but need not.
   llvm::SmallVector<mlir::Operation *> getHolders(mlir::tosa::RescaleOp op);
+  /// The means around a circle, or between scales that stay, of multipliers
+  /// that are tied to those of `op`: with weights they take up what
+  /// contradicts.
+  llvm::SmallVector<WeightedMean> getMeans(mlir::tosa::RescaleOp op);
+  /// What there is to say of them, behind other reasons why `op` stays wide;
+  /// `areWeighted` where weights were asked for.
+  std::string describeMeans(mlir::tosa::RescaleOp op, bool areWeighted);
+  /// The means that are released.
+  llvm::SmallVector<WeightedMean> getWeightedMeans() const;
 
 private:
   int getClass(mlir::Value value);
@@ -139,6 +153,10 @@ private:
   void pinMixedProducts();
   /// The tensors that multipliers tie to those of `op`, pinned ones included.
   llvm::SetVector<int> findTied(mlir::tosa::RescaleOp op);
+  /// Groups of tensors that multipliers, but for those of `without`, and
+  /// products tie to each other; with `joinsPinned` all that stay are tied.
+  llvm::IntEqClasses findGroups(mlir::tosa::RescaleOp without,
+                                bool joinsPinned) const;
   void makeTensors();
   void makeEdges();
 
@@ -155,6 +173,7 @@ private:
       notedZeroPoints;
   llvm::SmallVector<std::tuple<mlir::Value, mlir::Value, mlir::Value>> products;
   llvm::SmallVector<mlir::tosa::RescaleOp> rescales;
+  llvm::SmallVector<WeightedMean> means;
   /// Results of the chains that each rescale is part of.
   llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Operation *>>
       chainsOf;

@@ -92,6 +92,8 @@ static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
     network.pinAll(op, "its rescale requires a constant multiplier and shift");
   else
     network.addRescale(op);
+  if (const WeightedMean mean = WeightedMean::match(op))
+    network.addMean(mean);
   return success();
 }
 

@@ -152,6 +152,13 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     With `tabulate` two more are released where nothing else helps: the multipliers of a chain that `tosa-rescale-tabulate` makes a table, between constants and inputs of tables, first of chains with a wide multiplier and then of others that meet one; and the results of tables with `tosa_rescale.function`
     that have a `tosa_rescale.fixed_factor`, together with their inputs.
 
+    **Means** (`weighted-means`). The mean of n values is their `reduce_sum`, rescaled by 1/n times a ratio of scales, and is often tied to the values themselves, as where a LayerNorm subtracts it: around that circle multipliers make n, which is narrow only where n is. Where nothing of the above
+    helps, means of i8 or i16 on such a circle, or between scales that stay, become convolutions: a `conv2d` of 1x1 to one channel, or a `depthwise_conv2d` where other dimensions follow, with a `transpose` in front where the values of a mean do not lie together. Its n weights of i8 are two neighbouring numbers, the larger ones
+    evenly among the others; they add up to the sum W for which the multiplier is a power of two. W lies between 127 * n/2 and 127 * n; around a circle it is a power of two itself, for n = 96 2^13 with 64 weights of 85 and 32 of 86.
+
+    The absolute differences between the weights and W/n add up to at most n/2, so a mean moves by at most 1/254 of the range that its values span: by one step of i8, or by 258 of i16. Where W is no power of two it is rounded, by at most 1/(127 * n) of the mean less its zero point.
+    Means stay, and the remark on the wide multiplier says so, where the accumulator would overflow (more than 66052 values of i8), where extents are not known, and where a depthwise window would be longer than 8192. Without the option that remark names it.
+
     **Saturation** (`saturation`, not with `litert`) is part of what the network computes: a tensor of 8 or 16 bits that gets a larger scale has more room, so a `clamp` cuts it off where it saturated before.
 
     **Factors.** Tensors connected by `reshape`, `concat`, `pad`, pools, `clamp` and the like share a factor, and so do the operands and the result of `add`. Within a
@@ -203,6 +210,8 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
            "Of the operands of an addition, scale the one with the largest multiplier by a power of two, as LiteRT does">,
     Option<"tabulate", "tabulate", "bool", /*default=*/"false",
            "Leave multipliers wide that tosa-rescale-tabulate takes into tables, and let tables of LiteRT have results at any scale">,
+    Option<"weightedMeans", "weighted-means", "bool", /*default=*/"false",
+           "Make means convolutions with constant weights where a multiplier would stay wide else">,
     Option<"strict", "strict", "bool", /*default=*/"false",
            "Fail where a multiplier must stay wide">,
   ];
@@ -211,6 +220,7 @@ def TosaRescaleAlignPass : Pass<"tosa-rescale-align", "::mlir::func::FuncOp"> {
     Statistic<"numRewritten", "num-rewritten", "Number of rescales with new multipliers">,
     Statistic<"numFolded", "num-folded", "Number of rescales of constants that were folded">,
     Statistic<"numAbsorbed", "num-absorbed", "Number of constants that take up a multiplier">,
+    Statistic<"numWeighted", "num-weighted", "Number of means that became convolutions">,
     Statistic<"numWide", "num-wide", "Number of rescales that must stay wide">,
   ];
 }

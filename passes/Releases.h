@@ -2,7 +2,8 @@
 //
 // Constants of a .tflite and the inputs of tables keep their scale as long as
 // no multiplier has to stay wide for it: a constant is rounded twice, and a
-// table is read at other places than it was made for.
+// table is read at other places than it was made for. Means, if asked for,
+// become sums with weights, whose multiplier is free.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
@@ -17,14 +18,15 @@ namespace tosa_rescale {
 
 class AlignNetwork;
 
-/// Constants and tables whose scales may move.
+/// Constants and tables whose scales may move, and sums that get weights.
 class Releases {
 public:
   /// What is released together, in the order in which it is tried: constants
   /// cost less than tables, and a new table is exact where one that is written
   /// anew is not. Of chains that become tables those with a wide multiplier
-  /// come before others that meet one.
-  enum class Kind { Constants, WideChains, Chains, Tables };
+  /// come before others that meet one. A mean that gets weights is another
+  /// function, and comes last.
+  enum class Kind { Constants, WideChains, Chains, Tables, Means };
 
   bool contains(mlir::Operation *op) const { return ops.contains(op); }
   size_t size() const { return ops.size(); }

@@ -66,15 +66,16 @@ private:
   FailureOr<Solution> solve(const AlignOptions &options,
                             const Releases &releases,
                             ArrayRef<tosa::RescaleOp> rescales);
-  /// Releases constants, and then inputs of tables, where multipliers stay wide
-  /// for them; the solution with the fewest wide ones.
+  /// Releases constants, inputs of tables and then means, where multipliers
+  /// stay wide for them; the solution with the fewest wide ones.
   FailureOr<Solution> release(const AlignOptions &options,
                               ArrayRef<tosa::RescaleOp> rescales);
   /// Says why rescales stay wide, as an error if `strict`.
   LogicalResult reportWide(AlignNetwork &network,
                            ArrayRef<tosa::RescaleOp> rescales,
                            const DenseSet<Operation *> &wide);
-  /// Makes multipliers behind products with constants narrow.
+  /// Makes multipliers behind products with constants, and behind means that
+  /// are released, narrow.
   LogicalResult absorbRatios(const AlignNetwork &network,
                              ArrayRef<tosa::RescaleOp> rescales);
 
@@ -228,7 +229,8 @@ TosaRescaleAlignPass::release(const AlignOptions &options,
   bool isStale = false;
   for (Releases::Kind kind :
        {Releases::Kind::Constants, Releases::Kind::WideChains,
-        Releases::Kind::Chains, Releases::Kind::Tables}) {
+        Releases::Kind::Chains, Releases::Kind::Tables,
+        Releases::Kind::Means}) {
     const bool isConstant = kind == Releases::Kind::Constants;
     if (!isStale && succeeded(last)) {
       last = best;
@@ -236,6 +238,7 @@ TosaRescaleAlignPass::release(const AlignOptions &options,
     }
     while (succeeded(last) &&
            (kind != Releases::Kind::Tables || tableError > 0) &&
+           (kind != Releases::Kind::Means || weightedMeans) &&
            tried.add(*last->network, last->chosen.wide, kind)) {
       isStale |= isConstant;
       last = solve(options, tried, rescales);
@@ -276,6 +279,7 @@ TosaRescaleAlignPass::reportWide(AlignNetwork &network,
       diagnostic << "; " << count
                  << (count == 1 ? " tensor keeps its" : " tensors keep their")
                  << " scale: " << reason;
+    diagnostic << network.describeMeans(op, weightedMeans);
   }
   return failure(strict && !wide.empty());
 }
@@ -290,6 +294,16 @@ TosaRescaleAlignPass::absorbRatios(const AlignNetwork &network,
   OpBuilder builder(&getContext());
   std::optional<ValueRanges> ranges;
   bool anyFailed = false;
+  const auto leaveWide = [&](tosa::RescaleOp op, StringRef companion) {
+    ++numWide;
+    anyFailed = strict;
+    InFlightDiagnostic diagnostic = strict ? errorOn(op) : remarkOn(op);
+    diagnostic << (strict ? "requires a multiplier of at most "
+                          : "keeps a multiplier of more than ")
+               << countSignificantBits(getWidth(op))
+               << ": no legal shift expresses one beside " << companion;
+    op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
+  };
   for (tosa::RescaleOp op : rescales) {
     ConstantProduct product = ConstantProduct::match(op);
     if (!product || !network.absorbsFactor(op) ||
@@ -297,20 +311,16 @@ TosaRescaleAlignPass::absorbRatios(const AlignNetwork &network,
       continue;
     if (!ranges)
       ranges.emplace(getOperation());
-    if (product.absorb(builder, *ranges, getWidth(op))) {
+    if (product.absorb(builder, *ranges, getWidth(op)))
       ++numAbsorbed;
-      continue;
-    }
-    ++numWide;
-    anyFailed = strict;
-    InFlightDiagnostic diagnostic = strict ? errorOn(op) : remarkOn(op);
-    diagnostic << (strict ? "requires a multiplier of at most "
-                          : "keeps a multiplier of more than ")
-               << countSignificantBits(getWidth(op))
-               << ": no legal shift expresses one beside the "
-                  "constant that it is multiplied with";
-    op->setAttr(kBitsAttrName, builder.getI64IntegerAttr(kMaxBits));
+    else
+      leaveWide(op, "the constant that it is multiplied with");
   }
+  for (const WeightedMean &mean : network.getWeightedMeans())
+    if (mean.apply(builder))
+      ++numWeighted;
+    else
+      leaveWide(mean.getRescale(), "the weights of its mean");
   return failure(anyFailed);
 }
 

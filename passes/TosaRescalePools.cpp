@@ -8,6 +8,7 @@
 #include "Diagnostics.h"
 #include "Passes.h"
 #include "RescaleOps.h"
+#include "WeightedMean.h"
 
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/DebugLog.h"
@@ -23,9 +24,6 @@ namespace tosa_rescale {
 #include "Passes.h.inc"
 
 namespace {
-
-/// The largest weight of i8.
-constexpr int64_t kLargestWeight = 127;
 
 struct TosaRescalePoolsPass final
     : impl::TosaRescalePoolsPassBase<TosaRescalePoolsPass> {
@@ -62,11 +60,6 @@ private:
 /// log2 of the largest power of two that as many weights can add up to.
 static int64_t getSumLog2(int64_t count) {
   return llvm::Log2_64(kLargestWeight * count);
-}
-
-/// The same, of what the accumulator holds: 32 bits for i8, 48 for i16.
-static int64_t getLargestSumLog2(Type element) {
-  return element.isSignlessInteger(8) ? 32 - 1 - 8 : 48 - 1 - 16;
 }
 
 /// How many values of the image the windows hold along one side; nothing where
@@ -142,15 +135,10 @@ void TosaRescalePoolsPass::rewrite(tosa::AvgPool2dOp op, int64_t count) {
     return makeConstant({1}, bits, APInt(bits, value));
   };
 
-  // The largest power of two that the weights can add up to; they are the steps
-  // of an even ramp to it, so the larger ones lie evenly among the others.
   const int64_t sumLog2 = getSumLog2(count);
   SmallVector<APInt> weights;
-  for (int64_t tap = 0; tap < count; ++tap) {
-    const int64_t weight =
-        (((tap + 1) << sumLog2) / count) - ((tap << sumLog2) / count);
+  for (int64_t weight : makeEvenWeights(count, int64_t(1) << sumLog2))
     weights.append(channels, APInt(8, weight));
-  }
   // One after the other: C++ leaves open in which order arguments are built.
   const unsigned accumulatorBits = isWide ? 48 : 32,
                  multiplierBits = isWide ? 16 : 32;

@@ -25,13 +25,13 @@ def _pooled(image: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"pool": tf.nn.avg_pool2d(networks._conv(image, 1, 8), 3, 1, "VALID")}
 
 
-@pytest.mark.parametrize(("call", "weighted_pools"), [(_summed, False), (_pooled, True)])
+@pytest.mark.parametrize(("call", "weighted_means"), [(_summed, False), (_pooled, True)])
 def test_operators_that_make_outputs_are_found_in_the_file(
-    call: Callable[[tf.Tensor], dict[str, tf.Tensor]], weighted_pools: bool, tmp_path: pathlib.Path
+    call: Callable[[tf.Tensor], dict[str, tf.Tensor]], weighted_means: bool, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "given.tflite").write_bytes(networks.convert(call, {"image": (1, 8, 8, 3)}))
     model = tr.load(tmp_path / "given.tflite")
-    made = model.compensate(1, scope="all", calibration="none", weighted_pools=weighted_pools)
+    made = model.compensate(1, scope="all", calibration="none", weighted_means=weighted_means)
     back = tr.load(made.save(tmp_path / "back.tflite"))
     assert not any(each.above(1) for each in (*made.info(), *back.info()))
     x = model.random_inputs(16)

@@ -340,7 +340,7 @@ def test_the_driver_passes_every_option_on() -> None:
     other = {
         "bits": 3, "hidden_bit": True, "encoding": "scale16", "scope": "all", "elementwise_bits": 5, "rounding_mode": "keep",
         "align": False, "clipping": 0.2, "constants": False, "saturation": False, "promote": False, "clip": False,
-        "weight_rounding": "nearest", "shrinkage": 0.5, "table_error": 2.0, "weighted_pools": True, "carry": True,
+        "weight_rounding": "nearest", "shrinkage": 0.5, "table_error": 2.0, "weighted_means": True, "carry": True,
     }  # fmt: skip
     assert {*other, "strict", "tabulate"} == set(describe(CompensateOptions))  # these two contradict align=false
     flags = {name.replace("_", "-"): str(value) for name, value in other.items()}

@@ -17,7 +17,7 @@ POOLS = [(7, 7, 1), (5, 3, 2), (9, 6, 1), (2, 2, 1)]
 
 
 def written_as_convolutions(model: tr.Model) -> tr.Model:
-    return model.compensate(1, scope="all", weighted_pools=True, align=False, calibration="none")
+    return model.compensate(1, scope="all", weighted_means=True, align=False, calibration="none")
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride"), POOLS)
@@ -76,7 +76,7 @@ def pooled(folder: pathlib.Path, border: str, activations: str) -> pathlib.Path:
 def test_a_file_with_convolutions_in_the_place_of_pools(tmp_path: pathlib.Path, border: str, activations: str) -> None:
     model = tr.load(pooled(tmp_path, border, activations))
     assert [each.counts for each in find_divisions(model)] == [(9,), (49,)]
-    made = model.compensate(1, scope="all", weighted_pools=True, calibration="none")
+    made = model.compensate(1, scope="all", weighted_means=True, calibration="none")
     assert not find_divisions(made) and not made.remarks and {each.bits for each in made.info()} == {1}
     assert made.check(4).bit_exact
     back = tr.load(made.save(tmp_path / "back.tflite"))
@@ -91,7 +91,7 @@ def test_a_file_with_convolutions_in_the_place_of_pools(tmp_path: pathlib.Path, 
 
 def test_the_option_is_there_on_the_command_line(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, made = pool_model(tmp_path, 7, 7, 1, 0), tmp_path / "made.mlirbc"
-    assert main(["compensate", str(path), "-o", str(made), "--bits", "1", "--scope", "all", "--weighted-pools"]) == 0
+    assert main(["compensate", str(path), "-o", str(made), "--bits", "1", "--scope", "all", "--weighted-means"]) == 0
     capsys.readouterr()
     assert main(["info", str(made)]) == 0
     assert "divide" not in capsys.readouterr().out

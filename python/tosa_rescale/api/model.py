@@ -127,7 +127,7 @@ class Model(Program, Shown):
         constants: bool = True,
         saturation: bool = True,
         table_error: float = 1.0,
-        weighted_pools: bool = False,
+        weighted_means: bool = False,
         carry: bool = False,
         tabulate: bool = False,
         strict: bool = False,
@@ -151,7 +151,7 @@ class Model(Program, Shown):
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
             progress: see Model.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
-            align, clipping, constants, saturation, table_error, weighted_pools, carry, tabulate, strict: those of
+            align, clipping, constants, saturation, table_error, weighted_means, carry, tabulate, strict: those of
                 CompensateOptions.
             promote, clip, weight_rounding, shrinkage: those of CompensateOptions.
 

@@ -301,8 +301,10 @@ class CompensateOptions(_Widths):
         default=1.0,
         low=0,
     )
-    weighted_pools: bool = option(
-        "Make average pools over windows of other sizes than powers of two, which divide, convolutions with constant weights.",
+    weighted_means: bool = option(
+        "Make means over other numbers of values than powers of two convolutions with constant weights: average pools, which"
+        " divide, and where alignment would leave multipliers wide, other means.",
+        ALIGN,
         default=False,
     )
     carry: bool = option(

@@ -86,7 +86,7 @@ def rescaling(
     constants: bool = True,
     saturation: bool = True,
     table_error: float = 1.0,
-    weighted_pools: bool = False,
+    weighted_means: bool = False,
     carry: bool = False,
     tabulate: bool = False,
     strict: bool = False,

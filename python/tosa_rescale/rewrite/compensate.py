@@ -97,6 +97,7 @@ class Compensator(Generic[P]):
         inputs: calibration samples, one array [N, *shape of a sample] for each input; None for none.
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
+        passed: the pass that changed the program's operations.
     """
 
     def __init__(
@@ -105,8 +106,11 @@ class Compensator(Generic[P]):
         inputs: list[np.ndarray] | None,
         progress: Progress | None = None,
         workers: int | None = None,
+        *,
+        passed: str | None = None,
     ) -> None:
         self._program, self._inputs, self._workers = raised(program), inputs, workers
+        self._passed_by = passed
         self._progress = progress or Silent()
         self._statistics: InputStatistics | None = None
         self._ranges: Ranges | None = None
@@ -144,7 +148,7 @@ class Compensator(Generic[P]):
         if options.carry:
             self._require_carriable(bits_of)
             return self._of_changed(CARRY, options, bits_of)
-        if options.weighted_pools:
+        if options.weighted_means and self._passed_by != POOLS:
             return self._of_changed(POOLS, options, bits_of)
         found = self._candidates(options, bits_of)
         best, distance = self._choose(found)
@@ -158,14 +162,13 @@ class Compensator(Generic[P]):
     def _of_changed(self, pass_name: str, options: CompensateOptions, bits_of: Mapping[str, int] | None) -> P:
         """The same of a module with other operations.
 
-        Weighted pools are measured against the original all the same. What is carried is nearer to the float model than the
+        Pools with weights are measured against the original all the same. What is carried is nearer to the float model than the
         original is, and so is not.
         """
-        option = {POOLS: "weighted_pools", CARRY: "carry"}[pass_name]
         changed = self._changed_by(pass_name)
-        made = changed.compensate(dataclasses.replace(options, **{option: False}), bits_of)
+        made = changed.compensate(dataclasses.replace(options, carry=False), bits_of)
         step = made.recipe[-1]
-        recorded = Step(step.name, {**step.options, option: True})
+        recorded = Step(step.name, {**step.options, "carry": options.carry})
         remarks = (*changed._program.remarks, *made.remarks)
         return dataclasses.replace(made, recipe=(*made.recipe[:-1], recorded), remarks=remarks)
 
@@ -174,7 +177,8 @@ class Compensator(Generic[P]):
             if pass_name not in self._changed:
                 done = run_passes(self._program.bytecode, [pass_name], self._program.source)
                 program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
-                changed = self._changed[pass_name] = Compensator(program, self._inputs, self._progress, self._workers)
+                changed = Compensator(program, self._inputs, self._progress, self._workers, passed=pass_name)
+                self._changed[pass_name] = changed
                 if self._inputs is not None and pass_name == POOLS:
                     changed._outputs = self._outputs or self._run(self._program.bytecode)
             return self._changed[pass_name]

@@ -83,6 +83,10 @@ INT8_VERSIONS = {
 DEPTHWISE_VERSIONS = {"uint8": 1, "int8": 3, "int16": 5}
 
 
+# The same of FULLY_CONNECTED; from 5 on it keeps the number of dimensions.
+FULLY_CONNECTED_VERSIONS = {"uint8": 5, "int8": 5, "int16": 7}
+
+
 # Activation functions that other operators end with, by the schema's ActivationFunctionType.
 FUSED_ACTIVATIONS = {1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 

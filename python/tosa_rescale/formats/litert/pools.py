@@ -12,7 +12,7 @@ from tosa_rescale.formats.litert.build import add_constant, make_depthwise
 from tosa_rescale.formats.litert.schema import dtype_of, name_of, op_name, pack, unpack
 
 LARGEST_WEIGHT = 127
-_UINT8_ZERO_POINT = 128
+UINT8_ZERO_POINT = 128
 
 
 def weights_of_a_mean(count: int) -> tuple[np.ndarray, int]:
@@ -64,7 +64,7 @@ def _replace(model: Any, pool: Any) -> None:
     dtype, old = dtype_of(given), pool.builtinOptions
     channels, height, width = int(given.shape[3]), old.filterHeight, old.filterWidth
     taps, shift = weights_of_a_mean(height * width)
-    zero_point = _UINT8_ZERO_POINT if dtype == "uint8" else 0
+    zero_point = UINT8_ZERO_POINT if dtype == "uint8" else 0
     kind = np.uint8 if dtype == "uint8" else np.int8
     weights = np.broadcast_to((taps + zero_point).reshape(1, height, width, 1), (1, height, width, channels)).astype(kind)
     bias = np.zeros(channels, np.int64 if dtype == "int16" else np.int32)

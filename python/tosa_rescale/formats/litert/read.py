@@ -13,6 +13,7 @@ from tosa_rescale.core.passes import Diagnostic
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.formats.litert.convert import Refusal, convert
+from tosa_rescale.formats.litert.means import with_weighted_means
 from tosa_rescale.formats.litert.part import Part, describe, find_part, part_alone
 from tosa_rescale.formats.litert.pools import with_weighted_pools
 from tosa_rescale.formats.litert.schema import name_of, op_name, unpack
@@ -81,16 +82,17 @@ def original_of(program: Program, original: PathLike | None = None) -> tuple[byt
         raise ModelError(f"{program.source}: came from no .tflite; name the one it was made from (`original`)")
     simplified = simplify(data, program.source)
     data, model = simplified.data, simplified.model
-    if any(step.options.get("weighted_pools") for step in program.recipe):
-        data = with_weighted_pools(data, _convolutions(program), program.source)
+    if any(step.options.get("weighted_means") for step in program.recipe):
+        made = _made_by_convolutions(program)
+        data = with_weighted_means(with_weighted_pools(data, made, program.source), made, program.source)
         model = unpack(data, program.source)
     return data, convert_like(data, program, model)
 
 
-def _convolutions(program: Program) -> set[str]:
-    """Names of the tensors that a program's depthwise convolutions make."""
+def _made_by_convolutions(program: Program) -> set[str]:
+    """Names of the tensors that a program's convolutions make."""
     module = program.module()
-    return {module.tensor_name(op) or op.name for op in module.ops() if op.kind == "depthwise_conv2d"}
+    return {module.tensor_name(op) or op.name for op in module.ops() if op.kind in ("conv2d", "depthwise_conv2d")}
 
 
 def convert_like(data: bytes, program: Program, model: Any = None) -> Conversion:
