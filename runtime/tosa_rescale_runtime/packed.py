@@ -31,7 +31,7 @@ def pack(values: Sequence[Value], before: Operation) -> list[Value]:
     """
     groups: dict[int, list[Value]] = {}  # by the width of elements, as `_width` gives it
     with ir.Location.unknown(before.context):
-        for value in _apart(values, before):
+        for value in values:
             groups.setdefault(ir.RankedTensorType(value.type).element_type.width, []).append(_flat(value, before))
         return [_joined(group, before) for group in groups.values()]
 
@@ -63,26 +63,15 @@ def _width(spec: TensorSpec) -> int:
     return 1 if spec.dtype == np.bool_ else 8 * spec.dtype.itemsize
 
 
-def _apart(values: Sequence[Value], before: Operation) -> list[Value]:
-    """The values, accumulators among them behind a barrier.
-
-    Products are added up in tiles. Without the barrier IREE 3.13 takes them out of these and into the joined result in a single
-    step, for which it has no stack where a row of tiles is large. Tensors of fewer bits go without: with barriers for them too,
-    300 layers take three times as long to compile.
-    """
-    held = [value for value in values if ir.RankedTensorType(value.type).element_type.width >= ACCUMULATOR_BITS]
-    if not held:
-        return list(values)
-    kinds = [value.type for value in held]
-    barrier = ir.Operation.create("util.optimization_barrier", operands=held, results=kinds, ip=ir.InsertionPoint(before))
-    freed = dict(zip(held, barrier.results, strict=True))
-    return [freed.get(value, value) for value in values]
-
-
 def _flat(value: Value, before: Operation) -> Value:
     kind = ir.RankedTensorType(value.type)
     if kind.rank == 1:
         return value
+    if kind.element_type.width >= ACCUMULATOR_BITS:
+        # Products are added up in tiles. Without it IREE 3.13 takes them out of these and into the joined result in a single
+        # step, for which it has no stack where a row of tiles is large. Tensors of fewer bits go without: with a barrier for
+        # each of them, 300 layers take four times as long to compile.
+        value = _create("util.optimization_barrier", [value], kind, {}, before)
     flat = ir.RankedTensorType.get([math.prod(kind.shape)], kind.element_type)
     index = ir.IntegerType.get_signless(64)
     groups = [ir.ArrayAttr.get([ir.IntegerAttr.get(index, i) for i in range(kind.rank)])] if kind.rank else []

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .constants import constant_value, make_constant, static_shape
@@ -37,7 +39,7 @@ def _correct(operation: Operation, zero_point: int) -> None:
         factor = ir.RankedTensorType.get([1, 1, 1], accumulator)
         byte = ir.RankedTensorType.get([1], ir.IntegerType.get_signless(8))
 
-        def make(kind: str, result: ir.Type, *operands: Value) -> Value:
+        def make(kind: str, result: Any, *operands: Value) -> Value:
             return ir.Operation.create(
                 f"tosa.{kind}", results=[result], operands=list(operands), ip=ir.InsertionPoint(operation)
             ).result

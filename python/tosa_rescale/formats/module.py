@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 from tosa_rescale.core.passes import run_passes, to_bytecode
 from tosa_rescale.formats.argmin import complement_argmins, may_negate
 from tosa_rescale.formats.folding import fold_slices, slices_constants
 from tosa_rescale.formats.limits import read_limit
 
-_REWRITES = ((slices_constants, fold_slices), (may_negate, complement_argmins))
-"""Whether a module may have what is rewritten as it is read, by its bytecode alone, and what rewrites it."""
+if TYPE_CHECKING:
+    from tosa_rescale_runtime import Module
+
+Rewrite = tuple[Callable[[bytes], bool], Callable[["Module"], bool]]
+"""By its bytecode alone, whether a module may have what is rewritten; and what rewrites it, and says whether there was any."""
+
+_REWRITES: tuple[Rewrite, ...] = ((slices_constants, fold_slices), (may_negate, complement_argmins))
 
 
 def passes(batch: int | None) -> list[str]:
@@ -17,17 +25,17 @@ def passes(batch: int | None) -> list[str]:
     return [] if batch is None else [f"tosa-rescale-static-batch=batch={batch}"]
 
 
-def sound(data: bytes, source: str, batch: int | None) -> bytes:
+def sound(data: bytes, source: str, batch: int | None, also: Sequence[Rewrite] = ()) -> bytes:
     """The module, read and verified, with this batch, without slices of constants and differences in 8 bits.
 
-    Raises PassError where that cannot be.
+    Raises PassError where that cannot be. `also` holds rewrites for modules of one origin only.
 
     In a process of its own, because the reader may never return.
     """
     from tosa_rescale_runtime import Module
 
     bytecode = run_passes(data, passes(batch), source=source, timeout=read_limit(data)).bytecode
-    rewrites = [rewrite for may_have, rewrite in _REWRITES if may_have(bytecode)]
+    rewrites = [rewrite for may_have, rewrite in (*_REWRITES, *also) if may_have(bytecode)]
     if not rewrites:
         return bytecode
     module = Module.parse(bytecode, source)

@@ -19,9 +19,11 @@ from tosa_rescale.formats.litert.pools import with_weighted_pools
 from tosa_rescale.formats.litert.schema import name_of, op_name, unpack
 from tosa_rescale.formats.litert.shapes import resolve_shapes
 from tosa_rescale.formats.litert.simplify import simplify
+from tosa_rescale.formats.litert.softmax import may_wrap, saturate_softmaxes
 from tosa_rescale.formats.module import sound
 
 Shapes = Mapping[str, Sequence[int]]
+_OF_CONVERTER = ((may_wrap, saturate_softmaxes),)  # what it writes that the kernels do not compute
 _ATTEMPTS = 8  # conversions; each but the last one found operators that the converter leaves
 
 
@@ -144,7 +146,7 @@ def convert_part(
         alone = part_alone(data, model, part)
         converted = convert(alone, source, resolve_shapes(model, part, source, batch, shapes))
         if not converted.refusals:
-            return Conversion(sound(converted.bytecode, source, batch), model, part, alone)
+            return Conversion(sound(converted.bytecode, source, batch, _OF_CONVERTER), model, part, alone)
         found = _positions(model, part, converted.refusals)
         if not found:
             raise ModelError(f"{source}: cannot be converted to TOSA: {_in_words(converted.refusals[0])}")
