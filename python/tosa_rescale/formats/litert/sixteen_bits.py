@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def _rescaled(before: Operation, value: Value, bits: int, shift: int = 0) -> Val
     return _created(before, "tosa.rescale", operands, bits, attributes)
 
 
-def _created(before: Operation, kind: str, operands: list[Value], bits: int, attributes: dict | None = None) -> Value:
+def _created(before: Operation, kind: str, operands: list[Value], bits: int, attributes: dict[str, Any] | None = None) -> Value:
     """The result of a new operation in front of another one, of its shape, with elements of this width."""
     from tosa_rescale_runtime.mlir import ir
 
