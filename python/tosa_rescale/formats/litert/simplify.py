@@ -12,9 +12,11 @@ from tosa_rescale.formats.litert.float_arithmetic import compute_in_integers
 from tosa_rescale.formats.litert.islands import find_movers, join_islands
 from tosa_rescale.formats.litert.part import describe
 from tosa_rescale.formats.litert.schema import pack, unpack
+from tosa_rescale.formats.litert.zeros import scale_zeros
 
 _BETWEEN = "integers instead of float32, between a DEQUANTIZE and a QUANTIZE"
 _STEPS: tuple[tuple[str, Callable[[Any], list[int]]], ...] = (
+    ("makes zeros alone, at a scale that float32 cannot hold; they get another one", scale_zeros),
     ("is read as the depthwise convolution that it is", convolve_depthwise),
     (f"computes with {_BETWEEN} (a square rounds as MUL does)", compute_in_integers),
     (f"moves {_BETWEEN} of one scale", find_movers),
