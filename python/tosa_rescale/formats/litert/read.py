@@ -128,7 +128,9 @@ def _border_of(model: Any, program: Program) -> tuple[list[str] | None, Shapes]:
     inputs = {each.name: tuple(n or 1 for n in each.shape) for each in program.signature.inputs}
     furthest = find_part(model, program.source)
     known = {name for each in furthest.inputs for name in (each.name, each.inner)}
-    everything = furthest.whole or {each.name for each in furthest.outputs} == set(names)
+    # A module that went through a format without names has others than the file, and stands for all of it.
+    named = {name_of(each) for each in model.subgraphs[0].tensors}
+    everything = {each.name for each in furthest.outputs} == set(names) or (furthest.whole and not named.issuperset(names))
     return None if everything else names, {name: shape for name, shape in inputs.items() if name in known}
 
 
