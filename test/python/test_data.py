@@ -200,7 +200,7 @@ def test_a_model_without_scale_takes_integers_only(tmp_path: pathlib.Path) -> No
 
 def test_a_table_that_leaves_images_out_says_how_many(folder: pathlib.Path) -> None:
     (folder / "labels.csv").write_text("file,label\ncat/a.png,3\n")
-    assert load_data(folder).notes == ("labels.csv lists 1 of 3 images; 2 are left out: b.png, c.png",)
+    assert load_data(folder).notes == ("labels.csv lists 1 of 3 images; 2 left out: b.png, c.png",)
     (folder / "labels.csv").write_text("file,label\ncat/a.png,3\ncat/b.png,3\ndog/c.png,3\n")
     assert load_data(folder).notes == ()
 

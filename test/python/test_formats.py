@@ -250,6 +250,10 @@ def test_a_model_without_a_quantized_part_names_the_operator(read: Callable[...,
         read(networks.floating()).narrow(1)
 
 
+def test_a_float_model_is_written_as_it_came(read: Callable[..., tr.Model]) -> None:
+    assert read(networks.floating()).to_litert() == networks.floating()
+
+
 # Open extents
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_rescale.core.attributes import SCALE_FACTOR, TABULATED
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.rescales import compact, raised
@@ -56,6 +57,8 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     layers, old_layers = new.mac_layers(), old.mac_layers()
     if [layer.op.kind for layer in layers] != [layer.op.kind for layer in old_layers]:
         raise ModelError(f"{program.source}: the flatbuffer does not belong to the model; give the one it was imported from")
+    if not new.rescales() and not old.rescales():
+        return flatbuffer  # a float model, or one that only moves data: no step changes anything of it
     listed = litert_layers(conversion.alone, program.source)
     operators = groups_of([(each.op.kind, each.op.name) for each in old_layers], listed)
     rows = match_layers(listed, [_mac_op(old, [old_layers[i] for i in each]) for each in operators], program.source)
@@ -208,7 +211,7 @@ def new_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dic
     unknown = sorted(name for name in factors if name not in old)
     if unknown:
         raise ModelError(
-            f"{source}: {len(unknown)} tensors with a new scale are not in the flatbuffer: {unknown[0]!r}; compensate with"
+            f"{source}: the flatbuffer lacks {count(len(unknown), 'tensor')} with a new scale: {unknown[0]!r}; compensate with"
             " `align=False`"
         )
     known = _Octaves()
@@ -265,8 +268,8 @@ def _require_operators(new: Module, model: Any, source: str) -> None:
     ]
     if named:
         raise ModelError(
-            f"{source}: {len(named)} tables of `tabulate` ({named[0]}, ...) are no operators of LiteRT; write .tosa or .mlirbc,"
-            " or compensate without `tabulate`"
+            f"{source}: no operator of LiteRT is what `tabulate` made: {count(len(named), 'table')} ({named[0]}"
+            f"{', ...' if len(named) > 1 else ''}); write .tosa or .mlirbc, or compensate without `tabulate`"
         )
 
 
