@@ -68,9 +68,8 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     numbers = [_joined([_numbers(new, layers[i]) for i in each]) for each in operators]
     before = [_joined([_numbers(old, old_layers[i]) for i in each]) for each in operators]
     changed = [n != o for n, o in zip(numbers, before, strict=True)]
-    expressible = {layer.rescale.key for layer in layers if layer.rescale and new.constant(layer.op, 1) is not None}
-    unexpressed = _narrowed_elsewhere(new, old, expressible)
-    if not any(changed) and not unexpressed and not scales and not constants:
+    beyond = unexpressed(new, old)
+    if not any(changed) and not beyond and not scales and not constants:
         return flatbuffer
     # A uint8 file is written anew as an int8 one; new activation scales change what every layer's multiplier is derived from.
     whole = bool(scales) or any(row.input.dtype == "uint8" for row in rows)
@@ -93,7 +92,7 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
         )
 
     if not scales and not constants:
-        return write(unexpressed)
+        return write(beyond)
     written = write([])
     back = Module.parse(convert_like(written, program).bytecode, program.source)
     _require_same_tables(new, back, program.source)
@@ -308,8 +307,14 @@ def _elementwise_octaves(module: Module) -> list[tuple[str, np.ndarray]]:
     return [(name, np.log2(each[each > 0])) for name, each in multipliers if each is not None]
 
 
-def _narrowed_elsewhere(new: Module, old: Module, expressible: set[str]) -> list[str]:
-    """Names of the rescales outside `expressible` whose multipliers are not what they were."""
+def unexpressed(new: Module, old: Module) -> list[str]:
+    """Names of the rescales whose multipliers are not what they were, and follow from no weights.
+
+    Args:
+        new: a module whose scales of activations are as they came: no file holds these multipliers.
+        old: the module that it was made from.
+    """
+    expressible = {layer.rescale.key for layer in new.mac_layers() if layer.rescale and new.constant(layer.op, 1) is not None}
     before = {rescale.key: rescale for rescale in old.rescales()}
     names = []
     for rescale in new.rescales():

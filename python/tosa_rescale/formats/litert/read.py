@@ -22,10 +22,11 @@ from tosa_rescale.formats.litert.schema import layers_of, name_of, op_name, unpa
 from tosa_rescale.formats.litert.shapes import resolve_shapes
 from tosa_rescale.formats.litert.simplify import simplify
 from tosa_rescale.formats.litert.softmax import may_wrap, saturate_softmaxes
+from tosa_rescale.formats.litert.sums import may_sum, multiply_once
 from tosa_rescale.formats.module import sound
 
 Shapes = Mapping[str, Sequence[int]]
-_OF_CONVERTER = ((may_wrap, saturate_softmaxes),)  # what it writes that the kernels do not compute
+_OF_CONVERTER = ((may_wrap, saturate_softmaxes), (may_sum, multiply_once))  # what it writes that the kernels do not compute
 _ATTEMPTS = 8  # conversions; each but the last one found operators that the converter leaves
 
 

@@ -66,7 +66,8 @@ def write_litert(
     if unexpressed and not allow_partial:
         raise ModelError(
             f"{source}: {count(len(unexpressed), 'narrowed multiplier')} cannot be expressed by scales: {some(unexpressed)}; "
-            "narrow layers with constant weights only, or pass `allow_partial=True` to leave these at full width"
+            "narrow layers with constant weights only, compensate with `scope='all'` for a .tflite (in Python `for_litert`),"
+            " which moves scales instead, or pass `allow_partial=True` to leave these at full width"
         )
     start = archive_start(original)
     flatbuffer = original[:start]
