@@ -196,11 +196,11 @@ def test_of_several_outputs_the_first_is_trained_and_the_others_are_named(tmp_pa
     (tmp_path / "pose.tflite").write_bytes(networks.pose("int8"))
     original = tr.load(tmp_path / "pose.tflite")
     images = np.random.default_rng(0).integers(-128, 128, (24, 16, 16, 3), np.int8)
-    found = short(original.narrow(1), as_dataset(images), learning_rate=3.0, loss="squares", fold_gains=False)
+    found = short(original.narrow(2), as_dataset(images), epochs=3, learning_rate=0.3, loss="squares", fold_gains=False)
     first, second = (each.name for each in original.signature.outputs)
     (remark,) = found.model.remarks
     assert remark.where == first and remark.text.endswith("what 1 other output alone read was not trained")
-    changed = {each.name for each in weight_changes(original.narrow(1).bytecode, found.model.bytecode).layers if each.changed}
+    changed = {each.name for each in weight_changes(original.narrow(2).bytecode, found.model.bytecode).layers if each.changed}
     assert changed and second not in changed
 
 
