@@ -37,6 +37,6 @@ def test_kernels_multiply_in_full_and_modules_by_15_bits(bits: int | None, most:
     assert rescale.multiplier is not None and rescale.shift is not None
     m, s = rescale.multiplier.astype(np.int64), rescale.shift.astype(np.int64)
     assert not rescale.scale32 and m.max() < 1 << 15
-    found = model(x).astype(np.int64)
+    found = np.asarray(model(x), np.int64)
     np.testing.assert_array_equal(found, ((sums * m + (1 << (s - 1))) >> s).clip(-32768, 32767))
     assert np.abs(found - kernel).max() == 1 and 0 < np.mean(found != kernel) < most

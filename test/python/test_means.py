@@ -238,8 +238,8 @@ def as_uint8(data: bytes) -> bytes:
                 value = np.round(value * given / scales.max()).astype(kind)
                 model.buffers[tensor.buffer].data = np.frombuffer(value.tobytes(), np.uint8)
                 tensor.quantization.zeroPoint = np.zeros(1, np.int64)
-            weights.quantization.scale = np.float32([scales.max()])
-            bias.quantization.scale = np.float32([scales.max() * x.quantization.scale[0]])
+            weights.quantization.scale = np.array([scales.max()], np.float32)
+            bias.quantization.scale = np.array([scales.max() * x.quantization.scale[0]], np.float32)
     for tensor in graph.tensors:
         if tensor.type == types.INT8:
             tensor.type = types.UINT8
@@ -266,7 +266,7 @@ def test_means_of_uint8_files(tmp_path: pathlib.Path, shape: tuple[int, ...], ax
     # LiteRT's kernels of the file that is written: a wrong zero point would be off by many steps.
     data = (tmp_path / "back.tflite").read_bytes()
     kernels = np.concatenate([networks.run_litert(data, [each])[0] for each in x[0].reshape(64, 1, 6)])
-    assert np.abs(made(*x).astype(int) - kernels).max() <= 2
+    assert np.abs(np.asarray(made(*x), int) - kernels).max() <= 2
 
 
 @pytest.mark.parametrize(("shape", "axes"), [((12,), (1,)), ((5, 4), (1,)), ((3, 5), (1, 2))])
@@ -280,7 +280,7 @@ def test_sums_between_an_input_and_an_output(tmp_path: pathlib.Path, shape: tupl
     (given,), (result,) = model.quantization.inputs, model.quantization.outputs
     (x,) = model.random_inputs(64)
     values = (x.astype(np.float64) - given.zero_point) * given.scale / result.scale
-    exact, off = (np.clip(f(values, axes).reshape(made(x).shape) + result.zero_point, -128, 127) for f in (np.sum, _far))
+    exact, off = (np.clip(f(values, axes).reshape(np.shape(made(x))) + result.zero_point, -128, 127) for f in (np.sum, _far))
     # Of n weights that are two neighbouring numbers from 64 on, none is more than one in 64 from their mean.
     assert np.abs(made(x) - exact).max() <= np.abs(values).sum(axes).max() / 64 + 0.5
     assert np.abs(off - exact).max() > 8  # a sum that leaves one value out would be found

@@ -194,7 +194,7 @@ def test_computed_indices_take_what_leads_to_a_row(steps):
     kind, rows, count = tensor((1, 6), "i8"), 7, 0
     body = constant("table", np.zeros((1, rows, 4), int), "i8") + constant("shift", [0], "i8")
     values = {"x": np.arange(-128, 128)[:, None]}
-    wraps = np.zeros(256, bool)
+    wraps, y = np.zeros(256, bool), np.zeros((256, 1), int)
     for i, step in enumerate(steps):
         op, operands = step.rstrip(")").split("(")
         names = []

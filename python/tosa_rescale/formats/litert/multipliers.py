@@ -65,7 +65,7 @@ def weight_scales(multiplier: np.ndarray, shift: np.ndarray, input_scale: float,
         bad = ideal[~((ideal > limits.tiny) & (ideal < limits.max))][0]
         remedy = "keep the channel's multiplier"
         for side, scale in (("input", input_scale), ("output", output_scale)):
-            if not is_normal(np.float32(scale)):
+            if not is_normal(float(np.float32(scale))):
                 remedy = f"its {side} has the scale {scale:g}: calibrate the original with samples that are not all 0 there"
         raise ModelError(f"weight scale {bad:g} is outside float32's range [{limits.tiny:g}, {limits.max:g}]; {remedy}")
     scale = np.nextafter(ideal.astype(np.float32), np.float32(0))
