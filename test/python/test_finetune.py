@@ -277,7 +277,7 @@ def test_bad_data_is_refused(original: tr.Model, digits: dict[str, np.ndarray]) 
         short(original, dataset(x), teacher="labels")
     with pytest.raises(DataError, match="0 samples cannot be split"):
         short(original, dataset(x[:0]))
-    with pytest.raises(DataError, match="1 samples cannot be split"):
+    with pytest.raises(DataError, match="1 sample cannot be split"):
         short(original, dataset(x[:1]))
     with pytest.raises(
         DataError, match=r"`teacher='labels'` needs one class for each decision, integers \['N'\], got int64 \[20, 2\]"
