@@ -96,7 +96,7 @@ def test_what_engines_that_share_a_register_cost(tmp_path: pathlib.Path) -> None
         pytest.skip(f"{SHARED / 'pdk'} or OpenSTA is missing")
     cells = read_library(files, tmp_path)
     rows = ["| engines to a register | clock, ps | area, um2 |", "|---|---|---|"]
-    for shared in (2, 4, 8, 64):
+    for shared in (2, 4, 8, 16, 64):
         folder = tmp_path / str(shared)
         folder.mkdir()
         design = dataclasses.replace(DESIGNS["tile256"], parameters={"SHARED": shared})
