@@ -130,7 +130,9 @@ class Loaded:
 
     def _check(self, arrays: Sequence[np.ndarray], shapes: Sequence[tuple[int | None, ...]]) -> None:
         if len(arrays) != len(self.inputs):
-            raise ExecutionError(f"`{self.function}` requires {len(self.inputs)} inputs, got {len(arrays)}")
+            raise ExecutionError(
+                f"`{self.function}` requires {len(self.inputs)} input{'' if len(self.inputs) == 1 else 's'}, got {len(arrays)}"
+            )
         for spec, shape, array in zip(self.inputs, shapes, arrays, strict=True):
             if not isinstance(array, np.ndarray) or array.dtype != spec.dtype:
                 got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__

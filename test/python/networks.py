@@ -280,16 +280,20 @@ def computed_shape() -> bytes:
 
 
 @functools.cache
-def recurrent() -> bytes:
-    """Two unrolled steps of a recurrent layer; the first state has the input's batch: [batch, 2, 4] to [batch, 5]."""
+def recurrent(activations: str = "int8", bias: bool = True) -> bytes:
+    """Two unrolled steps of a recurrent layer; the first state has the input's batch: [batch, 2, 4] to [batch, 5].
+
+    bias: the state's product has one, as in GRUs of Keras; LSTMs have none there.
+    """
 
     def call(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
         state = tf.zeros((tf.shape(sequence)[0], 5))
         for step in range(2):
-            state = tf.tanh(_dense(sequence[:, step], 0, 5) + _dense(state, 1, 5))
+            product = _dense(state, 1, 5) if bias else tf.linalg.matmul(state, _weights(1, 5, 5))
+            state = tf.tanh(_dense(sequence[:, step], 0, 5) + product)
         return {"state": state}
 
-    return convert(call, {"sequence": (None, 2, 4)})
+    return convert(call, {"sequence": (None, 2, 4)}, activations=activations)
 
 
 @functools.cache

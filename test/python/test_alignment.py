@@ -142,7 +142,7 @@ def test_a_stock_litert_runs_the_aligned_network(aligned: tr.Model, digits: tr.D
 def test_info_shows_the_factors(aligned: tr.Model, cli: Cli, tmp_path: pathlib.Path) -> None:
     aligned.save(tmp_path / "x.mlirbc")
     done = cli("info", "x.mlirbc", "--json", "info.json")
-    assert done.returncode == 0 and "; 7 results have a new scale" in done.stdout
+    assert done.returncode == 0 and "; 7 results at a new scale" in done.stdout
     rows = json.loads((tmp_path / "info.json").read_text())
     assert any(row["scale_factor"] != 1 for row in rows) and all(row["bits"] == 1 for row in rows)
 
@@ -183,7 +183,7 @@ def test_a_tensor_missing_in_the_flatbuffer_is_named(aligned: tr.Model) -> None:
     from tosa_rescale.core.errors import ModelError
     from tosa_rescale.formats.litert.export import new_scales
 
-    with pytest.raises(ModelError, match="1 tensors with a new scale are not in the flatbuffer: 'nowhere'; compensate with"):
+    with pytest.raises(ModelError, match="the flatbuffer lacks 1 tensor with a new scale: 'nowhere'; compensate with"):
         new_scales(aligned.flatbuffer or b"", {"nowhere": 2.0}, "model")
 
 

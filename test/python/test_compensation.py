@@ -225,7 +225,7 @@ def test_twenty_samples_prove_nothing(demo: tr.Model, digits: tr.Dataset, tmp_pa
         find_bits(demo, digits.take(20), tmp_path, Compensator(demo, None), max_drop=0.5)
     said = str(caught.value)
     bound = f"{100 * paired_loss_upper(0, 0, 20):.4g}"
-    assert f"20 samples prove for k=12 a loss of at most {bound} of top1, and 0.5 is allowed: no width is proven" in said
+    assert f"with 20 samples k=12 is proven to lose at most {bound} of top1, and 0.5 is allowed: no width is proven" in said
     (more,) = re.findall(r"about (\d+) more samples would decide; give them, or allow more \(max-drop\)", said)
     assert 570 <= int(more) <= 620 and "\n" not in said  # without a difference, 1 - 0.05^(1/n) <= 0.005 from 598 on
 

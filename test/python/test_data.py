@@ -141,7 +141,7 @@ def test_npz_rows_are_taken_by_their_type(tmp_path: pathlib.Path) -> None:
         ({"x": np.int8(3)}, "needs samples along the first dimension of every array, .* has `x` a single number"),
         ({"x": np.zeros((2, 4, 4, 3), np.int8), "y": np.zeros(3, np.int64)}, "`y` has 3 rows, needs 2 for 2 samples"),
         ({"x": np.zeros((2, 4, 4, 3), np.int8), "y": np.array(["a", "b"])}, "`y` has type <U1; needs numbers"),
-        ({"x": np.zeros((3, 4, 4, 3), np.int8), "score": np.zeros(1)}, "`score` has 1 rows, needs 1.5 for 3 samples"),
+        ({"x": np.zeros((3, 4, 4, 3), np.int8), "score": np.zeros(1)}, "`score` has 1 row, needs 1.5 for 3 samples"),
         ({"x": np.zeros((2, 5, 4, 3), np.int8)}, r"samples have shape \(5, 4, 3\), the model's input input takes \(4, 4, 3\)"),
         ({"x": np.zeros((2, 4, 4, 3), np.int32)}, "samples are int32; the model takes int8"),
         ({"x": np.full((2, 4, 4, 3), np.nan)}, "not finite"),
@@ -200,7 +200,7 @@ def test_a_model_without_scale_takes_integers_only(tmp_path: pathlib.Path) -> No
 
 def test_a_table_that_leaves_images_out_says_how_many(folder: pathlib.Path) -> None:
     (folder / "labels.csv").write_text("file,label\ncat/a.png,3\n")
-    assert load_data(folder).notes == ("labels.csv lists 1 of 3 images; 2 are left out: b.png, c.png",)
+    assert load_data(folder).notes == ("labels.csv lists 1 of 3 images; 2 left out: b.png, c.png",)
     (folder / "labels.csv").write_text("file,label\ncat/a.png,3\ncat/b.png,3\ndog/c.png,3\n")
     assert load_data(folder).notes == ()
 

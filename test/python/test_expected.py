@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 import pytest
 import tosa_rescale as tr
 import zoo_networks
 from runtime_modules import RescaleCase, rescale_module
+from tosa_rescale.cli import main
 from tosa_rescale.core.attributes import SCALE_FACTOR
+from tosa_rescale.core.errors import ModelError
 from tosa_rescale.rewrite.compensate import Compensator, _Candidate
 from tosa_rescale.rewrite.expected import moving_error, narrowing_error
 from tosa_rescale_runtime import Executable, Module
@@ -82,3 +86,26 @@ def test_with_samples_the_nearest_candidate_is_kept(network: tr.Model, monkeypat
         best = {aligned: min(each) for aligned, each in distances.items()}
         recorded = made.recipe[-1].options
         assert set(best) == {True, False} and recorded["mean_lsb"] == min(best.values()) == best[recorded["aligned"]]
+
+
+def test_what_a_tflite_holds_is_kept_where_one_is_written(tmp_path: pathlib.Path) -> None:
+    """With many bits, scales that stay are nearer; then a file of LiteRT cannot hold the multiplier of a mean."""
+    import networks
+    import tensorflow as tf
+
+    def network(wave: tf.Tensor) -> dict[str, tf.Tensor]:
+        x = tf.nn.relu(tf.nn.conv1d(wave, networks._weights(0, 7, 5, 8), 3, "SAME") + 0.1)
+        return {"scores": networks._dense(tf.reduce_mean(x, 1), 1, 4)}
+
+    path, out = tmp_path / "wave.tflite", tmp_path / "out.tflite"
+    path.write_bytes(networks.convert(network, {"wave": (1, 33, 5)}))
+    model = tr.load(path)
+    nearest = model.compensate(6, scope="all", calibration="none")
+    assert not nearest.recipe[-1].options["aligned"]
+    with pytest.raises(ModelError, match=r"1 narrowed multiplier cannot be expressed by scales: Mean; .*for_litert"):
+        nearest.to_litert()
+    moved = model.compensate(6, scope="all", calibration="none", for_litert=True)
+    assert moved.recipe[-1].options["aligned"] and not any(each.above(6) for each in moved.info())
+    arguments = ["compensate", str(path), "-o", str(out), "--bits", "6", "--scope", "all", "--calibration", "none"]
+    assert main(arguments) == 0 and out.read_bytes() == moved.to_litert()
+    assert main([*arguments, "--force", "--allow-partial"]) == 0 and out.read_bytes() == nearest.to_litert(allow_partial=True)

@@ -560,7 +560,7 @@ def test_patches_that_do_not_fit_are_refused() -> None:
         ([good, good], {}, "`layers` names operator 0 more than once"),
         ([good], {"activation_scales": {"y": 0.5}}, "`activation_scales` changes the multiplier of z; give a patch"),
         ([good], {"activation_scales": {"x": 0.5}}, "'x' is an input or output of the graph, whose scale must stay"),
-        ([good], {"activation_scales": {"q": 0.5}}, "0 tensors are named 'q'; requires exactly one"),
+        ([good], {"activation_scales": {"q": 0.5}}, "requires one tensor named 'q', the file has 0"),
         ([good], {"activation_scales": {"y": -1.0}}, "-1.0 is no scale; give a positive number"),
         ([good], {"unexpressed": ["add1", "mean"]}, "2 narrowed multipliers cannot be expressed by scales: add1, mean; "),
     ]

@@ -190,6 +190,20 @@ def test_tf_data_is_accepted(original: tr.Model, training: Dataset) -> None:
     assert given.model.bytecode == short(narrow, data, teacher=original).model.bytecode
 
 
+def test_of_several_outputs_the_first_is_trained_and_the_others_are_named(tmp_path: pathlib.Path) -> None:
+    import networks
+
+    (tmp_path / "pose.tflite").write_bytes(networks.pose("int8"))
+    original = tr.load(tmp_path / "pose.tflite")
+    images = np.random.default_rng(0).integers(-128, 128, (24, 16, 16, 3), np.int8)
+    found = short(original.narrow(2), as_dataset(images), epochs=3, learning_rate=0.3, loss="squares", fold_gains=False)
+    first, second = (each.name for each in original.signature.outputs)
+    (remark,) = found.model.remarks
+    assert remark.where == first and remark.text.endswith("what 1 other output alone read was not trained")
+    changed = {each.name for each in weight_changes(original.narrow(2).bytecode, found.model.bytecode).layers if each.changed}
+    assert changed and second not in changed
+
+
 def test_callbacks_can_stop_and_see_the_agreement(original: tr.Model, training: Dataset) -> None:
     seen: list[float] = []
 
@@ -263,7 +277,7 @@ def test_bad_data_is_refused(original: tr.Model, digits: dict[str, np.ndarray]) 
         short(original, dataset(x), teacher="labels")
     with pytest.raises(DataError, match="0 samples cannot be split"):
         short(original, dataset(x[:0]))
-    with pytest.raises(DataError, match="1 samples cannot be split"):
+    with pytest.raises(DataError, match="1 sample cannot be split"):
         short(original, dataset(x[:1]))
     with pytest.raises(
         DataError, match=r"`teacher='labels'` needs one class for each decision, integers \['N'\], got int64 \[20, 2\]"

@@ -8,6 +8,7 @@ out; a border that is taken off and put on again must not change a bit of them.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pathlib
 import warnings
 from collections.abc import Callable
@@ -201,6 +202,35 @@ def test_a_tensor_can_end_the_part(read: Callable[..., tr.Model], tmp_path: path
     assert changed == [True, True, False, True]  # the third one is the other head
 
 
+@pytest.mark.parametrize("bits", [None, 4])
+def test_a_tensor_can_end_the_part_of_a_file_of_integers_alone(
+    bits: int | None, read: Callable[..., tr.Model], tmp_path: pathlib.Path
+) -> None:
+    """LiteRT is asked for the inner tensor of the whole file, as its makers wrote it or as we write it."""
+    data = networks.classifier("int8")
+    graph = networks.unpack(data).subgraphs[0]
+    inner = next(i for i, each in enumerate(graph.tensors) if each.name == b"Mean")
+    model = read(data, until="Mean")
+    model = model if bits is None else model.narrow(bits)
+    written = networks.unpack(model.to_litert())
+    written.subgraphs[0].outputs, written.signatureDefs = [inner], []
+    asked = np.random.default_rng(0).integers(-128, 128, (4, 8, 8, 3), np.int8)
+    for each in asked:
+        expected, found = (networks.run_litert(data, [each[None]]) for data in (networks.pack(written), litert_part(model)))
+        assert len(expected) == len(found) == 1
+        np.testing.assert_array_equal(found[0], expected[0])
+    assert tr.run(model, asked, engine="litert").shape == (4, *found[0].shape[1:])
+
+
+def test_a_module_without_names_belongs_to_the_whole_file(read: Callable[..., tr.Model], tmp_path: pathlib.Path) -> None:
+    model = read(networks.classifier("int8")).narrow(4)
+    module = model.module()
+    del module.function.attributes["tf.entry_function"]
+    nameless = dataclasses.replace(model, bytecode=module.to_bytecode())
+    assert [each.name for each in nameless.signature.outputs] == ["output0"]
+    assert nameless.to_litert() == model.to_litert()
+
+
 def test_a_tensor_that_cannot_end_the_part_is_named(read: Callable[..., tr.Model]) -> None:
     with pytest.raises(ModelError, match=r"`until` Idenity_1: there is no such tensor; the nearest are 'Identity_1'"):
         read("pose", until="Idenity_1")
@@ -218,6 +248,10 @@ def test_a_model_without_a_quantized_part_names_the_operator(read: Callable[...,
         read(networks.floating(), until="Identity")
     with pytest.raises(ModelError, match=r"has no tosa\.rescale"):
         read(networks.floating()).narrow(1)
+
+
+def test_a_float_model_is_written_as_it_came(read: Callable[..., tr.Model]) -> None:
+    assert read(networks.floating()).to_litert() == networks.floating()
 
 
 # Open extents

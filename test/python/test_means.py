@@ -222,3 +222,93 @@ def test_weights_of_a_mean_are_nearly_even(number: int) -> None:
 )
 def test_layouts(shape: tuple[int, ...], reduced: set[int], expected: MeanLayout) -> None:
     assert MeanLayout.of(shape, reduced) == expected
+
+
+def as_uint8(data: bytes) -> bytes:
+    """A network of int8 as one of uint8, with one scale for all weights of a layer, as old converters wrote them."""
+    model = networks.unpack(data)
+    graph, types = model.subgraphs[0], schema.TensorType
+    layers = {position for position, each in enumerate(model.operatorCodes) if each.builtinCode == Op.FULLY_CONNECTED}
+    for operator in graph.operators:
+        if operator.opcodeIndex in layers:
+            x, weights, bias = (graph.tensors[int(index)] for index in operator.inputs)
+            scales = np.asarray(weights.quantization.scale, np.float64)
+            for tensor, kind, given in ((weights, np.int8, scales[:, None]), (bias, np.int32, scales)):
+                value = np.frombuffer(bytes(model.buffers[tensor.buffer].data), kind).reshape(tensor.shape)
+                value = np.round(value * given / scales.max()).astype(kind)
+                model.buffers[tensor.buffer].data = np.frombuffer(value.tobytes(), np.uint8)
+                tensor.quantization.zeroPoint = np.zeros(1, np.int64)
+            weights.quantization.scale = np.array([scales.max()], np.float32)
+            bias.quantization.scale = np.array([scales.max() * x.quantization.scale[0]], np.float32)
+    for tensor in graph.tensors:
+        if tensor.type == types.INT8:
+            tensor.type = types.UINT8
+            tensor.quantization.zeroPoint = np.asarray(tensor.quantization.zeroPoint) + 128
+            if (value := model.buffers[tensor.buffer].data) is not None:
+                model.buffers[tensor.buffer].data = np.asarray(value, np.uint8) ^ np.uint8(128)
+    return networks.pack(model)
+
+
+@pytest.mark.parametrize(("shape", "axes", "keeps"), [((12,), (1,), True), ((3, 5, 4), (1, 2), True)])
+def test_means_of_uint8_files(tmp_path: pathlib.Path, shape: tuple[int, ...], axes: tuple[int, ...], keeps: bool) -> None:
+    network = functools.partial(centred, shape=shape, axes=axes, keeps=keeps)
+    path = tmp_path / "network.tflite"
+    path.write_bytes(as_uint8(networks.convert(network, {"x": (1, 6)}, "int8")))
+    model = tr.load(path)
+    assert model.signature.inputs[0].dtype == np.uint8
+    plain, made = narrowed(model, False), narrowed(model, True)
+    assert wide(plain) > wide(made) == 0 and count(plain, "reduce_sum") > count(made, "reduce_sum")
+    assert made.check(8).bit_exact
+    back = tr.load(made.save(tmp_path / "back.tflite"))
+    assert back.signature == model.signature
+    x = model.random_inputs(64)
+    assert np.array_equal(back.narrow(1, scope="all")(*x), made(*x))
+    # LiteRT's kernels of the file that is written: a wrong zero point would be off by many steps.
+    data = (tmp_path / "back.tflite").read_bytes()
+    kernels = np.concatenate([networks.run_litert(data, [each])[0] for each in x[0].reshape(64, 1, 6)])
+    assert np.abs(np.asarray(made(*x), int) - kernels).max() <= 2
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((12,), (1,)), ((5, 4), (1,)), ((3, 5), (1, 2))])
+def test_sums_between_an_input_and_an_output(tmp_path: pathlib.Path, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    """Both scales are the border's: nothing but weights makes the multiplier narrow."""
+    model = read(tmp_path, lambda x: {"y": tf.reduce_sum(x, axes, keepdims=True)}, (1, *shape))
+    plain, made = narrowed(model, False), narrowed(model, True)
+    assert (wide(plain), wide(made)) == (1, 0) and count(made, "reduce_sum") == 0
+    require_same_everywhere(made, tmp_path)
+    assert model.quantization is not None
+    (given,), (result,) = model.quantization.inputs, model.quantization.outputs
+    (x,) = model.random_inputs(64)
+    values = (x.astype(np.float64) - given.zero_point) * given.scale / result.scale
+    exact, off = (np.clip(f(values, axes).reshape(np.shape(made(x))) + result.zero_point, -128, 127) for f in (np.sum, _far))
+    # Of n weights that are two neighbouring numbers from 64 on, none is more than one in 64 from their mean.
+    assert np.abs(made(x) - exact).max() <= np.abs(values).sum(axes).max() / 64 + 0.5
+    assert np.abs(off - exact).max() > 8  # a sum that leaves one value out would be found
+
+
+def _far(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return np.sum(values, axes) - values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - len(axes) - 1))
+
+
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+def test_sums_are_multiplied_once_as_kernels_do(tmp_path: pathlib.Path, activations: str) -> None:
+    """LiteRT's kernel adds up integers: its converter to TOSA multiplies before and behind, and rounds in between.
+
+    NumPy's sums are the oracle: the reference kernels of LiteRT 2.3 overflow in SUM.
+    """
+
+    def network(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.reduce_sum(x, (1,))}
+
+    model = read(tmp_path, network, (1, 11, 4), activations)
+    first, last = model.info()
+    assert first.power_of_two and first.op != last.op
+    assert model.quantization is not None
+    (given,), (result,) = model.quantization.inputs, model.quantization.outputs
+    (x,) = model.random_inputs(256)
+    limits = np.iinfo(x.dtype)
+    sums = (x.astype(np.int64) - given.zero_point).sum(1)
+    factor, exponent = np.frexp(given.scale / result.scale)
+    high = np.floor(sums * 2.0 ** max(exponent, 0) * factor + 0.5)  # kernels round twice
+    nearest = np.sign(high) * np.floor(np.abs(high) * 2.0 ** min(exponent, 0) + 0.5)
+    np.testing.assert_array_equal(model(x), np.clip(nearest + result.zero_point, limits.min, limits.max))

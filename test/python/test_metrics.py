@@ -428,7 +428,7 @@ def test_what_a_table_leaves_out_is_said(demo: tr.Model, tmp_path: pathlib.Path)
     for name in "ab":
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"{name}.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,0\n")
-    assert "labels.csv lists 1 of 2 images; 1 are left out: b.png" in demo.evaluate(tmp_path).notes
+    assert "labels.csv lists 1 of 2 images; 1 left out: b.png" in demo.evaluate(tmp_path).notes
 
 
 def test_an_evaluation_survives_json() -> None:

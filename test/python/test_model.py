@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tosa_rescale as tr
+from conftest import Cli
 from runtime_modules import RescaleCase, rescale_module
 from runtime_modules import apply_rescale as spec_rescale
 from tosa_rescale.core import files
@@ -182,6 +183,18 @@ def test_a_float_model_has_no_rescale(tmp_path: pathlib.Path) -> None:
     (tmp_path / "float.mlir").write_text(ADD_FLOAT)
     with pytest.raises(ModelError, match=r"float\.mlir: has no tosa\.rescale \(a float model\?\)"):
         tr.load(tmp_path / "float.mlir").narrow(4)
+
+
+def test_a_model_that_only_moves_data_is_not_called_a_float_one(cli: Cli, tmp_path: pathlib.Path) -> None:
+    module = '"tosa.transpose"(%x) <{perms = array<i32: 0, 2, 1>}> : (tensor<1x2x3xi8>) -> tensor<1x3x2xi8>'
+    text = f"func.func @main(%x: tensor<1x2x3xi8>) -> tensor<1x3x2xi8> {{ %y = {module}\n return %y : tensor<1x3x2xi8> }}"
+    (tmp_path / "moves.mlir").write_text(f"module {{ {text} }}")
+    shown = cli("info", tmp_path / "moves.mlir")
+    assert shown.returncode == 2
+    assert shown.stderr.endswith(
+        "moves.mlir: has no tosa.rescale: it moves integers and multiplies none, so nothing of it is narrowed\n"
+    )
+    assert "none: it moves integers" in str(tr.load(tmp_path / "moves.mlir").summary().rows)
 
 
 def test_existing_output_needs_force(demo: tr.Model, tmp_path: pathlib.Path) -> None:

@@ -209,7 +209,7 @@ def test_calling_a_model_runs_it(demo: tr.Model, demo_model: pathlib.Path) -> No
     quantization = demo.input_spec.quantization
     assert quantization is not None
     np.testing.assert_array_equal(demo(quantization.dequantize(inputs)), expected)  # real values are quantized
-    with pytest.raises(DataError, match="has 1 inputs, 2 were given"):
+    with pytest.raises(DataError, match="has 1 input, got 2 arrays"):
         demo(inputs, inputs)
 
 

@@ -124,7 +124,7 @@ def test_unsigned_results_and_several_inputs(cache):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda e, x: e.run(), "requires 1 inputs, got 0"),
+        (lambda e, x: e.run(), "requires 1 input, got 0"),
         (lambda e, x: e.run(x), r"requires shape \[1, 6, 6, 4\], got \[12, 6, 6, 4\]"),
         (lambda e, x: e.run(x[:1].astype(np.uint8)), "requires dtype int8, got uint8"),
         (lambda e, x: e.run(x[:1].tolist()), "requires dtype int8, got list"),

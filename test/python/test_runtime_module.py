@@ -165,5 +165,56 @@ def test_inputs_that_are_indices_take_the_rows_of_the_smallest_table():
     inputs = [("x", ids), ("y", flat), ("t", tensor((1, 7, 4), "i48")), ("z", flat)]
     results = [("a", rows), ("b", rows), ("c", rows), ("d", tensor((1, 6, 4), "i48")), ("e", rows)]
     found = input_limits(Module.parse(function(inputs, body, results)))
-    # What is computed with may be anything, and so may what indices are looked up in.
-    assert found == ((0, 6), (-(1 << 31), (1 << 31) - 1), (-(1 << 47), (1 << 47) - 1), (0, 6))
+    # What indices are looked up in may be anything.
+    assert found == ((0, 6), (-1, 5), (-(1 << 47), (1 << 47) - 1), (0, 6))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["add(x, 1)"],
+        ["sub(x, 3)"],
+        ["sub(5, x)"],
+        ["mul(x, 2)"],
+        ["mul(x, -3)", "add(v0, 6)"],
+        ["mul(x, 0)"],
+        ["minimum(x, 4)"],
+        ["maximum(x, 2)"],
+        ["minimum(x, 100)", "maximum(v0, -7)"],
+        ["add(x, 2)", "maximum(v0, 0)", "minimum(v1, 6)"],
+        ["minimum(6, x)", "maximum(0, v0)"],
+        ["add(x, 0 1 2)"],
+        ["mul(x, 1 2)", "sub(v0, 1)"],
+        ["add(x, 120)", "minimum(v0, 6)"],
+        ["minimum(x, -1)"],
+    ],
+)
+def test_computed_indices_take_what_leads_to_a_row(steps):
+    """Every value of int8 is tried: just those whose results are rows of the table, none by wrapping around, are allowed."""
+    kind, rows, count = tensor((1, 6), "i8"), 7, 0
+    body = constant("table", np.zeros((1, rows, 4), int), "i8") + constant("shift", [0], "i8")
+    values = {"x": np.arange(-128, 128)[:, None]}
+    wraps, y = np.zeros(256, bool), np.zeros((256, 1), int)
+    for i, step in enumerate(steps):
+        op, operands = step.rstrip(")").split("(")
+        names = []
+        for each in operands.split(", "):
+            if each not in values:
+                values[f"c{count}"] = np.array([list(map(int, each.split()))])
+                body += constant(f"c{count}", np.resize(values[f"c{count}"], (1, 6)), "i8")
+                each, count = f"c{count}", count + 1
+            names.append(each)
+        y = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "minimum": np.minimum, "maximum": np.maximum}[op](
+            *(values[each] for each in names)
+        )
+        wraps |= ((y < -128) | (y > 127)).any(1)
+        values[f"v{i}"] = y
+        given = ", ".join(f"%{each}" for each in (*names, *(["shift"] if op == "mul" else [])))
+        types = ", ".join([kind] * 2 + ([tensor((1,), "i8")] if op == "mul" else []))
+        body += f'    %v{i} = "tosa.{op}"({given}) : ({types}) -> {kind}\n'
+    indices, made = tensor((1, 6), "i32"), tensor((1, 6, 4), "i8")
+    body += f'    %i = "tosa.cast"(%v{len(steps) - 1}) : ({kind}) -> {indices}\n'
+    body += f'    %y = "tosa.gather"(%table, %i) : ({tensor((1, rows, 4), "i8")}, {indices}) -> {made}\n'
+    ((low, high),) = input_limits(Module.parse(function([("x", kind)], body, [("y", made)])))
+    good = np.flatnonzero(((y >= 0) & (y < rows)).all(1) & ~wraps) - 128
+    assert (low, high) == ((good.min(), good.max()) if good.size else (-128, 127))

@@ -73,7 +73,7 @@ def test_the_loss_that_is_allowed_decides_the_verdict() -> None:
 def test_twenty_samples_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     result = sweep_of(20, 20, {("narrow", 4): SAME, ("narrow", 1): Counts(3, 0)})
     text = page_of(result, monkeypatch)
-    assert "Undecided: 20 samples do not prove of any width that it loses at most 0.5 points of top-1." in text
+    assert "Undecided: of no width 20 samples can prove that it loses at most 0.5 points of top-1." in text
     # Nothing differs at k = 4: 598 samples without a difference would prove it.
     assert (
         "The most promising is narrow at k = 4, top-1 100.00 % where the original has 100.00 %: "
@@ -94,7 +94,7 @@ def test_an_original_that_is_always_right(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_original_near_chance_that_is_plausible_is_judged_by_pairs() -> None:
     """10 % of ten classes with most decisions different: as many gains as losses, which no single accuracy shows."""
     result = sweep_of(1000, 100, {("narrow", 1): Counts(90, 90, 700)})
-    assert findings.lead(stored_of(result)).startswith("Undecided: 1,000 samples do not prove")
+    assert findings.lead(stored_of(result)).startswith("Undecided: of no width 1,000 samples can prove")
 
 
 def test_every_method_falls_at_its_widest() -> None:

@@ -109,6 +109,16 @@ def test_tokens_that_a_table_has_no_rows_for_are_refused(tmp_path: pathlib.Path)
             model.evaluate(bad, reference=model)
 
 
+def test_tokens_that_an_offset_is_added_to_stay_within_the_table(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "offset.tflite").write_bytes(zoo_networks.tokens(3))
+    model, plain = tr.load(tmp_path / "offset.tflite"), network("tokens", tmp_path)
+    (drawn,) = model.random_inputs(200)
+    assert set(np.unique(drawn).tolist()) == set(range(-3, 9))
+    np.testing.assert_array_equal(model(drawn), plain(drawn + 3))
+    with pytest.raises(DataError, match=r"has integers from 9 to 9, the model's input .* takes -3 to 8"):
+        model.evaluate(np.full((1, 6), 9, np.int32), reference=model)
+
+
 def test_tokens_are_calibrated_on_rows_of_the_table(tmp_path: pathlib.Path) -> None:
     model = network("tokens", tmp_path)
     assert model.compensate(1, samples=8).check(4, engines=("iree", "tf")).bit_exact

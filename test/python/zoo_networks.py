@@ -442,20 +442,20 @@ def lstm_int8(border: str = "float32") -> bytes:
 
 
 @functools.cache
-def tokens() -> bytes:
+def tokens(offset: int = 0) -> bytes:
     """An embedding table of 12 rows read by int32 tokens, a dense layer: tokens int32 [1, 6], scores [1, 3].
 
-    The converter's border is int8 here; the input is int32 whatever the border is.
+    The converter's border is int8 here; the input is int32 whatever the border is. `offset` is added to tokens first.
     """
     table = _weights(0, 12, 8)
     call = tf.function(
-        lambda tokens: {"scores": _dense(tf.reshape(tf.gather(table, tokens), (1, 48)), 1, 3)},
+        lambda tokens: {"scores": _dense(tf.reshape(tf.gather(table, tokens + offset if offset else tokens), (1, 48)), 1, 3)},
         input_signature=[tf.TensorSpec((1, 6), tf.int32, "tokens")],
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     rng = np.random.default_rng(0)
-    samples = [[rng.integers(0, 12, (1, 6), np.int32)] for _ in range(8)]
+    samples = [[rng.integers(0, 12, (1, 6), np.int32) - offset] for _ in range(8)]
     converter.representative_dataset = lambda: iter(samples)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_output_type = tf.int8

@@ -116,6 +116,7 @@ class Model(Program, Shown):
         samples: int = 32,
         seed: int = 0,
         bits_of: Mapping[str, int] | None = None,
+        for_litert: bool = False,
         progress: Progress | bool | None = None,
         scope: Scope | str = "accumulator",
         elementwise_bits: int | None = None,
@@ -149,6 +150,8 @@ class Model(Program, Shown):
             samples: how many samples to calibrate on, at most; spread evenly over a dataset.
             seed: of synthetic samples.
             bits_of: widths of single rescales, by key (`RescaleInfo.key`), that override `bits`.
+            for_litert: of several results, keep only those that a .tflite can hold whole; the command line does where it
+                writes one.
             progress: see Model.
             scope, elementwise_bits, encoding, hidden_bit, rounding_mode: those of CompensateOptions.
             align, clipping, constants, saturation, table_error, weighted_means, carry, tabulate, strict: those of
@@ -175,9 +178,10 @@ class Model(Program, Shown):
             asked = _options(CompensateOptions, given | {"bits": 1})
             if bits_of:
                 raise OptionError("bits_of: has no effect with bits='auto', which sets every width; leave it out")
-            return compensate_automatically(self, asked, plan, search, progress=shown).model
+            return compensate_automatically(self, asked, plan, search, for_litert=for_litert, progress=shown).model
         require_no_search(search)
-        return compensate(self, _options(CompensateOptions, given), plan, bits_of=bits_of, progress=shown)
+        asked = _options(CompensateOptions, given)
+        return compensate(self, asked, plan, bits_of=bits_of, for_litert=for_litert, progress=shown)
 
     def finetune(
         self,

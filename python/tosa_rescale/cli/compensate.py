@@ -48,7 +48,7 @@ def compensate(
 ) -> int:
     """Narrow MODEL's multipliers to K bits and let weights and biases absorb the error; no training."""
     from tosa_rescale.cli import common, show
-    from tosa_rescale.core.files import require_writable
+    from tosa_rescale.core.files import FileKind, kind_of, require_writable
     from tosa_rescale.data.source import CalibrationPlan
     from tosa_rescale.rewrite.compensate import compensate as run_compensation
     from tosa_rescale.sweeping.automatic import SearchOptions, compensate_automatically
@@ -59,14 +59,15 @@ def compensate(
     loaded = common.load(model)
     loaded.require_rescales()
     common.require_output(loaded, output)
+    for_litert = kind_of(output) is FileKind.LITERT and not allow_partial
     plan = options.taken(CalibrationPlan, given, source=common.calibration_source(calibration, given))
     if data is not None and bits == AUTO:
         search = SearchOptions(common.load_data(data, given), max_drop, metrics, per_layer)
-        found = compensate_automatically(loaded, asked, plan, search, progress=common.progress())
+        found = compensate_automatically(loaded, asked, plan, search, for_litert=for_litert, progress=common.progress())
         show.search(found)
         result = found.model
     else:
-        result = run_compensation(loaded, asked, plan, progress=common.progress())
+        result = run_compensation(loaded, asked, plan, for_litert=for_litert, progress=common.progress())
     show.remarks(result)
     show.compensation(result)
     common.save(result, output, force, allow_partial=allow_partial)

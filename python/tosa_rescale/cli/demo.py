@@ -57,9 +57,10 @@ def _introduce(path: pathlib.Path, model: Model, data: Dataset) -> None:
     from tosa_rescale.cli import show
 
     rescales = model.info()
+    multipliers = show.count(sum(each.channels for each in rescales), "multiplier")
     show.line(
-        f"{path.name}: {len(rescales)} rescales, {sum(r.channels for r in rescales)} multipliers of up to"
-        f" {max(r.bits or 0 for r in rescales)} bits; {len(data)} digits it has not seen in training."
+        f"{path.name}: {show.count(len(rescales), 'rescale')}, {multipliers} of up to"
+        f" {show.count(max(r.bits or 0 for r in rescales), 'bit')}; {len(data)} digits it has not seen in training."
         f" So few prove no loss below about a point: {MAX_DROP:g} points are allowed."
     )
 

@@ -93,6 +93,7 @@ def finetune(
     )
     if not chief:
         return 0  # the first worker shows and writes what all of them have
+    show.remarks(found.model)
     show.finetuned(found)
     common.save(found.model, output, force, allow_partial=allow_partial)
     state.unlink(missing_ok=True)  # only now: what was trained is safe in the output

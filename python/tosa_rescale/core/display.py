@@ -111,5 +111,5 @@ def significant(value: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: 1 bit, 2 bits."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """A number with its noun: 1 bit, 2 bits, 1,000 samples."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

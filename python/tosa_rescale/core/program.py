@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.passes import Diagnostic
 from tosa_rescale.core.quantization import GraphQuantization, TensorQuantization
@@ -122,15 +123,25 @@ class Program:
             ModelError: the graph has several inputs.
         """
         if len(self.input_specs) != 1:
-            raise ModelError(f"{self.source}: has {len(self.input_specs)} inputs; data for one can be given")
+            raise ModelError(f"{self.source}: has {count(len(self.input_specs), 'input')}; data for one can be given")
         return self.input_specs[0]
 
     @functools.cached_property
     def has_rescales(self) -> bool:
-        """The module has a tosa.rescale, or the shift that one was lowered to: it is not a float model."""
+        """The module has a tosa.rescale, or the shift that one was lowered to: no float model, nor one that only moves data."""
         return any(op.kind in ("rescale", *SHIFTS) for op in self.module().ops())
 
     def require_rescales(self) -> None:
-        """Raises ModelError when the module has no rescale, as a float model."""
-        if not self.has_rescales:
+        """Raises ModelError when the module has no rescale, as a float model or one that only moves data."""
+        if self.has_rescales:
+            return
+        if self.is_real:
             raise ModelError(f"{self.source}: has no tosa.rescale (a float model?); give a full-integer one")
+        raise ModelError(
+            f"{self.source}: has no tosa.rescale: it moves integers and multiplies none, so nothing of it is narrowed"
+        )
+
+    @property
+    def is_real(self) -> bool:
+        """The module takes or gives floating point, as a float model does."""
+        return any(each.dtype.kind not in "iub" for each in (*self.signature.inputs, *self.signature.outputs))

@@ -229,7 +229,7 @@ def summarize(program: Program) -> Summary:
     rows = [
         ("takes", ", ".join(f"{each.name} {each.dtype} {_extents(each.shape)}" for each in signature.inputs)),
         ("gives", ", ".join(f"{each.name} {each.dtype} {_extents(each.shape)}" for each in signature.outputs)),
-        ("rescales by bits", by_bits or "none: a float model"),
+        ("rescales by bits", by_bits or ("none: a float model" if program.is_real else "none: it moves integers")),
         ("steps", ", then ".join(each.short() for each in program.recipe) or "none, as it came"),
     ]
     if program.remarks:

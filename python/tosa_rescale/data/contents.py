@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
@@ -120,7 +121,7 @@ def _left_out(table: str, listed: Sequence[pathlib.Path], every: Sequence[pathli
     if not unlisted:
         return ()
     images = len(every) - sum(path.resolve() in {mask.resolve() for mask in masks} for path in every)
-    return (f"{table} lists {len(listed)} of {images} images; {len(unlisted)} are left out: {named(unlisted)}",)
+    return (f"{table} lists {len(listed)} of {images} images; {len(unlisted)} left out: {named(unlisted)}",)
 
 
 def unreadable_images(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
@@ -180,20 +181,20 @@ def sort_arrays(arrays: Mapping[str, np.ndarray], source: str) -> Contents:
         name: len(array) if array.ndim else None
         for name, array in (samples if isinstance(samples, dict) else {"x": samples}).items()
     }
-    count = next(iter(counts.values()))
-    if count is None or len(set(counts.values())) != 1:
+    expected = next(iter(counts.values()))
+    if expected is None or len(set(counts.values())) != 1:
         listed = ", ".join(f"`{name}` {'a single number' if rows is None else rows}" for name, rows in counts.items())
         raise DataError(
             f"{source}: needs samples along the first dimension of every array, as many for each input; has {listed}"
         )
     for name, array, wanted in (
-        (LABELS, labels, count),
-        (MASK, extras.get(MASK), count),
-        (SCORE, extras.get(SCORE), count / 2),
+        (LABELS, labels, expected),
+        (MASK, extras.get(MASK), expected),
+        (SCORE, extras.get(SCORE), expected / 2),
     ):
         if array is not None and (not array.ndim or len(array) != wanted):
-            rows = f"{len(array)} rows" if array.ndim else "a single number"
-            raise DataError(f"{source}: `{name}` has {rows}, needs {wanted:g} for {count} samples")
+            rows = count(len(array), "row") if array.ndim else "a single number"
+            raise DataError(f"{source}: `{name}` has {rows}, needs {wanted:g} for {expected} samples")
     if labels is not None and labels.dtype.kind not in "iubf":
         raise DataError(f"{source}: `{LABELS}` has type {labels.dtype}; needs numbers")
     return Contents(samples, labels, extras)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tosa_rescale.core.display import Shown, Summary
+from tosa_rescale.core.display import Shown, Summary, count
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.program import InputSpec
@@ -60,7 +60,7 @@ class Dataset(Shown):
 
     def __repr__(self) -> str:
         labels = self._labels_in_words()
-        return f"Dataset({self.source}: {len(self)} samples, {', '.join([labels, *self.extras])})"
+        return f"Dataset({self.source}: {count(len(self), 'sample')}, {', '.join([labels, *self.extras])})"
 
     def summary(self) -> Summary:
         """What the samples are, their labels, and how they become the model's input."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.core.options import CalibrationOptions
 from tosa_rescale.core.parsing import parse_enum
@@ -115,7 +116,7 @@ def as_dataset(data: Any, preprocessing: Preprocessing | None = None, argument: 
             images = [pathlib.Path(each) for each in parts]
             if missing := [each for each in images if not each.is_file()]:
                 raise DataError(f"{missing[0]}: is no image file; a list of texts names files of images")
-            return Dataset(f"{len(images)} images", images, None, preprocessing or Preprocessing())
+            return Dataset(count(len(images), "image"), images, None, preprocessing or Preprocessing())
         arrays = _joined(parts)
     kind = "arrays" if isinstance(data, (np.ndarray, tuple, list, Mapping)) else type(data).__name__
     return from_contents(kind, sort_arrays(arrays, kind), preprocessing or Preprocessing())

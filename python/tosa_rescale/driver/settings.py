@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tosa_rescale.core.arguments import in_flags
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import (
     CalibrationOptions,
@@ -223,8 +224,9 @@ class CompileSettings:
             if not matched:
                 examples = ", ".join(name for _, name in named[:3]) or "none"
                 raise OptionError(
-                    f"tosa-rescale-config: pattern {rule.pattern!r} matches none of the {len(named)} rescales of {model.source}"
-                    f" ({examples}, ...); `tosa-rescale info` lists their names"
+                    f"tosa-rescale-config: pattern {rule.pattern!r} matches none of the"
+                    f" {count(len(named), 'rescale')} of {model.source} ({examples}, ...);"
+                    " `tosa-rescale info` lists their names"
                 )
             bits_of.update(dict.fromkeys(matched, rule.bits))
         return bits_of

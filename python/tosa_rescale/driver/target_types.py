@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import TosaRescaleError
 from tosa_rescale.core.program import Program
 from tosa_rescale.core.rescales import describe_rescales
@@ -52,7 +53,7 @@ def advice(model: Callable[[], Program], flags: Sequence[str], compiler: str, sa
     if not wide:
         return None
     first = f"{wide[0].key} ({wide[0].name})" if wide[0].name else wide[0].key
-    need = f"it and {len(wide) - 1} more rescales need" if len(wide) > 1 else "it needs"
+    need = f"it and {count(len(wide) - 1, 'more rescale')} need" if len(wide) > 1 else "it needs"
     return (
         f"{compiled.source}: {first}: {need} products of 64 bits, and the target has {', '.join(types)}; pass "
         "--tosa-rescale-lower, with --tosa-rescale-bits=8 or fewer and --tosa-rescale-scope=all where multipliers are wider"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tosa_rescale.api import Model, load
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import TosaRescaleError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.options import CompensateOptions, Encoding, RoundingMode, Scope, WeightRounding, describe
@@ -51,8 +52,8 @@ class RescaledPartition:
         shifts = sum(bool(each.power_of_two) for each in after)
         steps = ", ".join(step.name for step in self.model.recipe if step.name != STEP) or "as it was"
         return (
-            f"{self.partition}: {shifts} of {len(after)} rescales are shifts, the widest multiplier has {widest[1]} significant"
-            f" bit{'' if widest[1] == 1 else 's'} (before: {widest[0]}); {steps}, {self.seconds:.1f} s"
+            f"{self.partition}: {shifts} of {count(len(after), 'rescale')} are shifts, the widest multiplier has"
+            f" {count(widest[1], 'significant bit')} (before: {widest[0]}); {steps}, {self.seconds:.1f} s"
         )
 
 
@@ -255,6 +256,6 @@ def _require_no_new_violations(original: Model, model: Model) -> None:
     if len(after) > len(before):
         first = after[0]
         raise ExecutorchError(
-            f"{model.source}: {len(after)} rescales are not valid TOSA, {len(before)} before; {first.key} ({first.name}):"
-            f" {first.violations[0]}"
+            f"{model.source}: no longer valid TOSA: {count(len(after), 'rescale')}, {len(before)} before;"
+            f" {first.key} ({first.name}): {first.violations[0]}"
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.hardware.pairs import NO_ROUND, RescaleTable
 
 SOURCES = pathlib.Path(__file__).with_name("c")
@@ -37,7 +38,7 @@ def _header(tables: Sequence[RescaleTable], model: str) -> str:
     for index, table in enumerate(tables):
         kind = _kind(table)
         twice = bool((table.second_round != NO_ROUND).any())
-        text.append(f"/* {table.key}, {_comment(table.name)}: {table.op}, {table.bits} bits */")
+        text.append(f"/* {table.key}, {_comment(table.name)}: {table.op}, {count(table.bits, 'bit')} */")
         text.append(_array(kind, f"{table.key}_multiplier", table.multiplier, "u"))
         text.append(_array("int8_t", f"{table.key}_shift", table.shift))
         if twice:

@@ -6,14 +6,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import OptionError
 
 MAX_MACS = 256
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 bit`, `4 bits`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +42,12 @@ class Design:
         """What it is with so many MACs to a rescaler, for people."""
         if self.tile:
             return f"{self.says}, a rescaler for each {macs}"
-        return f"{self.says}, {counted(macs, 'MAC')}" if self.has_macs else self.says
+        return f"{self.says}, {count(macs, 'MAC')}" if self.has_macs else self.says
 
     def asked(self, macs: int, bits: int) -> str:
         """What was asked for, in the words of the options, for messages: `int8, 4 MACs at 1 bit`."""
-        lanes = f", {counted(macs, 'MAC')}" if self.has_macs else ""
-        return f"{self.name}{lanes} at {counted(bits, 'bit')}"
+        lanes = f", {count(macs, 'MAC')}" if self.has_macs else ""
+        return f"{self.name}{lanes} at {count(bits, 'bit')}"
 
     def values(self, macs: int, bits: int) -> dict[str, int]:
         """The module's parameters for so many MACs to a rescaler of so many bits. Raises OptionError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from tosa_rescale.core.display import count
 from tosa_rescale.hardware.pairs import NO_ROUND, RescaleTable
 
 # Descriptor of 128 bits, fields from the top: offset, channels, zero points, and how the elements are stored.
@@ -48,4 +49,4 @@ def _descriptor(table: RescaleTable, offset: int) -> int:
 def _image(what: str, bits: int, words: Iterable[int]) -> str:
     digits, mask = -(-bits // 4), (1 << bits) - 1
     lines = [f"{int(word) & mask:0{digits}x}" for word in words]
-    return f"// {what}; {len(lines)} words of {bits} bits\n" + "\n".join(lines) + "\n"
+    return f"// {what}; {count(len(lines), 'word')} of {count(bits, 'bit')}\n" + "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.data.source import as_dataset, input_arrays
 from tosa_rescale.measure.engines import engine_or_twin
@@ -39,7 +40,9 @@ def execute(model: Program, *data: Any, engine: str = "iree", workers: int | Non
     elif len(data) == len(specs):
         given = as_dataset({f"input{i}": array for i, array in enumerate(data)})
     else:
-        raise DataError(f"{model.source}: has {len(specs)} inputs, {len(data)} were given; give an array for each")
+        raise DataError(
+            f"{model.source}: has {count(len(specs), 'input')}, got {count(len(data), 'array')}; give an array for each"
+        )
     runner, _ = engine_or_twin(engine, model, workers)
     outputs = runner.run_many(input_arrays(given, specs))
     return [output[0] for output in outputs] if single else outputs

@@ -8,6 +8,7 @@ import pathlib
 import re
 from typing import Any
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import MissingToolError
 from tosa_rescale.core.files import PathLike, write_text
 from tosa_rescale.core.version import versions
@@ -35,11 +36,11 @@ def render(stored: Stored) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["code"] = _with_code
     base = result.base.evaluation
-    measure = stored.measure
+    measure, samples = stored.measure, count(base.samples, "sample")
     accuracy = "no labels" if measure.name == "agreement" else f"original {measure.label} {measure.level(measure.base)}"
     return environment.from_string(files.joinpath("page.html.j2").read_text()).render(
         title=f"How many multiplier bits does {pathlib.Path(result.model).stem} need?",
-        subtitle=f"{pathlib.Path(result.data).name}: {base.samples:,} samples, {accuracy}; methods {', '.join(result.methods)}",
+        subtitle=f"{pathlib.Path(result.data).name}: {samples}, {accuracy}; methods {', '.join(result.methods)}",
         css=files.joinpath("page.css").read_text(),
         version=f" {version}" if version[0].isdigit() else "",
         date=str(result.provenance.get("date", ""))[:10],

@@ -26,6 +26,7 @@ from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
 from tosa_rescale.core.rescales import raised
 from tosa_rescale.data.source import CalibrationPlan, Source
+from tosa_rescale.formats.litert.export import unexpressed
 from tosa_rescale.formats.litert.scales import clamp_reaches, fixed_scale_tensors
 from tosa_rescale.formats.litert.schema import unpack
 from tosa_rescale.formats.litert.tables import compute_tables
@@ -43,6 +44,7 @@ def compensate(
     calibration: CalibrationPlan | None = None,
     *,
     bits_of: Mapping[str, int] | None = None,
+    for_litert: bool = False,
     progress: Progress | None = None,
 ) -> P:
     """Narrows the multipliers of the MAC layers and lets weights and biases absorb the error; no training.
@@ -52,6 +54,7 @@ def compensate(
         options: what is asked.
         calibration: where samples come from; None: synthetic ones.
         bits_of: widths of single rescales, by key, that override the option.
+        for_litert: of several results, keep only those that a .tflite can hold whole.
         progress: shows rate and remaining time.
 
     Returns:
@@ -67,7 +70,7 @@ def compensate(
     if not options.carry and (calibration is None or calibration.source is not Source.NONE):
         compile_beside(raised(program))  # while samples are read
     inputs = (calibration or CalibrationPlan()).inputs(program.input_specs)
-    return Compensator(program, inputs, progress).compensate(options, bits_of)
+    return Compensator(program, inputs, progress, for_litert=for_litert).compensate(options, bits_of)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,6 +101,8 @@ class Compensator(Generic[P]):
         progress: shows rate and remaining time.
         workers: processes that run samples; None: one for each core.
         passed: the pass that changed the program's operations.
+        for_litert: of several results, keep only those that a .tflite can hold whole: a multiplier between activations follows
+            from their scales there, and so needs other scales.
     """
 
     def __init__(
@@ -108,9 +113,10 @@ class Compensator(Generic[P]):
         workers: int | None = None,
         *,
         passed: str | None = None,
+        for_litert: bool = False,
     ) -> None:
         self._program, self._inputs, self._workers = raised(program), inputs, workers
-        self._passed_by = passed
+        self._passed_by, self._for_litert = passed, for_litert
         self._progress = progress or Silent()
         self._statistics: InputStatistics | None = None
         self._ranges: Ranges | None = None
@@ -151,6 +157,8 @@ class Compensator(Generic[P]):
         if options.weighted_means and self._passed_by != POOLS:
             return self._of_changed(POOLS, options, bits_of)
         found = self._candidates(options, bits_of)
+        if self._for_litert and options.aligns:
+            found = [each for each in found if each.aligned or self._expresses(each)]
         best, distance = self._choose(found)
         recorded = {**options.as_dict(), "choice": best.choice, "mean_lsb": distance}
         if options.aligns:
@@ -177,7 +185,14 @@ class Compensator(Generic[P]):
             if pass_name not in self._changed:
                 done = run_passes(self._program.bytecode, [pass_name], self._program.source)
                 program = dataclasses.replace(self._program, bytecode=done.bytecode, remarks=done.remarks)
-                changed = Compensator(program, self._inputs, self._progress, self._workers, passed=pass_name)
+                changed = Compensator(
+                    program,
+                    self._inputs,
+                    self._progress,
+                    self._workers,
+                    passed=pass_name,
+                    for_litert=self._for_litert,
+                )
                 self._changed[pass_name] = changed
                 if self._inputs is not None and pass_name == POOLS:
                     changed._outputs = self._outputs or self._run(self._program.bytecode)
@@ -193,6 +208,10 @@ class Compensator(Generic[P]):
             raise OptionError(
                 f"bits_of: names rescales that `carry` takes away or renumbers; run {CARRY} first, and load what it makes"
             )
+
+    def _expresses(self, candidate: _Candidate) -> bool:
+        """Whether a .tflite with the scales that activations have can hold a candidate."""
+        return not unexpressed(Module.parse(candidate.bytecode, self._program.source), self._program.module())
 
     def _expected_error(self, candidate: _Candidate) -> float:
         made = Module.parse(candidate.bytecode, self._program.source)

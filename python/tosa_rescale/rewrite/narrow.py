@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tosa_rescale.core.attributes import BITS
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import OptionError
 from tosa_rescale.core.options import NARROW, MultiplierRounding, NarrowOptions
 from tosa_rescale.core.parsing import parse_bits
@@ -69,8 +70,8 @@ def mark_bits(program: Program, module: Module, bits_of: Mapping[str, int]) -> M
         if key not in rescales:
             near = difflib.get_close_matches(key, rescales, 3, 0.0)
             raise OptionError(
-                f"bits_of: {key!r} is none of the {len(rescales)} rescales of {program.source} ({', '.join(near)}, ...);"
-                " `tosa-rescale info` lists their keys"
+                f"bits_of: {key!r} is none of the {count(len(rescales), 'rescale')} of {program.source}"
+                f" ({', '.join(near)}, ...); `tosa-rescale info` lists their keys"
             )
         module.set_attribute(rescales[key], BITS, parse_bits(bits, f"bits_of: {key}"))
     return module

@@ -50,6 +50,7 @@ def compensate_automatically(
     calibration: CalibrationPlan,
     search: SearchOptions,
     *,
+    for_litert: bool = False,
     progress: Progress | None = None,
 ) -> SearchResult[P]:
     """Finds the smallest width that keeps the accuracy, and compensates at it; see find_bits.
@@ -59,6 +60,7 @@ def compensate_automatically(
         options: of the compensation; its `bits` is not used.
         calibration: where calibration samples come from; what it takes of the data is not scored.
         search: what is measured, and what may be lost.
+        for_litert: see compensate.
         progress: shows rate and remaining time.
 
     Raises:
@@ -69,7 +71,7 @@ def compensate_automatically(
     if search.data is None:
         raise OptionError(f"bits: {AUTO} measures accuracy and needs data; give some (data)")
     scored = calibration.leave_out(as_dataset(search.data))
-    compensator = Compensator(program, calibration.inputs(program.input_specs), progress)
+    compensator = Compensator(program, calibration.inputs(program.input_specs), progress, for_litert=for_litert)
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as folder:
         return find_bits(
             program,

@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import DataError, OptionError
 from tosa_rescale.core.options import CompensateOptions
 from tosa_rescale.core.program import P
@@ -48,7 +49,7 @@ class Tried:
     @property
     def says(self) -> str:
         """What the samples say of it, in words."""
-        more = "" if self.missing is None else f", about {self.missing:,} more samples would decide"
+        more = "" if self.missing is None else f", about {count(self.missing, 'more sample')} would decide"
         return f"{self.standing.value}{more}"
 
 
@@ -138,7 +139,7 @@ def _by_layer(
     while low < high:
         middle = (low + high + 1) // 2
         narrower = dict.fromkeys(order[:middle], bits - 1)
-        candidate, tried = search.measure(f"k={bits}, {middle} layers at {bits - 1}", bits, narrower, each)
+        candidate, tried = search.measure(f"k={bits}, {count(middle, 'layer')} at {bits - 1}", bits, narrower, each)
         if tried.standing is Standing.KEPT:
             low, best = middle, (candidate, bits, narrower, tried.loss)
         else:
@@ -208,10 +209,11 @@ class _Search(Generic[P]):
                 f"max-drop: {tried.label} loses {tried.loss.value:.4g} of {self.metric}, proven to be more than"
                 f" {self.allowed:g}; allow more"
             )
-        more = "" if tried.missing is None else f"about {tried.missing:,} more samples would decide; give them, or "
+        more = "" if tried.missing is None else f"about {count(tried.missing, 'more sample')} would decide; give them, or "
         return DataError(
-            f"{self._data.source}: {len(self._data)} samples prove for {tried.label} a loss of at most {tried.loss.high:.4g} of"
-            f" {self.metric}, and {self.allowed:g} is allowed: no width is proven; {more}allow more (max-drop)"
+            f"{self._data.source}: with {count(len(self._data), 'sample')} {tried.label} is proven to lose at most"
+            f" {tried.loss.high:.4g} of {self.metric}, and {self.allowed:g} is allowed: no width is proven; {more}allow more"
+            " (max-drop)"
         )
 
     def layers_by_damage(self, bits: int, others: int) -> list[str]:

@@ -29,9 +29,11 @@ from typing import Any, Generic
 import numpy as np
 
 from tosa_rescale.core.changes import WeightChanges, weight_changes
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import ModelError, OptionError, OutputError, TosaRescaleError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.options import FinetuneOptions, MultiplierRounding, NarrowOptions
+from tosa_rescale.core.passes import Diagnostic
 from tosa_rescale.core.program import P, Program
 from tosa_rescale.core.progress import Progress, Silent
 from tosa_rescale.core.recipe import Step
@@ -157,7 +159,18 @@ def finetune(
             "layers_touched": changes.touched,
         },
     )
-    return Finetuned(model.after(bytecode, step), tuple(state.history), state.best_epoch, changes, trainer.loss)
+    return Finetuned(
+        model.after(bytecode, step, left_out(model)), tuple(state.history), state.best_epoch, changes, trainer.loss
+    )
+
+
+def left_out(model: Program) -> tuple[Diagnostic, ...]:
+    """A remark on the outputs that a training does not compare; none where the model has one output."""
+    first, *others = model.signature.outputs
+    if not others:
+        return ()
+    text = f"is the only output that was compared; what {count(len(others), 'other output')} alone read was not trained"
+    return (Diagnostic(first.name, "remark", text),)
 
 
 def _agreed_start(replicas: Replicas, source: str, identity: dict[str, Any], run: TrainingRun) -> Checkpoint | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import DataError
 from tosa_rescale.core.program import Program
 from tosa_rescale.data.dataset import Dataset
@@ -28,10 +29,12 @@ def split(data: Dataset, validation: float) -> tuple[Dataset, Dataset]:
     Raises:
         DataError: there are too few.
     """
-    count = max(1, round(validation * len(data)))
-    if len(data) < 2 or count >= len(data):
-        raise DataError(f"{data.source}: {len(data)} samples cannot be split into training and validation; give at least 2")
-    return data.drop(count), data.take(count)
+    held = max(1, round(validation * len(data)))
+    if len(data) < 2 or held >= len(data):
+        raise DataError(
+            f"{data.source}: {count(len(data), 'sample')} cannot be split into training and validation; give at least 2"
+        )
+    return data.drop(held), data.take(held)
 
 
 def weights_of(data: Dataset, positions: tuple[int, ...]) -> np.ndarray:

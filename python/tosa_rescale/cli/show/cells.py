@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from tosa_rescale.cli.show.console import Column, line, table
+from tosa_rescale.core.display import count
 from tosa_rescale.hardware import PAPER
 from tosa_rescale.hardware.cells import CellCost, CellCosts
-from tosa_rescale.hardware.designs import DESIGNS, counted
+from tosa_rescale.hardware.designs import DESIGNS
 from tosa_rescale.hardware.flows import FLOWS, FlowCosts
 
 COUNTED = "wires as the library's wire-load model has them, none without; clock tree not counted"
@@ -55,7 +56,7 @@ def flows(found: Sequence[FlowCosts]) -> None:
                 rows.append([FLOWS[cost.flow].says, str(cost.bits), *figures])
             titles = ("k", "clock, ps", "vs", "area, um2", "vs", "area-delay, times better")
             columns = [Column("flow", left=True), *map(Column, titles)]
-            table(columns, rows, title=f"{costs.library}: dot-product engine of int8, {counted(macs, 'MAC')}, by flow")
+            table(columns, rows, title=f"{costs.library}: dot-product engine of int8, {count(macs, 'MAC')}, by flow")
         line(f"{costs.library}: {costs.tool}; timing by {costs.timing}; {COUNTED}")
         if costs.timing != "OpenSTA":
             line(WITHOUT_OPENSTA)
@@ -85,7 +86,7 @@ def _group(costs: CellCosts, group: Sequence[CellCost]) -> None:
         )
     columns = [Column(title, minor=index if index > 6 else 0) for index, title in enumerate((*TITLES, *ISO))]
     columns.append(Column("mapping", left=True, minor=len(columns)))
-    table(columns, rows, title=f"{costs.library}: {DESIGNS[base.design].title(base.macs)}, against {counted(base.bits, 'bit')}")
+    table(columns, rows, title=f"{costs.library}: {DESIGNS[base.design].title(base.macs)}, against {count(base.bits, 'bit')}")
     if base.design == "int8" and base.macs in PAPER:
         line(f"source paper, 16 nm, k = 4: area {PAPER[base.macs]:+.1f} %, critical path about -50 %")
 

@@ -25,7 +25,7 @@ def exported(written: Sequence[pathlib.Path], tables: Sequence[Any], goldens: An
     """
     for path in written:
         if path.suffix != ".txt":
-            line(f"{path}  {path.stat().st_size} bytes")
+            line(f"{path}  {count(path.stat().st_size, 'byte')}")
     pairs, bits = sum(each.channels for each in tables), max(each.bits for each in tables)
     fitting = sum(each.fits_rtl for each in tables)
     line(
@@ -50,6 +50,6 @@ def costs(found: Sequence[Cost]) -> None:
                 area, depth = f"{100 * (each.transistors - 1):+.1f} %", f"{100 * (each.depth - 1):+.1f} %"
                 row = [str(cost.bits), str(cost.cells), str(cost.transistors), area, str(cost.depth), depth]
                 rows.append([*row, f"{1 / each.area_delay:.2f}"])
-        table([Column(title) for title in titles], rows, title=f"dot-product engine, {macs} MACs")
+        table([Column(title) for title in titles], rows, title=f"dot-product engine, {count(macs, 'MAC')}")
         if macs in PAPER:
             line(f"source paper, 16 nm, k = 4: area {PAPER[macs]:+.1f} %")

@@ -45,7 +45,7 @@ def rescales(found: Sequence[RescaleInfo]) -> None:
     line(
         f"{count(len(found), 'rescale')}, {count(sum(each.channels for each in found), 'multiplier')};"
         f" widest {count(max(known, default=0), 'bit')}; {count(shifts, 'pure shift')}; {broken} with violations"
-        + (f"; {sum(each.scale_factor != 1 for each in found)} results have a new scale" if aligned else "")
+        + (f"; {count(sum(each.scale_factor != 1 for each in found), 'result')} at a new scale" if aligned else "")
         + (f"; {sum(each.lowered for each in found)} lowered to 32 bits" if any(each.lowered for each in found) else "")
     )
 

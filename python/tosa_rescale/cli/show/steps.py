@@ -33,11 +33,14 @@ def narrowed(model: Model, options: NarrowOptions, output: str) -> None:
     inside = every if options.scope is Scope.ALL else [each for each in every if each.scope == Scope.ACCUMULATOR]
     limit = max(options.significant_bits, options.elementwise_bits or 0)
     wide = [each.key for each in inside if each.above(limit)]
-    what = "rescales" if options.scope is Scope.ALL else "rescales of MAC layers"
+    what = count(len(inside), "rescale") + ("" if options.scope is Scope.ALL else " of MAC layers")
+    others = len(every) - len(inside)
+    left = "1 other is as it was" if others == 1 else f"{others} others are as they were"
     line(
-        f"{output}: {len(inside) - len(wide)} of {len(inside)} {what} have at most {count(limit, 'significant bit')}"
+        f"{output}: {len(inside) - len(wide)} of {what} {'has' if len(inside) == 1 else 'have'} at most"
+        f" {count(limit, 'significant bit')}"
         + (f"; wider: {', '.join(wide)}" if wide else "")
-        + (f"; {len(every) - len(inside)} others are as they were (--scope all)" if len(every) > len(inside) else "")
+        + (f"; {left} (--scope all)" if others else "")
     )
 
 
@@ -127,5 +130,6 @@ def finetuned(found: Finetuned[Any]) -> None:
     begun = " with known gains folded in" if not found.best_epoch and "folded" in found.history[0] else ""
     line(
         f"kept: epoch {found.best_epoch}{begun}; {found.changes.percent:.2f} % of the weights changed, by"
-        f" {found.changes.mean_absolute:.2f} steps on average, in {found.changes.touched} of {len(found.changes.layers)} layers"
+        f" {found.changes.mean_absolute:.2f} steps on average, in {found.changes.touched} of"
+        f" {count(len(found.changes.layers), 'layer')}"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_rescale.core.attributes import SCALE_FACTOR, TABULATED
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.rescales import compact, raised
@@ -56,6 +57,8 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     layers, old_layers = new.mac_layers(), old.mac_layers()
     if [layer.op.kind for layer in layers] != [layer.op.kind for layer in old_layers]:
         raise ModelError(f"{program.source}: the flatbuffer does not belong to the model; give the one it was imported from")
+    if not new.rescales() and not old.rescales():
+        return flatbuffer  # a float model, or one that only moves data: no step changes anything of it
     listed = litert_layers(conversion.alone, program.source)
     operators = groups_of([(each.op.kind, each.op.name) for each in old_layers], listed)
     rows = match_layers(listed, [_mac_op(old, [old_layers[i] for i in each]) for each in operators], program.source)
@@ -65,9 +68,8 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     numbers = [_joined([_numbers(new, layers[i]) for i in each]) for each in operators]
     before = [_joined([_numbers(old, old_layers[i]) for i in each]) for each in operators]
     changed = [n != o for n, o in zip(numbers, before, strict=True)]
-    expressible = {layer.rescale.key for layer in layers if layer.rescale and new.constant(layer.op, 1) is not None}
-    unexpressed = _narrowed_elsewhere(new, old, expressible)
-    if not any(changed) and not unexpressed and not scales and not constants:
+    beyond = unexpressed(new, old)
+    if not any(changed) and not beyond and not scales and not constants:
         return flatbuffer
     # A uint8 file is written anew as an int8 one; new activation scales change what every layer's multiplier is derived from.
     whole = bool(scales) or any(row.input.dtype == "uint8" for row in rows)
@@ -90,7 +92,7 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
         )
 
     if not scales and not constants:
-        return write(unexpressed)
+        return write(beyond)
     written = write([])
     back = Module.parse(convert_like(written, program).bytecode, program.source)
     _require_same_tables(new, back, program.source)
@@ -208,7 +210,7 @@ def new_scales(flatbuffer: bytes, factors: dict[str, float], source: str) -> dic
     unknown = sorted(name for name in factors if name not in old)
     if unknown:
         raise ModelError(
-            f"{source}: {len(unknown)} tensors with a new scale are not in the flatbuffer: {unknown[0]!r}; compensate with"
+            f"{source}: the flatbuffer lacks {count(len(unknown), 'tensor')} with a new scale: {unknown[0]!r}; compensate with"
             " `align=False`"
         )
     known = _Octaves()
@@ -265,8 +267,8 @@ def _require_operators(new: Module, model: Any, source: str) -> None:
     ]
     if named:
         raise ModelError(
-            f"{source}: {len(named)} tables of `tabulate` ({named[0]}, ...) are no operators of LiteRT; write .tosa or .mlirbc,"
-            " or compensate without `tabulate`"
+            f"{source}: no operator of LiteRT is what `tabulate` made: {count(len(named), 'table')} ({named[0]}"
+            f"{', ...' if len(named) > 1 else ''}); write .tosa or .mlirbc, or compensate without `tabulate`"
         )
 
 
@@ -305,8 +307,14 @@ def _elementwise_octaves(module: Module) -> list[tuple[str, np.ndarray]]:
     return [(name, np.log2(each[each > 0])) for name, each in multipliers if each is not None]
 
 
-def _narrowed_elsewhere(new: Module, old: Module, expressible: set[str]) -> list[str]:
-    """Names of the rescales outside `expressible` whose multipliers are not what they were."""
+def unexpressed(new: Module, old: Module) -> list[str]:
+    """Names of the rescales whose multipliers are not what they were, and follow from no weights.
+
+    Args:
+        new: a module whose scales of activations are as they came: no file holds these multipliers.
+        old: the module that it was made from.
+    """
+    expressible = {layer.rescale.key for layer in new.mac_layers() if layer.rescale and new.constant(layer.op, 1) is not None}
     before = {rescale.key: rescale for rescale in old.rescales()}
     names = []
     for rescale in new.rescales():

@@ -15,22 +15,11 @@ from tosa_rescale.formats.litert.operators import INT8_VERSIONS, MOVES
 from tosa_rescale.formats.litert.schema import op_name, tensor_at
 
 
-def find_movers(model: Any) -> list[int]:
-    """Positions of the operators of a ModelT's first subgraph that can move integers instead of float32."""
-    return sorted(_Islands(model).movers)
-
-
-def join_islands(model: Any) -> None:
-    """Lets operators that move data between equal scales move integers, and removes what nothing reads any more.
+class Islands:
+    """The operators of the first subgraph that move dequantized integers to where these are quantized again.
 
     Args:
-        model: the ModelT; changed in place.
-    """
-    _Islands(model).join()
-
-
-class _Islands:
-    """The operators of the first subgraph that move dequantized integers to where these are quantized again.
+        model: a ModelT.
 
     Attributes:
         carried: for each float32 tensor that holds dequantized integers, the integer tensor with their scale.
@@ -88,7 +77,7 @@ class _Islands:
         return tensor.dtype, float(tensor.scale[0]), int(tensor.zero_point[0])
 
     def join(self) -> None:
-        """Rewrites the graph: the movers read, make and hand on integers."""
+        """Rewrites the graph: the movers read, make and hand on integers, and what nothing reads any more is gone."""
         bypassed = {}  # from the float32 tensor to the integer one that stands for it
         gone: set[int] = set()
         for position in sorted(self.movers):

@@ -8,10 +8,14 @@ import numpy as np
 from tosa_rescale.core.errors import ModelError
 
 MAX_SCALE_EXCESS = 2.0**-22
-
-
 """Greatest relative excess of a multiplier read back from a written file: one step of float32 at its coarsest is 2^-23, the
 runtime's own rounding to 31 bits adds to it."""
+
+
+def is_normal(scale: np.ndarray | float) -> bool:
+    """Whether scales are normal float32 numbers above 0: of others LiteRT derives no multiplier."""
+    limits, scale = np.finfo(np.float32), np.asarray(scale)
+    return bool(np.all((scale >= limits.tiny) & (scale <= limits.max)))
 
 
 def implied_multiplier(weight_scale: np.ndarray, input_scale: float, output_scale: float) -> np.ndarray:
@@ -54,13 +58,16 @@ def weight_scales(multiplier: np.ndarray, shift: np.ndarray, input_scale: float,
         ModelError: a scale is outside float32's normal range.
     """
     wanted = np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift, np.int64).astype(np.int32))
-    ideal = wanted * np.float64(np.float32(output_scale)) / np.float64(np.float32(input_scale))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # scales of tensors that were calibrated to 0
+        ideal = wanted * np.float64(np.float32(output_scale)) / np.float64(np.float32(input_scale))
     limits = np.finfo(np.float32)
     if not np.all((ideal > limits.tiny) & (ideal < limits.max)):
         bad = ideal[~((ideal > limits.tiny) & (ideal < limits.max))][0]
-        raise ModelError(
-            f"weight scale {bad:g} is outside float32's range [{limits.tiny:g}, {limits.max:g}]; keep the channel's multiplier"
-        )
+        remedy = "keep the channel's multiplier"
+        for side, scale in (("input", input_scale), ("output", output_scale)):
+            if not is_normal(float(np.float32(scale))):
+                remedy = f"its {side} has the scale {scale:g}: calibrate the original with samples that are not all 0 there"
+        raise ModelError(f"weight scale {bad:g} is outside float32's range [{limits.tiny:g}, {limits.max:g}]; {remedy}")
     scale = np.nextafter(ideal.astype(np.float32), np.float32(0))
     for _ in range(4):  # conversion and three double roundings move it by less than 2 steps
         scale = np.where(implied_multiplier(scale, input_scale, output_scale) < wanted, np.nextafter(scale, limits.max), scale)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.formats.litert.match import extents, same_layout
 from tosa_rescale.formats.litert.multipliers import weight_scales
@@ -107,7 +108,7 @@ def scales_by_position(model: Any, part: Part, wanted: Mapping[str, float], sour
     for name, scale in wanted.items():
         found = positions.get(name, [])
         if len(found) != 1:
-            raise ModelError(f"{source}: `activation_scales`: {len(found)} tensors are named {name!r}; requires exactly one")
+            raise ModelError(f"{source}: `activation_scales`: requires one tensor named {name!r}, the file has {len(found)}")
         if found[0] in border:
             raise ModelError(
                 f"{source}: `activation_scales`: {name!r} is an input or output of the graph, whose scale must stay"
@@ -168,7 +169,8 @@ def _require_fitting(layer: LitertLayer, patch: LayerPatch, multiplier: np.ndarr
         )
     if bias.dtype not in (np.int32, np.int64) or bias.shape != (layer.channels,):
         raise ModelError(
-            f"{where}: requires an int32 or int64 bias of {layer.channels} elements, got {bias.dtype} {extents(bias.shape)}"
+            f"{where}: requires an int32 or int64 bias of {count(layer.channels, 'element')}, got"
+            f" {bias.dtype} {extents(bias.shape)}"
         )
     low, high = (int(bias.min(initial=0)), int(bias.max(initial=0)))
     limits = np.iinfo(_bias_dtype(layer))

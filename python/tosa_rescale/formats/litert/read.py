@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.files import PathLike, read_file
 from tosa_rescale.core.passes import Diagnostic
@@ -16,14 +18,15 @@ from tosa_rescale.formats.litert.convert import Refusal, convert
 from tosa_rescale.formats.litert.means import with_weighted_means
 from tosa_rescale.formats.litert.part import Part, describe, find_part, part_alone
 from tosa_rescale.formats.litert.pools import with_weighted_pools
-from tosa_rescale.formats.litert.schema import name_of, op_name, unpack
+from tosa_rescale.formats.litert.schema import layers_of, name_of, op_name, unpack
 from tosa_rescale.formats.litert.shapes import resolve_shapes
 from tosa_rescale.formats.litert.simplify import simplify
 from tosa_rescale.formats.litert.softmax import may_wrap, saturate_softmaxes
+from tosa_rescale.formats.litert.sums import may_sum, multiply_once
 from tosa_rescale.formats.module import sound
 
 Shapes = Mapping[str, Sequence[int]]
-_OF_CONVERTER = ((may_wrap, saturate_softmaxes),)  # what it writes that the kernels do not compute
+_OF_CONVERTER = ((may_wrap, saturate_softmaxes), (may_sum, multiply_once))  # what it writes that the kernels do not compute
 _ATTEMPTS = 8  # conversions; each but the last one found operators that the converter leaves
 
 
@@ -126,7 +129,9 @@ def _border_of(model: Any, program: Program) -> tuple[list[str] | None, Shapes]:
     inputs = {each.name: tuple(n or 1 for n in each.shape) for each in program.signature.inputs}
     furthest = find_part(model, program.source)
     known = {name for each in furthest.inputs for name in (each.name, each.inner)}
-    everything = furthest.whole or {each.name for each in furthest.outputs} == set(names)
+    # A module that went through a format without names has others than the file, and stands for all of it.
+    named = {name_of(each) for each in model.subgraphs[0].tensors}
+    everything = {each.name for each in furthest.outputs} == set(names) or (furthest.whole and not named.issuperset(names))
     return None if everything else names, {name: shape for name, shape in inputs.items() if name in known}
 
 
@@ -143,6 +148,7 @@ def convert_part(
     refused: dict[int, str] = {}
     for _ in range(_ATTEMPTS):
         part = find_part(model, source, until, refused)
+        _require_weights(model, part, source)
         alone = part_alone(data, model, part)
         converted = convert(alone, source, resolve_shapes(model, part, source, batch, shapes))
         if not converted.refusals:
@@ -152,6 +158,17 @@ def convert_part(
             raise ModelError(f"{source}: cannot be converted to TOSA: {_in_words(converted.refusals[0])}")
         refused |= found
     raise ModelError(f"{source}: cannot be converted to TOSA: {describe(model, sorted(refused))} and more have no counterpart")
+
+
+def _require_weights(model: Any, part: Part, source: str) -> None:
+    """Raises ModelError where weights of the part have scales that are no numbers, and with them no values."""
+    for layer in layers_of(model, source):
+        if layer.operator in part.operators and not np.all(np.isfinite(layer.weights.scale)):
+            lost = layer.weights.scale[~np.isfinite(layer.weights.scale)][0]
+            raise ModelError(
+                f"{source}: {describe(model, [layer.operator])}: its weights have the scale {lost:g}, so their values are lost;"
+                " LiteRT's converter loses them where a first state of zeros meets a bias: convert with a fixed batch"
+            )
 
 
 def _positions(model: Any, part: Part, refusals: Sequence[Refusal]) -> dict[int, str]:

@@ -9,15 +9,16 @@ from typing import Any
 
 from tosa_rescale.formats.litert.depthwise import convolve_depthwise
 from tosa_rescale.formats.litert.float_arithmetic import compute_in_integers
-from tosa_rescale.formats.litert.islands import find_movers, join_islands
+from tosa_rescale.formats.litert.islands import Islands
 from tosa_rescale.formats.litert.part import describe
 from tosa_rescale.formats.litert.schema import pack, unpack
+from tosa_rescale.formats.litert.zeros import scale_zeros
 
 _BETWEEN = "integers instead of float32, between a DEQUANTIZE and a QUANTIZE"
 _STEPS: tuple[tuple[str, Callable[[Any], list[int]]], ...] = (
+    ("makes zeros alone, at a scale that float32 cannot hold; they get another one", scale_zeros),
     ("is read as the depthwise convolution that it is", convolve_depthwise),
     (f"computes with {_BETWEEN} (a square rounds as MUL does)", compute_in_integers),
-    (f"moves {_BETWEEN} of one scale", find_movers),
 )
 
 
@@ -51,9 +52,12 @@ def simplify(data: bytes, source: str) -> Simplified:
         for says, step in _STEPS:
             if operators := step(model):
                 remarks.append(f"{says}: {describe(model, operators)}")
+        islands = Islands(model)  # of what the steps leave
+        if islands.movers:
+            remarks.append(f"moves {_BETWEEN} of one scale: {describe(model, sorted(islands.movers))}")
         if not remarks:
             return Simplified(data, model)
-        join_islands(model)
+        islands.join()
     except (IndexError, TypeError, ValueError, AttributeError):  # positions that lead nowhere: whoever reads the graph says so
         return Simplified(data, unpack(data, source))  # one of them may have begun
     packed = pack(model)

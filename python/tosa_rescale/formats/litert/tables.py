@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.formats.litert.export import moved_scales
 from tosa_rescale.formats.litert.patch import scales_by_position
@@ -63,8 +64,8 @@ def compute_tables(program: Program, module: Module) -> tuple[bool, list[MovedTa
     made = _tables_at(program, conversion, scales)
     if len(made) != len(tables):
         raise ModelError(
-            f"{program.source}: has {len(made)} tables in its flatbuffer and {len(tables)} in the module; compensate with "
-            "`table_error=0`"
+            f"{program.source}: has {count(len(made), 'table')} in its flatbuffer and {len(tables)} in the module;"
+            " compensate with `table_error=0`"
         )
     changed = False
     for op, entries in zip(tables, made, strict=True):

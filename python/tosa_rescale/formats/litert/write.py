@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.formats.litert.archive import archive_start, with_archive
 from tosa_rescale.formats.litert.in_place import in_place
@@ -64,8 +65,9 @@ def write_litert(
     """
     if unexpressed and not allow_partial:
         raise ModelError(
-            f"{source}: {len(unexpressed)} narrowed multipliers cannot be expressed by scales: {some(unexpressed)}; "
-            "narrow layers with constant weights only, or pass `allow_partial=True` to leave these at full width"
+            f"{source}: {count(len(unexpressed), 'narrowed multiplier')} cannot be expressed by scales: {some(unexpressed)}; "
+            "narrow layers with constant weights only, compensate with `scope='all'` for a .tflite (in Python `for_litert`),"
+            " which moves scales instead, or pass `allow_partial=True` to leave these at full width"
         )
     start = archive_start(original)
     flatbuffer = original[:start]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from tosa_rescale.core.display import count
 from tosa_rescale.reporting.blocks import Block, Figure, Section, Table, number, rows
 from tosa_rescale.reporting.charts import Canvas, Chart
 from tosa_rescale.reporting.sections.findings import CONFIDENCE, standing_word
@@ -35,8 +36,9 @@ def section(stored: Stored) -> Section:
 
 def _text(stored: Stored) -> tuple[str, ...]:
     result, measure, samples = stored.result, stored.measure, stored.result.base.evaluation.samples
+    all_of_them = count(samples, "sample")
     what = "; ".join(f"{method}: {result.says[method]}" for method in result.methods if result.says.get(method))
-    one = f"One of {samples:,} samples is {number(100 / samples)} points. " if measure.unit == "%" else f"{samples:,} samples. "
+    one = f"One of {all_of_them} is {number(100 / samples)} points. " if measure.unit == "%" else f"{all_of_them}. "
     text = [one + (f"Methods: {what}." if what else "")]
     text.append(
         f"A width keeps the accuracy where the upper bound of its loss is at most {measure.limit}, and loses more where the "

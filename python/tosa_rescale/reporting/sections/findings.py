@@ -6,6 +6,7 @@ Everything here follows from the verdict, so that no two statements can contradi
 
 from __future__ import annotations
 
+from tosa_rescale.core.display import count
 from tosa_rescale.core.statistics import ERROR
 from tosa_rescale.reporting.area import areas, largest_engine
 from tosa_rescale.reporting.blocks import Tile, number, signed
@@ -70,8 +71,8 @@ def _recommended(stored: Stored, finding: Finding) -> str:
 def _undecided(stored: Stored, finding: Finding) -> str:
     measure, samples = stored.measure, stored.result.base.evaluation.samples
     return (
-        f"Undecided: {samples:,} samples do not prove of any width that it loses at most {measure.limit} of {measure.label}. "
-        f"The most promising is {finding.point.method} at k = {finding.point.bits}, {measure.label} "
+        f"Undecided: of no width {count(samples, 'sample')} can prove that it loses at most {measure.limit} of "
+        f"{measure.label}. The most promising is {finding.point.method} at k = {finding.point.bits}, {measure.label} "
         f"{measure.level(stored.value(finding.point))} where the original has {measure.level(measure.base)}: "
         f"{_between(stored, finding)}; {_more(stored, finding)}."
     )
@@ -97,7 +98,7 @@ def _more(stored: Stored, finding: Finding) -> str:
     more = stored.verdict.more_samples(finding)
     if more is None:
         return "its loss is too close to what is tolerated, or not bounded, for more samples to decide"
-    return f"about {more:,} more samples would decide"
+    return f"about {count(more, 'more sample')} would decide"
 
 
 def tiles(stored: Stored) -> list[Tile]:
@@ -157,7 +158,7 @@ def _cost(stored: Stored, point: SweepPoint) -> list[str]:
     ]
     wide = stored.left_wide(point)
     if wide is not None:
-        lines.append(f"multipliers of additions and means keep {wide} bits, which this area leaves out")
+        lines.append(f"multipliers of additions and means keep {count(wide, 'bit')}, which this area leaves out")
     return lines
 
 

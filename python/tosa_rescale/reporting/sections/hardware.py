@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from tosa_rescale.core.display import count
 from tosa_rescale.reporting.area import Area, Candidate, areas, front
 from tosa_rescale.reporting.blocks import Block, Figure, Section, Table, number, rows
 from tosa_rescale.reporting.charts import Canvas, Chart
@@ -86,7 +87,7 @@ def _table(stored: Stored, known: Sequence[Costed], fronts: Sequence[set[int]]) 
                 name_of(each.point),
                 number(each.value, stored.measure.digits),
                 *costs,
-                "–" if wide is None else f"{wide} bits",
+                "–" if wide is None else count(wide, "bit"),
                 ", ".join(on) or "–",
             )
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Mapping
 
+from tosa_rescale.core.display import count
 from tosa_rescale.reporting.blocks import Block, Figure, Section, Table, number, rows, signed
 from tosa_rescale.reporting.charts import Canvas, Chart
 from tosa_rescale.reporting.paper import SOURCE, PaperFigures, figures_for
@@ -31,7 +32,7 @@ def section(stored: Stored) -> Section | None:
     if known.finetuned:
         theirs["paper, fine-tuned"] = {k: v - known.base for k, v in known.finetuned.items()}
     widths = sorted({BASE_BITS, *known.top1, *(p.bits for p in stored.result.points)}, reverse=True)
-    tuned = "".join(f" After fine-tuning at {k} bits the paper reaches {v:.2f} %." for k, v in known.finetuned.items())
+    tuned = "".join(f" After fine-tuning at {count(k, 'bit')} the paper reaches {v:.2f} %." for k, v in known.finetuned.items())
     text = (
         f"{SOURCE}: {known.name}, ImageNet validation set, multipliers cut off, no training.{tuned}",
         "Compare differences from base, not levels: data and files differ. The paper counts mantissa bits behind a leading one "

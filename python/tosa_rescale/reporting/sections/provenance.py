@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from tosa_rescale.core.display import count
 from tosa_rescale.reporting.blocks import Block, Section, Table, rows
 from tosa_rescale.reporting.stored import Stored, missing
 
@@ -19,7 +20,7 @@ def section(stored: Stored) -> Section:
         ("model", pathlib.Path(result.model).name),
         ("SHA-256 of the file", known.get("model_file_sha256")),
         ("SHA-256 of the module", known.get("module_sha256")),
-        ("data", f"{pathlib.Path(result.data).name}, {result.base.evaluation.samples:,} samples"),
+        ("data", f"{pathlib.Path(result.data).name}, {count(result.base.evaluation.samples, 'sample')}"),
         ("SHA-256 of data and labels", known.get("data_sha256")),
         ("metric", stored.measure.label),
         ("calibration", _listed(calibration)),
