@@ -17,7 +17,7 @@ from typing import Any
 
 from tosa_converter_for_tflite import TosaConverterDebugInfo, TosaConverterOutputFormat, tflite_flatbuffer_to_tosa_mlir
 
-LEFT = re.compile(r'^ +(?:%[^=]* = )?"?tfl\.(?P<kind>\w+)"?\(.* loc\((?P<location>#loc\d*)\)$', re.MULTILINE)
+LEFT = re.compile(r'^ +(?:%[^=]* = )?"?tfl\.(?P<kind>\w+)"?[( ].* loc\((?P<location>#loc\d*)\)$', re.MULTILINE)
 LOCATION = re.compile(r"^(?P<name>#loc\d*) = loc\((?P<value>.*)\)$", re.MULTILINE)
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 

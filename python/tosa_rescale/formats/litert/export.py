@@ -162,7 +162,7 @@ def _joined(parts: Sequence[_Numbers | None]) -> _Numbers | None:
 
 
 def _zero_point_free(module: Module, layer: MacLayer, weights: np.ndarray) -> np.ndarray:
-    zero_point = module.constant(layer.op, 4)
+    zero_point = module.constant(layer.op, 3 if layer.op.kind == "matmul" else 4)
     offset = 0 if zero_point is None else int(zero_point.reshape(-1)[0])
     return weights.astype(np.int16) - np.int16(offset)
 

@@ -98,7 +98,8 @@ def _mismatch(layer: LitertLayer, op: MacOp) -> str | None:
     if op.kind not in TOSA_KINDS[layer.kind]:
         return f"a {layer.kind} does not become a {op.kind}"
     if op.weights is None or layer.weights.value is None:
-        if (op.weights is None) != (layer.weights.value is None):
+        broadcast = layer.kind == "BATCH_MATMUL" and op.weights is None  # by an operation, which makes it no constant
+        if (op.weights is None) != (layer.weights.value is None) and not broadcast:
             return "the weights are a constant in only one of the two"
         return None
     if layer.kind == "BATCH_MATMUL":  # the converter may have transposed the constant

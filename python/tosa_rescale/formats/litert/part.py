@@ -17,6 +17,7 @@ from typing import Any
 
 from tosa_rescale.core.errors import ModelError
 from tosa_rescale.core.quantization import GraphQuantization, TensorQuantization
+from tosa_rescale.formats.litert.forbidden import is_forbidden
 from tosa_rescale.formats.litert.operators import FOREIGN, STATEFUL
 from tosa_rescale.formats.litert.schema import dtype_of, name_of, op_name, pack, tensor_at
 
@@ -208,6 +209,8 @@ class _Sorting:
     def _fits(self, position: int) -> bool:
         """Whether TOSA has integers for an operator."""
         if self.kinds[position] in STATEFUL or self.kinds[position] in FOREIGN or position in self.refused:
+            return False
+        if is_forbidden(self.model, self.graph.operators[position]):
             return False
         activations = [i for i in self.reads[position] if i in self.tensors]
         if self.kinds[position] == "SHAPE" and activations and activations[0] in self.partners():

@@ -91,8 +91,8 @@ def require_patches(
             f"{source}: a uint8 model is written as an int8 one and needs a patch for every multiply-accumulate operator; "
             f"without one: {some([layer.name for layer in bare])}"
         )
-    # Between two activations the kernel derives the multiplier from their scales alone.
-    fixed = [layer for layer in bare if layer.weights.value is not None]
+    # Of a product of matrices the kernel derives the multiplier from their scales alone, also where one is constant.
+    fixed = [layer for layer in bare if layer.weights.value is not None and layer.kind != "BATCH_MATMUL"]
     if moved := [layer.name for layer in fixed if layer.input.index in scales or layer.output.index in scales]:
         raise ModelError(f"{source}: `activation_scales` changes the multiplier of {some(moved)}; give a patch for it")
 

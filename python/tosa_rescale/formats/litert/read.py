@@ -21,12 +21,14 @@ from tosa_rescale.formats.litert.pools import with_weighted_pools
 from tosa_rescale.formats.litert.schema import layers_of, name_of, op_name, unpack
 from tosa_rescale.formats.litert.shapes import resolve_shapes
 from tosa_rescale.formats.litert.simplify import simplify
+from tosa_rescale.formats.litert.sixteen_bits import may_be_narrow, widen
 from tosa_rescale.formats.litert.softmax import may_wrap, saturate_softmaxes
 from tosa_rescale.formats.litert.sums import may_sum, multiply_once
 from tosa_rescale.formats.module import sound
 
 Shapes = Mapping[str, Sequence[int]]
-_OF_CONVERTER = ((may_wrap, saturate_softmaxes), (may_sum, multiply_once))  # what it writes that the kernels do not compute
+# What the converter writes that the kernels do not compute.
+_OF_CONVERTER = ((may_wrap, saturate_softmaxes), (may_sum, multiply_once), (may_be_narrow, widen))
 _ATTEMPTS = 8  # conversions; each but the last one found operators that the converter leaves
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What of a LiteRT flatbuffer is written in another way before it is read, with the same result: one file for each."""
+"""What of a LiteRT flatbuffer is written in another way before it is read, with the same result: one file for each.
+
+Names that several tensors have are changed too; that is not worth a remark.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from tosa_rescale.formats.litert.depthwise import convolve_depthwise
 from tosa_rescale.formats.litert.float_arithmetic import compute_in_integers
 from tosa_rescale.formats.litert.islands import Islands
+from tosa_rescale.formats.litert.names import name_apart
 from tosa_rescale.formats.litert.part import describe
 from tosa_rescale.formats.litert.schema import pack, unpack
 from tosa_rescale.formats.litert.zeros import scale_zeros
@@ -55,7 +59,8 @@ def simplify(data: bytes, source: str) -> Simplified:
         islands = Islands(model)  # of what the steps leave
         if islands.movers:
             remarks.append(f"moves {_BETWEEN} of one scale: {describe(model, sorted(islands.movers))}")
-        if not remarks:
+        renamed = name_apart(model)
+        if not remarks and not renamed:
             return Simplified(data, model)
         islands.join()
     except (IndexError, TypeError, ValueError, AttributeError):  # positions that lead nowhere: whoever reads the graph says so
