@@ -6,6 +6,7 @@ python docs/hardware_tables.py
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Callable
 
@@ -102,6 +103,34 @@ def tiles() -> str:
     return "\n".join(lines)
 
 
+def tiles_beside() -> str:
+    """What tiles save beside what their engine saves, a row for each library and number of MACs to a rescaler."""
+    blocks = {"int8": "engine", "tile64": "64 MACs", "tile256": "256 MACs"}
+    columns = (("area", 4), ("period", 4), ("period", 1))
+    named = {"area": "area", "period": "clock"}
+    titles = [f"{named[name]} at k = {bits}: {said}" for name, bits in columns for said in blocks.values()]
+    lines = markdown("MACs to a rescaler", *titles)
+    for costs, macs in itertools.product(libraries(), MACS):
+        found = {(cost.design, cost.bits): cost for cost in costs.costs if cost.macs == macs}
+        fields = []
+        for (name, bits), design in itertools.product(columns, blocks):
+            cost = found.get((design, bits))
+            fields.append(against(getattr(cost, name), getattr(found[design, 32], name)) if cost else "")
+        lines.append(row(f"{SHORT[costs.library]}, {macs}", *fields))
+    return "\n".join(lines)
+
+
+def int16() -> str:
+    """The engine of int16 at one bit against its widest multiplier, a row for each library and number of MACs."""
+    lines = markdown("", "clock", "area", "area-delay, times better", "area at the clock of 15 bits")
+    for macs, costs in itertools.product((4, 16), libraries()):
+        (cost,) = (each for each in costs.costs if (*each.block, each.bits) == ("int16", macs, 1))
+        base = costs.base_of(cost)
+        clock, area, iso = (against(getattr(cost, name), getattr(base, name)) for name in ("period", "area", "iso_area"))
+        lines.append(row(f"{SHORT[costs.library]}, {macs} MACs", clock, area, f"{base.area_delay / cost.area_delay:.1f}", iso))
+    return "\n".join(lines)
+
+
 def flows() -> str:
     """The engine by several flows, a row for each."""
     lines = markdown("library, flow", "MACs", "clock at k = 32, ps", "k = 4", "k = 1", "area at k = 32, um2", "k = 4", "k = 1",
@@ -156,6 +185,8 @@ def renewed(text: str) -> str:
         "cells": cells(),
         "paper": paper(),
         "tiles": tiles(),
+        "tiles beside engines": tiles_beside(),
+        "int16": int16(),
         "flows": flows(),
         "gates": gates(),
         "gates beside the paper": gates_paper(),

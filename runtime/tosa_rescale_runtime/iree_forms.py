@@ -46,7 +46,7 @@ def rewrite_for_iree(module: Module) -> None:
 
     - Negative i48 constants, which `int16` networks have as biases, are taken for positive ones, without a word.
     - Weights of less than 8 bits do not compile, nor do transposed convolutions with i48 accumulators.
-    - Products of several matrices come out wrong where the second operand has a zero point; see `correct_products`.
+    - Products of several matrices come out wrong where an operand has a zero point; see `correct_products`.
     - Dispatches may come to read more buffers than can be bound; see `limit_bindings`.
     """
     widen_weights(module)

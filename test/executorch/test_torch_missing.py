@@ -45,8 +45,8 @@ def test_importing_loads_neither_torch_nor_executorch() -> None:
 
 
 def test_the_context_takes_the_options_of_compensate() -> None:
-    """With the same defaults: the signatures repeat them, so that editors show them. It has no data to choose a width on."""
-    chooses = {"data", "max_drop", "metrics", "per_layer"}
+    """With the same defaults: the signatures repeat them, so that editors show them. It has no data, and no file."""
+    chooses = {"data", "max_drop", "metrics", "per_layer", "for_litert"}
     ours, models = (inspect.signature(each).parameters for each in (te.rescaling, Model.compensate))
     assert {name: each.default for name, each in ours.items()} == {
         name: each.default for name, each in models.items() if name not in {"self", *chooses}

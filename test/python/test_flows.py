@@ -137,8 +137,8 @@ def test_what_the_documentation_concludes_stands_in_its_tables() -> None:
     order = ("array", "array-mapped", "registers", "plain", "array-small", "pipelined", "booth", "booth-small")
     # What `section` says in this order, of one library beside the other.
     wanted = {
-        "asap7sc7p5t": ["4.2", "4.4", "4.6", "4.0", "3.6", "3.3", "3.1", "2.5"],
-        "sg13g2_stdcell": ["4.4", "4.4", "4.7", "4.1", "3.8", "3.2", "3.2", "2.6"],
+        "asap7sc7p5t": ["4.2", "4.4", "4.7", "4.0", "3.6", "3.3", "3.1", "2.5"],
+        "sg13g2_stdcell": ["4.4", "4.4", "4.8", "4.1", "3.8", "3.2", "3.2", "2.6"],
     }
     figures = {each.library: {(cost.flow, cost.bits): cost for cost in each.costs} for each in stored_flows()}
     for name, found in figures.items():

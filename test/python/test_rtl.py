@@ -164,9 +164,11 @@ def test_the_elementwise_rescaler_takes_one_value_a_cycle(bits: int, result: int
     assert simulate(tool, "elementwise_rescaler_tb", tmp_path, parameters, {"vectors": "v.txt"}) == (200, 0)
 
 
-def test_a_tile_computes_one_channel_an_engine(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("engines", [1, 4, 6])
+def test_a_tile_computes_one_channel_an_engine(engines: int, tmp_path: pathlib.Path) -> None:
+    """Four engines share registers: of six the last two share others."""
     tool = simulator()
-    engines, macs, bits, outputs = 4, 4, 3, 40
+    macs, bits, outputs = 4, 3, 40
     parts = [random_beats(macs, bits, outputs=outputs, products=16, seed=seed) for seed in range(engines)]
     shared = parts[0].activations
     lines, results = [], []
@@ -205,6 +207,8 @@ def test_verilator_agrees_on_the_other_datapaths_and_has_nothing_to_warn_of(tmp_
         ("variant_engine", "BITS=1", "ACTIVATION=16"),
         ("variant_engine", "BITS=4", "PLAIN=1"),
         ("tile", "BITS=4"),
+        ("tile", "BITS=1", "ENGINES=6"),
+        ("tile", "ENGINES=1"),
     ):
         flags = [f"-G{value}" for value in values]
         call(["verilator", "--lint-only", "-Wall", "-Wno-DECLFILENAME", *flags, "--top-module", top, *sources], tmp_path)

@@ -247,6 +247,16 @@ def test_matmul() -> None:
     np.testing.assert_array_equal(y, (a.astype(int) - 3) @ (b.astype(int) + 2))
 
 
+@pytest.mark.parametrize("columns", [1, 4])
+def test_matmul_by_one_matrix_for_all_samples(columns: int) -> None:
+    """TensorFlow repeats the matrix by itself, and then breaks its heap or gives garbage."""
+    a, b = integers((4, 5, 6)), integers((1, 6, columns))
+    zero_points: list[Operand] = [("i8", np.array([3], np.int8)), ("i8", np.array([-2], np.int8))]
+    for _ in range(5):
+        y = run("matmul", [("i8", a)], [("i8", b), *zero_points], "", (5, columns), "i32")
+        np.testing.assert_array_equal(y, (a.astype(int) - 3) @ (b.astype(int) + 2))
+
+
 # -- pools, reductions, resize -----------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ class Design:
         parameters: of the module, beside BITS and MACS.
         has_macs: whether the module has a parameter MACS.
         tile: MACs of the whole block where it holds several engines; 0 for one engine.
-        kept: a module that is mapped once and then placed as often as the block has it; empty where the block is mapped as one.
+        kept: modules that are mapped once and then placed as often as the block has them; none where it is mapped as one.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Design:
     parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     has_macs: bool = True
     tile: int = 0
-    kept: str = ""
+    kept: tuple[str, ...] = ()
 
     def title(self, macs: int) -> str:
         """What it is with so many MACs to a rescaler, for people."""
@@ -75,7 +75,7 @@ DESIGNS = {
     for design in (
         Design("int8", "dot-product engine of int8", "dot_product_engine", _ENGINE),
         Design("int8-double-round", "the same with DOUBLE_ROUND", "dot_product_engine", _ENGINE, 32, {"DOUBLE_ROUND": 1}),
-        Design("int8-registers", "the same with registers in front of its operands", "tile_engine", _TILE),
+        Design("int8-registers", "the same with registers in front of its operands", "tile", _TILE, 32, {"ENGINES": 1}),
         Design(
             "int8-pipelined", "the same with a register behind its multiplier", "variant_engine", _VARIANT, 32, {"PIPELINED": 1}
         ),
@@ -99,7 +99,14 @@ DESIGNS = {
             False,
         ),
         *(
-            Design(f"tile{macs}", f"tile of {macs} int8 MACs", "tile", _TILE, tile=macs, kept="dot_product_engine")
+            Design(
+                f"tile{macs}",
+                f"tile of {macs} int8 MACs",
+                "tile",
+                _TILE,
+                tile=macs,
+                kept=("dot_product_engine", "shared_operands"),
+            )
             for macs in (64, 256)
         ),
     )

@@ -53,8 +53,8 @@ _READ = """\
 read_verilog -sv {sources}
 hierarchy -top {top} {parameters}
 """
-# Where engines are mapped once: `-flatten` stops at their module.
-_KEEP = "setattr -mod -set keep_hierarchy 1 {kept} *\\{kept}\n"
+# `-flatten` stops at these modules, and what is in two of them is not merged. Parameters may follow in their names.
+_KEEP = "setattr -mod -set keep_hierarchy 1 {kept} *\\{kept}*\n"
 _SIZING = "upsize{target};dnsize{target};"
 # The tool that reads the netlist for timing knows no concatenation on the left of `assign`.
 _MAP = """\
@@ -138,8 +138,7 @@ def map_design(
     libraries = " ".join(f"-liberty {os.path.relpath(path, folder)}" for path in library.lean)
     parameters = " ".join(f"-chparam {name} {value}" for name, value in values.items())
     script = _READ.format(sources=" ".join(design.sources), top=design.top, parameters=parameters)
-    if design.kept:
-        script += _KEEP.format(kept=design.kept)
+    script += "".join(_KEEP.format(kept=module) for module in design.kept)
     script += NAMES.format(top=design.top)
     template = _MAP if sized else _MAP.replace(_SIZING, "")
     target = f",-D,{period:.0f}" if period else ""

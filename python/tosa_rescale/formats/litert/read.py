@@ -27,11 +27,8 @@ from tosa_rescale.formats.litert.sums import may_sum, multiply_once
 from tosa_rescale.formats.module import sound
 
 Shapes = Mapping[str, Sequence[int]]
-_OF_CONVERTER = (  # what it writes that the kernels do not compute
-    (may_wrap, saturate_softmaxes),
-    (may_be_narrow, widen),
-    (may_sum, multiply_once),
-)
+# What the converter writes that the kernels do not compute.
+_OF_CONVERTER = ((may_wrap, saturate_softmaxes), (may_sum, multiply_once), (may_be_narrow, widen))
 _ATTEMPTS = 8  # conversions; each but the last one found operators that the converter leaves
 
 

@@ -136,4 +136,12 @@ def _matmul(node: Node, context: Context, a: Value, b: Value, a_zp: Value, b_zp:
     low, high = product_ends((x_ends[0], x_ends[1]), (y_ends[0], y_ends[1]))
     depth = int(x.shape[-1])
     dtype = context.numbers.dtype(depth * max(-low, high), *x_ends, *y_ends)
-    return fitted(node, context, tf.matmul(cast(x, dtype), cast(y, dtype)), depth * low, depth * high)
+    # One sample for all, as a constant is: TensorFlow's oneDNN repeats matrices by itself wrongly, down to a corrupted heap.
+    samples = tf.maximum(tf.shape(x)[0], tf.shape(y)[0])
+    x, y = (_repeated(cast(each, dtype), samples) for each in (x, y))
+    return fitted(node, context, tf.matmul(x, y), depth * low, depth * high)
+
+
+def _repeated(matrices: Any, samples: Any) -> Any:
+    """[1 or N, B, H, W] to [N, B, H, W]."""
+    return matrices if matrices.shape[0] is None else tf.broadcast_to(matrices, [samples, *matrices.shape[1:]])
