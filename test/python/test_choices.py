@@ -21,9 +21,9 @@ with warnings.catch_warnings():
 
 
 def choices(x: tf.Tensor) -> dict[str, tf.Tensor]:
-    """An output that is a maximum, whose operands meet in a minimum as well."""
+    """A maximum of an output and another tensor, which meet in a minimum as well: some multiplier must stay wide."""
     a, b = networks._conv(x, 0, 4, relu=False), networks._conv(x, 1, 4, relu=False) * 2.5
-    return {"larger": tf.maximum(a, b), "smaller": networks._conv(tf.minimum(a, b), 2, 4, relu=False)}
+    return {"a": a, "larger": tf.maximum(a, b), "smaller": networks._conv(tf.minimum(a, b), 2, 4, relu=False)}
 
 
 @pytest.fixture(scope="module", params=["int8", "int16"])
