@@ -51,19 +51,31 @@ static LogicalResult readClippingErrors(AlignNetwork &network,
   return success();
 }
 
-/// LiteRT's kernels multiply, sum up, and take the maximum of a softmax, after
-/// the zero point alone: the scale stays between 8 bits and 32.
-static bool isWidened(tosa::RescaleOp op) {
+/// Whether a rescale changes the type alone.
+static bool isCast(tosa::RescaleOp op) {
   const std::optional<SmallVector<Scale>> scales = getScales(op);
-  return scales && isWide(op.getOutput()) && !isWide(op.getInput()) &&
-         llvm::all_of(*scales,
-                      [](Scale scale) {
-                        return isLegalShift(scale.shift) &&
-                               scale.multiplier == int64_t(1) << scale.shift;
-                      }) &&
-         llvm::any_of(op.getOutput().getUsers(), [](Operation *user) {
-           return isa<tosa::MulOp, tosa::ReduceMaxOp, tosa::ReduceSumOp>(user);
+  return scales && llvm::all_of(*scales, [](Scale scale) {
+           return isLegalShift(scale.shift) &&
+                  scale.multiplier == int64_t(1) << scale.shift;
          });
+}
+
+/// LiteRT's kernels multiply, compare, sum up, and take the maximum of a
+/// softmax, after the zero point alone: the scale stays between 8 bits and 32.
+static bool isWidened(tosa::RescaleOp op) {
+  return isWide(op.getOutput()) && !isWide(op.getInput()) && isCast(op) &&
+         llvm::any_of(op.getOutput().getUsers(), [](Operation *user) {
+           return isa<tosa::MaximumOp, tosa::MinimumOp, tosa::MulOp,
+                      tosa::ReduceMaxOp, tosa::ReduceSumOp>(user);
+         });
+}
+
+/// MAXIMUM and MINIMUM of LiteRT give one of the integers that they take; the
+/// 32 bits in between are TOSA's.
+static bool isChosen(tosa::RescaleOp op) {
+  return !isWide(op.getOutput()) && isCast(op) &&
+         isa_and_nonnull<tosa::MaximumOp, tosa::MinimumOp>(
+             op.getInput().getDefiningOp());
 }
 
 static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
@@ -83,7 +95,7 @@ static LogicalResult alignRescale(AlignNetwork &network, Operation *operation) {
     network.unite(op.getInput(), op.getOutput());
   else
     network.noteZeroPoint(op.getOutput(), op.getOutputZp());
-  if (network.isLitert() && isWidened(op))
+  if (network.isLitert() && (isWidened(op) || isChosen(op)))
     network.unite(op.getInput(), op.getOutput());
   std::optional<SmallVector<Scale>> scales = getScales(op);
   if (!scales || llvm::any_of(*scales, [](Scale scale) {

@@ -32,6 +32,17 @@ module {
 }
 """
 
+REPEATED = """
+module {
+  func.func @main(%a: tensor<1x4xi8>, %b: tensor<1x4xi8>)
+      -> (tensor<1x4xi8>, tensor<1x4xi8>, tensor<1x4xi8>, tensor<1x4xi8>, tensor<1x4xi8>) {
+    %0 = "tosa.clamp"(%a) <{min_val = -9 : i8, max_val = 9 : i8}> : (tensor<1x4xi8>) -> tensor<1x4xi8>
+    %1 = "tosa.clamp"(%b) <{min_val = -7 : i8, max_val = 7 : i8}> : (tensor<1x4xi8>) -> tensor<1x4xi8>
+    return %0, %1, %0, %a, %1 : tensor<1x4xi8>, tensor<1x4xi8>, tensor<1x4xi8>, tensor<1x4xi8>, tensor<1x4xi8>
+  }
+}
+"""
+
 
 @needs_reference
 @pytest.mark.parametrize(
@@ -56,6 +67,17 @@ def test_tosa_files_go_both_ways(demo_model: pathlib.Path, tmp_path: pathlib.Pat
     again = tr.load(original.save(tmp_path / "x.tosa"))
     inputs = original.random_inputs(3)
     assert (again.compile().run_many(*inputs)[0] == original.compile().run_many(*inputs)[0]).all()
+
+
+@needs_reference
+def test_one_tensor_may_be_several_outputs(tmp_path: pathlib.Path) -> None:
+    """Also an input may be an output: a .tosa file gives each tensor one name."""
+    (tmp_path / "x.mlir").write_text(REPEATED)
+    model = tr.load(tmp_path / "x.mlir")
+    result = model.check(3, engines=("iree", "reference"))
+    assert result.bit_exact and result.pairs["iree", "reference"].values == 3 * 5 * 4
+    again = tr.load(model.save(tmp_path / "x.tosa"))
+    assert len(again.signature.outputs) == 5 and again.check(3, engines=("iree", "reference")).bit_exact
 
 
 @needs_reference

@@ -93,6 +93,24 @@ def _with_marked_names(bytecode: bytes, source: str) -> bytes:
     return run_passes_on(module, [], source).bytecode
 
 
+def _with_outputs_apart(bytecode: bytes, source: str) -> bytes:
+    """The module with a tensor of its own for each output: a .tosa file names a tensor once, as one output or as an input."""
+    from tosa_rescale_runtime.mlir import ir
+
+    module = Module.parse(bytecode, source)
+    end = list(module.block.operations)[-1].operation
+    seen: set[ir.Value] = set(module.block.arguments)
+    copied = False
+    for position, value in enumerate(list(end.operands)):
+        if value in seen:
+            with end.location:
+                copy = ir.Operation.create("tosa.identity", [value.type], [value], ip=ir.InsertionPoint(end))
+            end.operands[position] = copy.result
+            copied = True
+        seen.add(value)
+    return run_passes_on(module, [], source).bytecode if copied else bytecode
+
+
 def serialize(bytecode: bytes, source: str) -> bytes:
     """A TOSA module as .tosa flatbuffer; of attributes it keeps which operations belong to lowered rescales.
 
@@ -102,7 +120,7 @@ def serialize(bytecode: bytes, source: str) -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="tosa-rescale-") as name:
         folder = pathlib.Path(name)
-        bytecode = _with_marked_names(bytecode, source)
+        bytecode = _with_outputs_apart(_with_marked_names(bytecode, source), source)
         (folder / "in.mlirbc").write_bytes(bytecode)
         (folder / "in.mlir").write_text(Module.parse(bytecode, source).to_generic_text())
         passes = ["--tosa-convert-integer-type-to-signless", "--tosa-serialize", "--tosa-flatbuffer-filename=out.tosa"]

@@ -16,6 +16,7 @@ from tosa_rescale.core.files import PathLike
 from tosa_rescale.core.rescales import compact, raised
 from tosa_rescale.formats.litert.constants import moved_constants
 from tosa_rescale.formats.litert.match import MacOp, groups_of, match_layers
+from tosa_rescale.formats.litert.part import Part
 from tosa_rescale.formats.litert.patch import LayerPatch
 from tosa_rescale.formats.litert.read import convert_like, original_of, part_like
 from tosa_rescale.formats.litert.scales import fixed_scale_tensors, spread_factors, tensor_scales
@@ -94,7 +95,9 @@ def to_litert(program: Program, original: PathLike | None = None, allow_partial:
     if not scales and not constants:
         return write(beyond)
     written = write([])
-    back = Module.parse(convert_like(written, program).bytecode, program.source)
+    read = convert_like(written, program)
+    _require_same_outputs(conversion.part, read.part, program.source)
+    back = Module.parse(read.bytecode, program.source)
     _require_same_tables(new, back, program.source)
     left = _not_read_back(new, back)
     return write(left) if left else written
@@ -269,6 +272,16 @@ def _require_operators(new: Module, model: Any, source: str) -> None:
         raise ModelError(
             f"{source}: no operator of LiteRT is what `tabulate` made: {count(len(named), 'table')} ({named[0]}"
             f"{', ...' if len(named) > 1 else ''}); write .tosa or .mlirbc, or compensate without `tabulate`"
+        )
+
+
+def _require_same_outputs(part: Part, read: Part, source: str) -> None:
+    """Raises ModelError where a written operator is not read: the scales around it are not one any more."""
+    kept = {each.name for each in read.outputs}
+    if lost := [each.name for each in part.outputs if each.name not in kept]:
+        raise ModelError(
+            f"{source}: output {lost[0]!r} comes from an operator whose operands and result have one scale in LiteRT, and"
+            " several here; align with `compensate`, which keeps them the same, or write .tosa or .mlirbc"
         )
 
 
