@@ -26,7 +26,7 @@ def main(model_path: str, data_path: str, output: str) -> None:
                 candidate = candidate.finetune(lessons, teacher=original, epochs=3)
             found = candidate.evaluate(data, reference=original)  # compiled by IREE; only the first time takes long
             change = found.agreement - 100 if base.top1 is None else found.top1 - base.top1
-            print(f"{bits} bits, {step}: {change:+.2f} points", flush=True)
+            print(f"k = {bits}, {step}: {change:+.2f} points", flush=True)
             if change >= -MAX_DROP:
                 pathlib.Path(output).write_bytes(tr.compile(candidate))  # takes iree-compile's flags
                 return

@@ -366,7 +366,7 @@ def test_the_example_finds_a_width(demo_model: pathlib.Path, demo_data: pathlib.
         [sys.executable, example, demo_model, demo_data, tmp_path / "x.vmfb"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "1 bits, fine-tuned: " in done.stdout
+    assert "k = 1, fine-tuned: " in done.stdout
     # What it wrote keeps its promise: at most half a point below the original, on the digits that it was judged by.
     from tosa_rescale_runtime import Executable
 
